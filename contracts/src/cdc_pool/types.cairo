@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+
+//! Types of the worker pool.
+
+use crate::types::Capabilities;
+use starknet::ContractAddress;
+
+#[derive(Copy, Drop, Serde, PartialEq, Debug, Default)]
+pub enum WorkerStatus {
+    /// No worker has this id.
+    #[default]
+    None,
+    /// Takes allocations.
+    Active,
+    /// Finishes its jobs and takes no more, until it resumes.
+    Draining,
+    /// Has asked for its stake; takes no more jobs and cannot return.
+    Exiting,
+    /// Has its stake back.
+    Exited,
+}
+
+/// How an attempt ended, as far as the worker's reputation is concerned.
+#[derive(Copy, Drop, Serde, PartialEq, Debug)]
+pub enum AttemptOutcome {
+    /// The result was paid for.
+    Settled,
+    /// The worker gave up.
+    Failed,
+    /// The worker let the deadline pass.
+    Expired,
+}
+
+/// A worker as views show it.
+#[derive(Copy, Drop, Serde, PartialEq, Debug)]
+pub struct WorkerView {
+    pub worker_id: u32,
+    pub owner: ContractAddress,
+    pub status: WorkerStatus,
+    pub capabilities: Capabilities,
+    /// Jobs it runs at once at most.
+    pub slots: u8,
+    pub free_slots: u8,
+    pub free_gpus: u8,
+    /// gFri per GPU-second.
+    pub rate_gfri: u64,
+    /// Fri.
+    pub stake: u128,
+    /// Of 1000.
+    pub reputation: u16,
+    /// Unix time in seconds.
+    pub registered_at: u64,
+    /// The stake can be withdrawn after this time (s) and this block; 0 unless the worker is
+    /// leaving.
+    pub exit_at: u64,
+    pub exit_block: u64,
+}
+
+#[derive(Copy, Drop, Serde, PartialEq, Debug)]
+pub struct CdcPoolConfig {
+    pub admin: ContractAddress,
+    pub token: ContractAddress,
+    /// 0 until the admin has set it.
+    pub job_mgr: ContractAddress,
+    /// Fri.
+    pub min_stake_per_slot: u128,
+    pub unbonding_s: u64,
+}
+
+/// One slot and some GPUs of a worker, asked for by the job manager.
+#[derive(Copy, Drop, Serde, PartialEq, Debug)]
+pub struct ReserveRequest {
+    pub job_id: u64,
+    pub worker_id: u32,
+    /// The job's requirements as packed lanes (`math/lanes.cairo`).
+    pub needs: u128,
+    pub max_rate_gfri: u64,
+    /// 0 for any.
+    pub region: felt252,
+}
+
+/// The pool's answer to a [`ReserveRequest`].
+#[derive(Copy, Drop, Serde, PartialEq, Debug)]
+pub struct Reservation {
+    /// 0 where it was granted, else why not (`types::skip_reason`).
+    pub reason: u8,
+    /// The worker's rate; 0 where it was not granted.
+    pub rate_gfri: u64,
+}
+
+/// A worker in storage.
+#[derive(Copy, Drop, starknet::Store)]
+pub(crate) struct WorkerRecord {
+    /// `math/worker_slot.cairo`.
+    pub slot: felt252,
+    pub owner: ContractAddress,
+    pub bond: Bond,
+}
+
+/// What a worker has at stake, and since and until when. One storage slot, see [`BondPacking`].
+#[derive(Copy, Drop, PartialEq, Debug)]
+pub(crate) struct Bond {
+    /// Fri.
+    pub stake: u128,
+    /// Unix time in seconds.
+    pub registered_at: u64,
+    /// 0 unless the worker is leaving.
+    pub exit_at: u64,
+    pub exit_block: u64,
+}
+
+/// ```text
+/// low    0..128  stake
+/// high   0..32   registered at
+///       32..64   exit at: timestamp
+///       64..96   exit at: block
+/// ```
+impl BondPacking of starknet::storage_access::StorePacking<Bond, felt252> {
+    fn pack(value: Bond) -> felt252 {
+        let high = value.registered_at.into()
+            + value.exit_at.into() * 0x1_0000_0000
+            + value.exit_block.into() * 0x1_0000_0000_0000_0000;
+        value.stake.into() + high * 0x1_0000_0000_0000_0000_0000_0000_0000_0000
+    }
+
+    fn unpack(value: felt252) -> Bond {
+        let packed: u256 = value.into();
+        let (rest, registered_at) = DivRem::div_rem(packed.high, 0x1_0000_0000);
+        let (exit_block, exit_at) = DivRem::div_rem(rest, 0x1_0000_0000);
+        Bond {
+            stake: packed.low,
+            registered_at: registered_at.try_into().unwrap(),
+            exit_at: exit_at.try_into().unwrap(),
+            exit_block: exit_block.try_into().unwrap(),
+        }
+    }
+}

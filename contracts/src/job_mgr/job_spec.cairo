@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+
+//! Checks what a client submits and turns it into what is stored. Pure.
+
+use crate::job_mgr::errors;
+use crate::job_mgr::types::JobSpec;
+use crate::math::job_slot::QueuedJob;
+use crate::math::job_terms::{Needs, Terms};
+use crate::math::lanes::Lanes;
+use crate::math::{deadlines, lanes, money, reputation, worker_slot};
+use crate::types::{Deadline, Requirements};
+
+const MAX_PRIORITY: u8 = 10;
+const LAST_QUEUE: u8 = 2;
+/// Attempts are counted in 4 bits.
+const MAX_ATTEMPTS: u8 = 15;
+/// 30 days.
+const MAX_EXECUTION_TIMEOUT_S: u32 = 2_592_000;
+/// A year of 365 days.
+const MAX_DEADLINE_AHEAD_S: u64 = 31_536_000;
+
+/// Checks every field, in the order that the interface documents, and derives the stored form.
+pub fn checked(spec: JobSpec, now: Deadline) -> (Terms, Needs) {
+    assert(spec.manifest_hash != 0, errors::ZERO_MANIFEST);
+    assert(spec.priority != 0 && spec.priority <= MAX_PRIORITY, errors::BAD_PRIORITY);
+    assert(spec.queue <= LAST_QUEUE, errors::BAD_QUEUE);
+    assert(spec.max_attempts != 0 && spec.max_attempts <= MAX_ATTEMPTS, errors::BAD_MAX_ATTEMPTS);
+    assert_requirements(spec.requirements);
+    assert(spec.execution_timeout_s != 0, errors::ZERO_TIMEOUT);
+    assert(spec.execution_timeout_s <= MAX_EXECUTION_TIMEOUT_S, errors::TIMEOUT_TOO_LONG);
+    assert(spec.deadline > now.timestamp, errors::DEADLINE_IN_PAST);
+    assert(spec.deadline - now.timestamp <= MAX_DEADLINE_AHEAD_S, errors::DEADLINE_TOO_FAR);
+
+    let terms = Terms {
+        max_price: spec.max_price,
+        execution_timeout_s: spec.execution_timeout_s,
+        deadline: deadlines::after(now, spec.deadline - now.timestamp),
+    };
+    let needs = Needs {
+        lanes: packed_lanes(spec.requirements),
+        region: spec.requirements.region,
+        max_rate_gfri: checked_max_rate(spec),
+        priority: spec.priority,
+        queue: spec.queue,
+        max_attempts: spec.max_attempts,
+    };
+    (terms, needs)
+}
+
+/// The slot's content for a job that waits for an attempt.
+pub fn queued(terms: Terms, needs: Needs, attempt: u8) -> QueuedJob {
+    QueuedJob {
+        attempt,
+        needs: needs.lanes,
+        max_rate_gfri: needs.max_rate_gfri,
+        region: needs.region,
+        deadline: terms.deadline,
+    }
+}
+
+/// The spec as it was submitted, from what was stored of it.
+pub fn restored(manifest_hash: felt252, model_id: felt252, terms: Terms, needs: Needs) -> JobSpec {
+    let lanes = lanes::unpack(needs.lanes);
+    JobSpec {
+        manifest_hash,
+        model_id,
+        requirements: Requirements {
+            gpu_count: lanes.gpus,
+            vram_gib: lanes.vram_gib,
+            compute_capability: lanes.compute_capability,
+            cuda_version: lanes.cuda_version,
+            driver_version: lanes.driver_version,
+            cpu_cores: lanes.cpu_cores,
+            memory_gib: lanes.memory_gib,
+            min_reputation: lanes.reputation,
+            features: lanes.features,
+            region: needs.region,
+        },
+        priority: needs.priority,
+        queue: needs.queue,
+        max_price: terms.max_price,
+        deadline: terms.deadline.timestamp,
+        execution_timeout_s: terms.execution_timeout_s,
+        max_attempts: needs.max_attempts,
+    }
+}
+
+fn assert_requirements(wanted: Requirements) {
+    assert(wanted.gpu_count <= lanes::MAX_GPUS, errors::TOO_MANY_GPUS);
+    assert(wanted.vram_gib <= lanes::MAX_VRAM_GIB, errors::TOO_MUCH_VRAM);
+    assert(
+        wanted.compute_capability <= lanes::MAX_COMPUTE_CAPABILITY, errors::BAD_COMPUTE_CAPABILITY,
+    );
+    assert(wanted.driver_version <= lanes::MAX_DRIVER_VERSION, errors::BAD_DRIVER_VERSION);
+    assert(wanted.cpu_cores <= lanes::MAX_CPU_CORES, errors::TOO_MANY_CPU_CORES);
+    assert(wanted.memory_gib <= lanes::MAX_MEMORY_GIB, errors::TOO_MUCH_MEMORY);
+    assert(wanted.min_reputation <= reputation::MAX, errors::BAD_MIN_REPUTATION);
+    assert(wanted.region.into() <= lanes::MAX_REGION, errors::REGION_TOO_LONG);
+}
+
+fn checked_max_rate(spec: JobSpec) -> u64 {
+    assert(spec.max_price != 0, errors::ZERO_MAX_PRICE);
+    let max_rate = money::max_rate(
+        spec.max_price, spec.requirements.gpu_count, spec.execution_timeout_s,
+    );
+    assert(max_rate != 0, errors::PRICE_TOO_LOW);
+    assert(max_rate <= worker_slot::MAX_RATE_GFRI.into(), errors::PRICE_TOO_HIGH);
+    max_rate.try_into().unwrap()
+}
+
+fn packed_lanes(wanted: Requirements) -> u128 {
+    let packed = lanes::pack(
+        Lanes {
+            gpus: wanted.gpu_count,
+            vram_gib: wanted.vram_gib,
+            compute_capability: wanted.compute_capability,
+            cuda_version: wanted.cuda_version,
+            driver_version: wanted.driver_version,
+            cpu_cores: wanted.cpu_cores,
+            memory_gib: wanted.memory_gib,
+            reputation: wanted.min_reputation,
+            features: wanted.features,
+        },
+    );
+    packed.try_into().unwrap()
+}

@@ -1,0 +1,35 @@
+//! Everything that knows Starknet; no other crate does.
+//!
+//! - [`Rpc`] is a connection to a node that was checked to be on the right network.
+//! - [`Credentials`] are an account and its key, from the files that Starknet's tools write.
+//! - [`Sender`] signs and sends transactions from one account, one after the other.
+//! - [`Contracts`] answers what the contracts hold and makes the calls of clients, workers and keepers.
+//! - [`Follower`] says what the contracts told since the last recorded block.
+//! - [`Deployer`] puts the contracts on a network.
+//! - [`AccountProof`] lets a worker's agent prove which account it acts for.
+//!
+//! Amounts are 256 bits wide at the ERC-20's edge only; inside they are [`keeper_types::Fri`].
+
+mod account_proof;
+mod contracts;
+mod convert;
+mod credentials;
+mod decode;
+mod deploy;
+mod deployment;
+mod follower;
+mod network;
+mod rpc;
+mod sender;
+
+pub use account_proof::{AccountProof, ProofError};
+pub use contracts::{AllocationStats, Contracts, DueExit, RoundReceipt, STRK_TOKEN};
+pub use convert::{ChainJob, ValueError};
+pub use credentials::{AccountSource, Credentials, CredentialsError, KeySource};
+pub use decode::DecodeError;
+pub use deploy::{ClassHashes, DeployError, Deployer, DeploymentTerms, built_in_class};
+pub use deployment::{DeployedContract, Deployment, DeploymentError};
+pub use follower::{BlockHeader, FollowedBlock, Follower, Step};
+pub use network::{Network, UnknownNetwork};
+pub use rpc::{Rpc, RpcError};
+pub use sender::{Receipt, SendError, Sender, SignedTransaction};

@@ -1,0 +1,128 @@
+//! The command line. One file a verb; data on standard output, everything else on standard error.
+
+mod completions;
+mod config;
+mod contracts;
+mod doctor;
+mod job;
+mod run;
+mod status;
+mod worker;
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+use keeper_chain::Network;
+use url::Url;
+
+/// Allocates GPU jobs to workers on Starknet
+#[derive(Debug, Parser)]
+#[command(name = "keeper", version, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Global {
+    /// Network: devnet, sepolia or mainnet [default: devnet]
+    #[arg(long, global = true, env = "STARKNET_NETWORK")]
+    pub(crate) network: Option<Network>,
+    /// Starknet node's JSON-RPC endpoint (specification 0.9 or 0.10)
+    #[arg(long, global = true, env = "STARKNET_RPC", value_name = "URL", hide_env_values = true)]
+    pub(crate) rpc_url: Option<Url>,
+    /// Configuration file (TOML)
+    #[arg(long, global = true, env = "KEEPER_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Account: starkli's account file, or devnet-N for a local chain's N-th account
+    #[arg(long, global = true, env = "STARKNET_ACCOUNT", value_name = "FILE|devnet-N")]
+    pub(crate) account: Option<String>,
+    /// The account's keystore; STARKNET_KEYSTORE_PASSWORD opens it
+    #[arg(long, global = true, env = "STARKNET_KEYSTORE", value_name = "FILE")]
+    pub(crate) keystore: Option<PathBuf>,
+    /// Where the contracts stand [default: deployments/<network>.json]
+    #[arg(long, global = true, env = "KEEPER_DEPLOYMENT", value_name = "FILE")]
+    pub(crate) deployment: Option<PathBuf>,
+    /// Where the keeper keeps its database
+    #[arg(long, global = true, env = "KEEPER_DATA_DIR", value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Where manifests and outputs are kept: a folder or a file:// URL [default: <data-dir>/artifacts]
+    #[arg(long, global = true, env = "KEEPER_ARTIFACTS", value_name = "URL")]
+    pub(crate) artifacts: Option<String>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Log in JSON
+    #[arg(long, global = true, env = "KEEPER_LOG_JSON")]
+    pub(crate) log_json: bool,
+    /// How often the node is asked for news, in milliseconds
+    #[arg(long, global = true, env = "KEEPER_POLL_MS", value_name = "MS")]
+    pub(crate) poll_ms: Option<u64>,
+}
+
+/// Options of `keeper run`.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct RunArgs {
+    /// Where worker agents connect to [default: 127.0.0.1:7070]
+    #[arg(long, env = "KEEPER_LISTEN", value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Most allocations in one transaction, 1 to 500 [default: 100]
+    #[arg(long, env = "KEEPER_MAX_BATCH", value_name = "N")]
+    pub(crate) max_batch: Option<usize>,
+    /// Leave expiring and settling what is due to others
+    #[arg(long, env = "KEEPER_NO_EXITS")]
+    pub(crate) no_exits: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a keeper: follow the chain, allocate jobs, dispatch them to workers
+    Run(RunArgs),
+    /// Submit jobs and look at them
+    #[command(subcommand)]
+    Job(job::JobCommand),
+    /// Register a worker, run its agent, look at workers
+    #[command(subcommand)]
+    Worker(worker::WorkerCommand),
+    /// Deploy the contracts, or see where they stand
+    #[command(subcommand)]
+    Contracts(contracts::ContractsCommand),
+    /// The whole market in numbers: jobs, rounds, money
+    Status,
+    /// Check the node, the contracts, the account and this machine
+    Doctor,
+    /// Check or show the configuration
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Print completions for a shell
+    Completions(completions::CompletionsArgs),
+}
+
+impl Cli {
+    /// Whether the command runs until it is stopped, and so logs what it does.
+    pub(crate) fn is_service(&self) -> bool {
+        matches!(self.command, Command::Run(_) | Command::Worker(worker::WorkerCommand::Run(_)))
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Whatever went wrong, for [`crate::output::print_error`].
+pub(crate) async fn run(cli: Cli) -> Result<()> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Run(args) => Box::pin(run::run(global, &args)).await,
+        Command::Job(command) => Box::pin(job::run(global, command)).await,
+        Command::Worker(command) => Box::pin(worker::run(global, command)).await,
+        Command::Contracts(command) => Box::pin(contracts::run(global, command)).await,
+        Command::Status => Box::pin(status::run(global)).await,
+        Command::Doctor => Box::pin(doctor::run(global)).await,
+        Command::Config(command) => config::run(global, &command),
+        Command::Completions(args) => completions::run(&args),
+    }
+}

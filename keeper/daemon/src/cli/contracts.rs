@@ -1,0 +1,135 @@
+//! `keeper contracts deploy|status`.
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use keeper_chain::{Deployer, Deployment, DeploymentTerms, built_in_class};
+use keeper_types::{Address, Felt, Fri};
+use serde_json::json;
+
+use super::Global;
+use crate::{context::Context, output};
+
+/// What to do with the contracts.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ContractsCommand {
+    /// Declare, deploy and wire what is missing, and write deployments/<network>.json. Safe to repeat
+    Deploy(DeployArgs),
+    /// Show where the contracts stand and how they are set up
+    Status,
+}
+
+/// Terms of a deployment.
+#[derive(Debug, Args)]
+pub(crate) struct DeployArgs {
+    /// Account that may apply rounds; repeat for several [default: the deploying account]
+    #[arg(long = "keeper", value_name = "ADDRESS")]
+    keepers: Vec<Address>,
+    /// What each slot of a worker must stake, in STRK
+    #[arg(long, value_name = "STRK", value_parser = Fri::from_strk)]
+    min_stake: Option<Fri>,
+    /// How long a client may look at a result before anyone may settle it, such as 30m
+    #[arg(long, value_name = "DURATION")]
+    challenge_window: Option<humantime::Duration>,
+    /// How long a leaving worker's stake stays bound, such as 7days
+    #[arg(long, value_name = "DURATION")]
+    unbonding: Option<humantime::Duration>,
+    /// Tells several deployments of one account apart
+    #[arg(long, default_value_t = 0)]
+    salt: u64,
+}
+
+/// Deploys the contracts or shows where they stand.
+///
+/// # Errors
+/// Says what is wrong and what to do.
+pub(crate) async fn run(global: &Global, command: ContractsCommand) -> Result<()> {
+    let context = Context::connect(global).await?;
+    match command {
+        ContractsCommand::Deploy(args) => deploy(&context, args).await,
+        ContractsCommand::Status => status(&context).await,
+    }
+}
+
+async fn deploy(context: &Context, args: DeployArgs) -> Result<()> {
+    let sender = context.sender().await?;
+    let defaults = DeploymentTerms::of(context.settings.network);
+    let seconds = |duration: Option<humantime::Duration>, default| duration.map_or(default, |given| given.as_secs());
+    let terms = DeploymentTerms {
+        min_stake_per_slot: args.min_stake.unwrap_or(defaults.min_stake_per_slot),
+        unbonding_s: seconds(args.unbonding, defaults.unbonding_s),
+        challenge_window_s: seconds(args.challenge_window, defaults.challenge_window_s),
+        salt: Felt::from(args.salt),
+    };
+    let keepers = if args.keepers.is_empty() { vec![sender.address()] } else { args.keepers };
+    let spinner = output::spinner("deploying");
+    let mut report = |step: &str| {
+        spinner.set_message(step.to_owned());
+        spinner.suspend(|| eprintln!("{step}"));
+    };
+    let mut deployment = Deployer::new(&sender, terms).run(&keepers, &mut report).await?;
+    spinner.finish_and_clear();
+    let path = &context.settings.deployment;
+    // Following begins where these contracts were first deployed, not where they were last looked at.
+    if let Ok(known) = Deployment::load(path, context.settings.network)
+        && known.job_mgr == deployment.job_mgr
+    {
+        deployment.block = deployment.block.min(known.block);
+        deployment.commit = known.commit.or(deployment.commit);
+    }
+    deployment.save(path)?;
+    if context.json {
+        return output::json(&deployment);
+    }
+    print_deployment(&deployment);
+    println!("written to {}", path.display());
+    Ok(())
+}
+
+async fn status(context: &Context) -> Result<()> {
+    let contracts = context.contracts()?;
+    let deployment = contracts.deployment();
+    let stats = contracts.allocation_stats().await?;
+    let held = contracts.held().await?;
+    let current = [
+        ("JobMgr", deployment.job_mgr.class_hash),
+        ("CdcPool", deployment.cdc_pool.class_hash),
+        ("TaskAllocator", deployment.task_allocator.class_hash),
+    ]
+    .into_iter()
+    .all(|(name, class)| built_in_class(name).is_some_and(|built_in| built_in.class_hash == class));
+    if context.json {
+        return output::json(&json!({
+            "deployment": deployment,
+            "classes_of_this_version": current,
+            "stats": stats,
+            "held_fri": held,
+        }));
+    }
+    print_deployment(deployment);
+    println!("escrow held       {held}");
+    println!("rounds            {}", stats.rounds);
+    println!("allocated         {}", stats.allocated);
+    println!("skipped           {}", stats.skipped);
+    if !current {
+        println!("the classes differ from the ones built into this program");
+    }
+    Ok(())
+}
+
+fn print_deployment(deployment: &Deployment) {
+    let mut table = output::table(&["CONTRACT", "ADDRESS", "CLASS"]);
+    let contracts = [
+        ("JobMgr", deployment.job_mgr),
+        ("CdcPool", deployment.cdc_pool),
+        ("TaskAllocator", deployment.task_allocator),
+    ];
+    for (name, contract) in contracts {
+        table.add_row([name.to_owned(), contract.address.to_string(), format!("{:#x}", contract.class_hash)]);
+    }
+    println!("{table}");
+    for (_, contract) in contracts {
+        if let Some(page) = deployment.network.contract_page(contract.address) {
+            println!("{page}");
+        }
+    }
+}

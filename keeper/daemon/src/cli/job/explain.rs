@@ -1,0 +1,82 @@
+//! `keeper job explain`.
+
+use anyhow::Result;
+use keeper_chain::{ChainJob, Contracts};
+use keeper_scheduler::{Explanation, ScoreBreakdown};
+use keeper_store::{ExplanationRecord, JobTimings, SqliteStore, Store as _};
+use keeper_types::{JobId, JobState};
+use serde_json::json;
+
+use super::known_job;
+use crate::{context::Context, output, settings::Settings};
+
+/// Prints why the job was placed where it was, or why it is not placed.
+///
+/// # Errors
+/// Fails where there is no such job, or no keeper has run here.
+pub(super) async fn run(context: &Context, contracts: &Contracts, job_id: JobId) -> Result<()> {
+    let job = known_job(contracts, job_id).await?;
+    let (record, timings) = recorded(&context.settings, job_id).await?;
+    if context.json {
+        return output::json(&json!({
+            "job_id": job_id,
+            "state": job.state,
+            "attempt": job.attempt,
+            "decision": record,
+            "timings": timings,
+        }));
+    }
+    println!("job {job_id} is {}, attempt {} of {}", job.state, job.attempt, job.spec.max_attempts);
+    match record {
+        None if job.state == JobState::Queued => {
+            println!("the keeper has not decided about it yet");
+        }
+        None => println!("this keeper did not decide about it"),
+        Some(record) => print_decision(&job, &record),
+    }
+    Ok(())
+}
+
+/// What the keeper on this machine recorded about the job.
+async fn recorded(settings: &Settings, job_id: JobId) -> Result<(Option<ExplanationRecord>, Vec<JobTimings>)> {
+    let store = SqliteStore::open_read_only(&settings.database()).await?;
+    Ok((store.explanation(job_id).await?, store.timings(job_id).await?))
+}
+
+fn print_decision(job: &ChainJob, record: &ExplanationRecord) {
+    let Explanation { attempt, outcome, workers_evaluated, rejections, winner, runner_up, .. } = &record.explanation;
+    if *attempt != job.attempt {
+        println!("the latest decision was about attempt {attempt}");
+    }
+    println!("decision  {} ({})", outcome, outcome.code());
+    let round = record.round.map(|round| format!(", round {round}")).unwrap_or_default();
+    println!("taken     at block {}{round}", record.snapshot_block);
+    println!("workers   {workers_evaluated} evaluated");
+    if !rejections.is_empty() {
+        let mut table = output::table(&["WORKERS", "FAILED", "CODE"]);
+        for (rejection, count) in rejections {
+            table.add_row([count.to_string(), rejection.to_string(), rejection.code().to_owned()]);
+        }
+        println!("\n{table}");
+        println!("a worker counts under everything that it fails");
+    }
+    if let Some(winner) = winner {
+        println!("\n{}", score_table(winner, runner_up.as_ref()));
+    }
+}
+
+/// The winner's terms beside the runner-up's.
+fn score_table(winner: &ScoreBreakdown, runner_up: Option<&ScoreBreakdown>) -> comfy_table::Table {
+    let mut headings = vec!["TERM".to_owned(), format!("WORKER {}", winner.worker_id)];
+    headings.extend(runner_up.map(|second| format!("WORKER {}", second.worker_id)));
+    let mut table = output::table(&headings.iter().map(String::as_str).collect::<Vec<_>>());
+    for (index, (name, points)) in winner.terms.named().into_iter().enumerate() {
+        let mut row = vec![name.to_owned(), points.to_string()];
+        row.extend(runner_up.map(|second| second.terms.named()[index].1.to_string()));
+        table.add_row(row);
+    }
+    let mut total = vec!["total".to_owned(), winner.total.to_string()];
+    total.extend(runner_up.map(|second| second.total.to_string()));
+    table.add_row(total);
+    table
+}

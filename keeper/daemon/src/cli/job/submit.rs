@@ -1,0 +1,217 @@
+//! `keeper job submit`.
+
+use std::{
+    path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use keeper_chain::{Contracts, Follower};
+use keeper_dispatch::ArtifactStore;
+use keeper_types::{ContentHash, Features, Felt, Fri, JobSpec, Manifest, Queue, Region, Requirements};
+use serde_json::json;
+
+use crate::{context::Context, output};
+
+/// What to submit, and on which terms.
+#[derive(Debug, Args)]
+pub(crate) struct SubmitArgs {
+    /// What to run (JSON; docs/manifest.md describes it)
+    #[arg(long, value_name = "FILE")]
+    manifest: PathBuf,
+    /// What goes into escrow and is paid at most, in STRK
+    #[arg(long, value_name = "STRK", value_parser = Fri::from_strk)]
+    max_price: Fri,
+    /// How long the job may wait for a worker, such as 10m
+    #[arg(long, value_name = "DURATION", default_value = "1h")]
+    deadline: humantime::Duration,
+    /// How long the worker is reserved, such as 60s [default: the manifest's time limit]
+    #[arg(long, value_name = "DURATION")]
+    timeout: Option<humantime::Duration>,
+    /// 1 to 10, higher first
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=10))]
+    priority: u8,
+    /// Which queue: default, high or low
+    #[arg(long, default_value = "default", value_parser = parse_queue)]
+    queue: Queue,
+    /// How often the job may be tried
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=15))]
+    max_attempts: u8,
+    /// The model that the job uses, at most 31 characters
+    #[arg(long, value_name = "NAME", value_parser = parse_model)]
+    model: Option<Felt>,
+    /// GPUs on one worker
+    #[arg(long, default_value_t = 0)]
+    gpus: u8,
+    /// Memory of each GPU, in GiB
+    #[arg(long, default_value_t = 0)]
+    vram_gib: u16,
+    /// CUDA compute capability, such as 8.6
+    #[arg(long, value_name = "X.Y", value_parser = parse_version)]
+    compute_capability: Option<u8>,
+    /// CUDA version that the driver supports, such as 12.4
+    #[arg(long, value_name = "X.Y", value_parser = parse_version)]
+    cuda: Option<u8>,
+    /// NVIDIA driver's major version
+    #[arg(long, default_value_t = 0)]
+    driver: u16,
+    /// CPU cores
+    #[arg(long, default_value_t = 0)]
+    cpu_cores: u16,
+    /// Host memory, in GiB
+    #[arg(long, default_value_t = 0)]
+    memory_gib: u16,
+    /// Features that the worker must have, such as nvlink,ecc
+    #[arg(long, default_value = "", value_parser = Features::from_names, hide_default_value = true)]
+    features: Features,
+    /// The only region that will do
+    #[arg(long)]
+    region: Option<Region>,
+    /// Lowest reputation, 0 to 1000
+    #[arg(long, default_value_t = 0)]
+    min_reputation: u16,
+}
+
+/// Reads and checks the manifest.
+///
+/// # Errors
+/// Names the file and the field that is wrong.
+pub(super) fn check_manifest(args: &SubmitArgs) -> Result<(Vec<u8>, Manifest)> {
+    let shown = args.manifest.display();
+    let bytes = std::fs::read(&args.manifest).with_context(|| format!("reading {shown}"))?;
+    let manifest = Manifest::parse(&bytes).with_context(|| shown.to_string())?;
+    Ok((bytes, manifest))
+}
+
+/// Submits the job.
+///
+/// # Errors
+/// Says which field is wrong, or what the chain refused.
+pub(super) async fn run(context: &Context, contracts: &Contracts, args: &SubmitArgs) -> Result<()> {
+    let (bytes, manifest) = check_manifest(args)?;
+    // Deadlines are the chain's time, which a local chain may have moved.
+    let head = Follower::new(&context.rpc, contracts.deployment()).head().await?;
+    let spec = args.spec(&manifest, ContentHash::of(&bytes), head.timestamp)?;
+    let artifacts = ArtifactStore::open(&context.settings.artifacts)?;
+    let sender = context.sender().await?;
+    let balance = sender.balance().await?;
+    if balance < spec.max_price {
+        bail!(
+            "account {} holds {balance}, but the job puts {} into escrow\nhint: fund the account with STRK, or lower --max-price",
+            sender.address(),
+            spec.max_price
+        );
+    }
+    artifacts.put(bytes.into()).await.context("storing the manifest")?;
+    let submitted_at_ms = now_ms();
+    let (job_id, receipt) = contracts.submit_job(&sender, &spec).await?;
+    if context.json {
+        return output::json(&json!({
+            "job_id": job_id,
+            "tx_hash": receipt.hash,
+            "block": receipt.block.number,
+            "manifest_hash": ContentHash::from_felt(spec.manifest_hash).ok(),
+            "max_price_fri": spec.max_price,
+            "fee_fri": receipt.fee,
+            "submitted_at_ms": submitted_at_ms,
+        }));
+    }
+    println!("job {job_id} submitted in block {}, transaction {}", receipt.block.number, receipt.hash);
+    println!("{} in escrow, at most {}", spec.max_price, spec.max_rate());
+    output::explorer_link(context.settings.network, receipt.hash);
+    Ok(())
+}
+
+impl SubmitArgs {
+    fn spec(&self, manifest: &Manifest, manifest_hash: ContentHash, now: u64) -> Result<JobSpec> {
+        let timeout = self.timeout.map_or(u64::from(manifest.limits.time_s), |timeout| timeout.as_secs());
+        let execution_timeout_s = u32::try_from(timeout).ok().filter(|seconds| *seconds > 0);
+        let Some(execution_timeout_s) = execution_timeout_s else { bail!("--timeout is {timeout} s, but must be 1 to {}", u32::MAX) };
+        if execution_timeout_s < manifest.limits.time_s {
+            bail!(
+                "--timeout is {execution_timeout_s} s, but the manifest's limits.time_s is {}\n\
+                 hint: give --timeout at least as long as the manifest's time limit",
+                manifest.limits.time_s
+            );
+        }
+        let requirements = Requirements {
+            gpu_count: self.gpus,
+            vram_gib: self.vram_gib,
+            compute_capability: self.compute_capability.unwrap_or(0),
+            cuda_version: self.cuda.unwrap_or(0),
+            driver_version: self.driver,
+            cpu_cores: self.cpu_cores,
+            memory_gib: self.memory_gib,
+            min_reputation: self.min_reputation,
+            features: self.features,
+            region: self.region,
+        };
+        requirements.validate()?;
+        let spec = JobSpec {
+            manifest_hash: manifest_hash.to_felt(),
+            model_id: self.model.unwrap_or(Felt::ZERO),
+            requirements,
+            priority: self.priority,
+            queue: self.queue,
+            max_price: self.max_price,
+            deadline: now + self.deadline.as_secs(),
+            execution_timeout_s,
+            max_attempts: self.max_attempts,
+        };
+        if spec.max_rate().0 == 0 {
+            bail!(
+                "--max-price {} is less than one gFri per GPU-second for {execution_timeout_s} s\n\
+                 hint: raise --max-price or lower --timeout",
+                self.max_price
+            );
+        }
+        Ok(spec)
+    }
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn parse_queue(text: &str) -> Result<Queue, String> {
+    match text {
+        "default" => Ok(Queue::Default),
+        "high" => Ok(Queue::High),
+        "low" => Ok(Queue::Low),
+        _ => Err("expected default, high or low".to_owned()),
+    }
+}
+
+/// `8.6` is 86.
+fn parse_version(text: &str) -> Result<u8, String> {
+    let error = || "expected a version such as 8.6".to_owned();
+    let (major, minor) = text.split_once('.').ok_or_else(error)?;
+    let (major, minor): (u8, u8) = (major.parse().map_err(|_| error())?, minor.parse().map_err(|_| error())?);
+    if minor > 9 {
+        return Err("the minor version has one digit".to_owned());
+    }
+    major.checked_mul(10).and_then(|tens| tens.checked_add(minor)).ok_or_else(|| "at most 25.5".to_owned())
+}
+
+fn parse_model(text: &str) -> Result<Felt, String> {
+    if text.is_empty() || text.len() > 31 || !text.is_ascii() {
+        return Err("expected 1 to 31 ASCII characters".to_owned());
+    }
+    Ok(Felt::from_bytes_be_slice(text.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_become_numbers() {
+        assert_eq!(parse_version("8.6"), Ok(86));
+        assert_eq!(parse_version("12.0"), Ok(120));
+        for text in ["8", "8.60", "a.b", "26.0"] {
+            assert!(parse_version(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! `keeper status`: the whole market in numbers, read from the chain's events.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, Result, bail};
+use keeper_chain::{Contracts, Follower, Step};
+use keeper_store::{SqliteStore, Store as _};
+use keeper_types::{Fri, Market, MarketEvent, TxHash};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::Global;
+use crate::{context::Context, output};
+
+/// What the chain's events add up to.
+#[derive(Default)]
+struct Tally {
+    market: Market,
+    rounds: u64,
+    /// Allocations, with the transactions that made them.
+    allocations: Vec<Allocation>,
+    /// Transactions that applied rounds.
+    round_transactions: BTreeSet<TxHash>,
+    /// Items that the contract skipped.
+    skipped: u64,
+}
+
+#[derive(Clone, Serialize)]
+struct Allocation {
+    job_id: u64,
+    worker_id: u32,
+    attempt: u8,
+    round_block: u64,
+    tx_hash: TxHash,
+    allocated_at_ms: Option<u64>,
+}
+
+/// Money, to the last fri.
+#[derive(Serialize)]
+struct Money {
+    escrow_in_fri: Fri,
+    paid_fri: Fri,
+    refunded_fri: Fri,
+    held_fri: Fri,
+}
+
+/// Prints the market in numbers.
+///
+/// # Errors
+/// Fails where the node does not answer.
+pub(crate) async fn run(global: &Global) -> Result<()> {
+    let context = Context::connect(global).await?;
+    let contracts = context.contracts()?;
+    let spinner = output::spinner("reading the chain");
+    let mut tally = read_chain(&context, &contracts).await?;
+    add_times(&context, &mut tally).await;
+    let money = money(&contracts, &tally).await?;
+    let gas = gas_per_allocation(&context, &tally).await?;
+    spinner.finish_and_clear();
+    let states = states(&tally.market);
+    if context.json {
+        let mut jobs = json!({ "submitted": tally.market.jobs.len() });
+        if let Some(fields) = jobs.as_object_mut() {
+            fields.extend(states.iter().map(|(name, count)| ((*name).to_owned(), json!(count))));
+        }
+        return output::json(&json!({
+            "jobs": jobs,
+            "workers": tally.market.workers.len(),
+            "rounds": tally.rounds,
+            "allocations": tally.allocations.len(),
+            "skipped": tally.skipped,
+            "money": money,
+            "l2_gas_per_allocation": gas.map(|(l2, _)| l2),
+            "l1_data_gas_per_allocation": gas.map(|(_, data)| data),
+            "allocations_list": tally.allocations,
+        }));
+    }
+    print(&tally, &states, &money, gas);
+    Ok(())
+}
+
+fn print(tally: &Tally, states: &BTreeMap<&'static str, usize>, money: &Money, gas: Option<(u64, u64)>) {
+    let counted: Vec<String> =
+        states.iter().filter(|(_, count)| **count > 0).map(|(name, count)| format!("{count} {name}")).collect();
+    println!("jobs         {} submitted: {}", tally.market.jobs.len(), counted.join(", "));
+    println!("workers      {}", tally.market.workers.len());
+    println!("rounds       {}, {} allocations, {} skipped", tally.rounds, tally.allocations.len(), tally.skipped);
+    if let Some((l2, data)) = gas {
+        println!("gas          {l2} L2 gas and {data} L1 data gas per allocation");
+    }
+    println!("escrow in    {}", money.escrow_in_fri);
+    println!("paid         {}", money.paid_fri);
+    println!("refunded     {}", money.refunded_fri);
+    println!("held         {}", money.held_fri);
+}
+
+async fn read_chain(context: &Context, contracts: &Contracts) -> Result<Tally> {
+    let follower = Follower::new(&context.rpc, contracts.deployment());
+    let mut tally = Tally::default();
+    let mut cursor = None;
+    loop {
+        match follower.step(cursor).await? {
+            Step::UpToDate => return Ok(tally),
+            Step::Reorganised => bail!("the chain was reorganised while it was read: try again"),
+            Step::Extended { blocks, .. } => {
+                for (position, event) in blocks.iter().flat_map(|block| &block.events) {
+                    tally.market.apply(event, position).context("reading the chain's events")?;
+                    tally.count(event, position.tx_hash, position.block.0);
+                }
+                cursor = blocks.last().map(|block| block.header.block);
+            }
+        }
+    }
+}
+
+impl Tally {
+    fn count(&mut self, event: &MarketEvent, tx_hash: TxHash, round_block: u64) {
+        match event {
+            MarketEvent::RoundApplied { skipped, .. } => {
+                self.rounds += 1;
+                self.skipped += u64::from(*skipped);
+                self.round_transactions.insert(tx_hash);
+            }
+            MarketEvent::JobAllocated { job_id, worker_id, attempt, .. } => self.allocations.push(Allocation {
+                job_id: job_id.0,
+                worker_id: worker_id.0,
+                attempt: attempt.0,
+                round_block,
+                tx_hash,
+                allocated_at_ms: None,
+            }),
+            _ => {}
+        }
+    }
+}
+
+/// When the keeper on this machine saw each allocation, where one has run here.
+async fn add_times(context: &Context, tally: &mut Tally) {
+    let Ok(store) = SqliteStore::open_read_only(&context.settings.database()).await else { return };
+    let Ok(timings) = store.all_timings().await else { return };
+    let seen: BTreeMap<(u64, u8), Option<u64>> = timings
+        .into_iter()
+        .map(|timing| ((timing.job_id.0, timing.attempt.0), timing.observed_allocated_ms))
+        .collect();
+    for allocation in &mut tally.allocations {
+        allocation.allocated_at_ms = seen.get(&(allocation.job_id, allocation.attempt)).copied().flatten();
+    }
+}
+
+async fn money(contracts: &Contracts, tally: &Tally) -> Result<Money> {
+    let sum = |amount: fn(&keeper_types::Job) -> Fri| {
+        let total = tally.market.jobs.values().try_fold(Fri::ZERO, |sum, job| sum.checked_add(amount(job)));
+        total.context("the market's money exceeds 128 bits")
+    };
+    Ok(Money {
+        escrow_in_fri: sum(|job| job.spec.max_price)?,
+        paid_fri: sum(|job| job.paid)?,
+        refunded_fri: sum(|job| job.refunded)?,
+        held_fri: contracts.held().await?,
+    })
+}
+
+/// L2 gas and L1 data gas of the rounds' transactions, whole, for each allocation that they made.
+async fn gas_per_allocation(context: &Context, tally: &Tally) -> Result<Option<(u64, u64)>> {
+    let (mut l2_gas, mut data_gas) = (0_u64, 0_u64);
+    for hash in &tally.round_transactions {
+        let (l2, data) = context.rpc.gas_used(*hash).await?;
+        l2_gas += l2;
+        data_gas += data;
+    }
+    let made = tally.allocations.iter().filter(|made| tally.round_transactions.contains(&made.tx_hash)).count() as u64;
+    Ok((made > 0).then(|| (l2_gas / made.max(1), data_gas / made.max(1))))
+}
+
+fn states(market: &Market) -> BTreeMap<&'static str, usize> {
+    let mut counts: BTreeMap<&'static str, usize> =
+        keeper_types::JobState::ALL.into_iter().map(|state| (state.name(), 0)).collect();
+    for job in market.jobs.values() {
+        *counts.entry(job.state.name()).or_default() += 1;
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_is_counted_also_where_no_job_is_in_it() {
+        let counts = states(&Market::default());
+        assert_eq!(counts.len(), 9);
+        assert_eq!(Value::from(counts["settled"]), json!(0));
+    }
+}

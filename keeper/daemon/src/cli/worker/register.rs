@@ -1,0 +1,75 @@
+//! `keeper worker register`.
+
+use anyhow::{Result, bail};
+use clap::Args;
+use keeper_chain::Contracts;
+use keeper_types::{Capabilities, Fri, Rate, Region};
+use serde_json::json;
+
+use crate::{context::Context, output};
+
+/// What the worker offers; what it has is probed.
+#[derive(Debug, Args)]
+pub(crate) struct RegisterArgs {
+    /// Jobs at a time
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    slots: u8,
+    /// Where the machine stands: at most five characters, such as eu-w1
+    #[arg(long)]
+    region: Region,
+    /// What a GPU costs for an hour, in STRK; a job without a GPU is billed as one
+    #[arg(long, value_name = "STRK", value_parser = Rate::from_strk_per_gpu_hour)]
+    rate: Rate,
+    /// What to stake, in STRK [default: the least that the slots need]
+    #[arg(long, value_name = "STRK", value_parser = Fri::from_strk)]
+    stake: Option<Fri>,
+}
+
+/// Registers the worker, or brings what it offers up to date.
+///
+/// # Errors
+/// Says what is wrong and what to do.
+pub(super) async fn run(context: &Context, contracts: &Contracts, args: &RegisterArgs) -> Result<()> {
+    let capabilities = probe(args.region);
+    let sender = context.sender().await?;
+    if let Some(worker_id) = contracts.worker_of(sender.address()).await? {
+        let receipt = contracts.update_worker(&sender, &capabilities, args.slots, args.rate).await?;
+        if context.json {
+            return output::json(&json!({ "worker_id": worker_id, "tx_hash": receipt.hash, "updated": true }));
+        }
+        println!("worker {worker_id} was registered before; what it offers is now up to date");
+        return Ok(());
+    }
+    let least = Fri(contracts.min_stake_per_slot().await?.0.saturating_mul(u128::from(args.slots)));
+    let stake = args.stake.unwrap_or(least);
+    if stake < least {
+        bail!("--stake is {stake}, but {} slots need at least {least}", args.slots);
+    }
+    let balance = sender.balance().await?;
+    if balance < stake {
+        bail!(
+            "account {} holds {balance}, but {stake} is to be staked\nhint: fund the account with STRK, or register fewer --slots",
+            sender.address()
+        );
+    }
+    let (worker_id, receipt) = contracts.register_worker(&sender, &capabilities, args.slots, args.rate, stake).await?;
+    if context.json {
+        return output::json(&json!({
+            "worker_id": worker_id,
+            "tx_hash": receipt.hash,
+            "capabilities": capabilities,
+            "stake_fri": stake,
+        }));
+    }
+    println!("worker {worker_id} registered in block {}, transaction {}", receipt.block.number, receipt.hash);
+    println!(
+        "{} GPU, {} cores, {} GiB memory; {} slots at {}, {stake} staked",
+        capabilities.gpu_count, capabilities.cpu_cores, capabilities.memory_gib, args.slots, args.rate
+    );
+    output::explorer_link(context.settings.network, receipt.hash);
+    Ok(())
+}
+
+fn probe(region: Region) -> Capabilities {
+    keeper_worker::probe::capabilities(region)
+}

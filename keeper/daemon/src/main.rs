@@ -1,0 +1,43 @@
+//! The `keeper` command: follow the market, allocate jobs to GPU workers, run them, and look at it all.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command line writes to its terminal")]
+
+mod adapters;
+mod cli;
+mod context;
+mod output;
+mod services;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+use crate::cli::Cli;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_logging(&cli);
+    match cli::run(cli).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::print_error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Logs go to standard error; standard output is for data.
+fn start_logging(cli: &Cli) {
+    let default = if cli.is_service() { "info" } else { "warn" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let registry = tracing_subscriber::registry().with(filter);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    if cli.global.log_json {
+        registry.with(lines.json()).init();
+    } else {
+        registry.with(lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))).init();
+    }
+}

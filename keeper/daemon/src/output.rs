@@ -1,0 +1,115 @@
+//! What people and programs read: tables and text for the former, JSON for the latter.
+
+use std::io::IsTerminal as _;
+
+use anyhow::Result;
+use comfy_table::{ContentArrangement, Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
+use keeper_chain::{CredentialsError, DeploymentError, Network, RpcError, SendError};
+use keeper_types::{Address, TxHash};
+use serde::Serialize;
+
+/// Prints a value as JSON.
+pub(crate) fn json(value: &impl Serialize) -> Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// Prints a value as JSON on one line, for streams.
+pub(crate) fn json_line(value: &impl Serialize) -> Result<()> {
+    println!("{}", serde_json::to_string(value)?);
+    Ok(())
+}
+
+/// An empty table with these headings.
+pub(crate) fn table(headings: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(headings);
+    table
+}
+
+/// An address that people can tell apart at a glance.
+pub(crate) fn short(address: Address) -> String {
+    let text = format!("{:#x}", address.0);
+    if text.len() <= 14 { text } else { format!("{}…{}", &text[..8], &text[text.len() - 4..]) }
+}
+
+/// Says where a transaction can be looked at, on networks with an explorer.
+pub(crate) fn explorer_link(network: Network, hash: TxHash) {
+    if let Some(page) = network.transaction_page(hash) {
+        println!("{page}");
+    }
+}
+
+/// A spinner on a terminal; nothing where standard error is not one.
+pub(crate) fn spinner(message: impl Into<String>) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner().with_message(message.into());
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} [{elapsed}]") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(std::time::Duration::from_millis(120));
+    bar
+}
+
+/// Prints what went wrong, what led to it, and what to do about it.
+pub(crate) fn print_error(error: &anyhow::Error) {
+    let mut message = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        // Libraries often repeat their source in their own message.
+        if message.contains(&cause) {
+            continue;
+        }
+        if !message.is_empty() {
+            message.push_str(": ");
+        }
+        message.push_str(&cause);
+    }
+    let (message, hint) = match message.split_once("\nhint: ") {
+        Some((message, hint)) => (message, Some(hint.to_owned())),
+        None => (message.as_str(), None),
+    };
+    eprintln!("error: {message}");
+    if let Some(hint) = hint.or_else(|| hint_for(error)) {
+        eprintln!("hint: {hint}");
+    }
+}
+
+/// The next step after errors that have a usual cause.
+fn hint_for(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| {
+        if let Some(error) = cause.downcast_ref::<RpcError>() {
+            return rpc_hint(error);
+        }
+        if let Some(error) = cause.downcast_ref::<SendError>() {
+            return match error {
+                SendError::Rpc(error) => rpc_hint(error),
+                SendError::Unfunded { .. } => Some("`keeper doctor` shows the account's balance".to_owned()),
+                SendError::NotIncluded { .. } => Some("look again later: `keeper job list`".to_owned()),
+                _ => None,
+            };
+        }
+        if let Some(DeploymentError::Missing { network, .. }) = cause.downcast_ref() {
+            return Some(format!("keeper contracts deploy --network {network}"));
+        }
+        match cause.downcast_ref() {
+            Some(CredentialsError::LegacyAccount { .. }) => {
+                Some("docs/configuration.md says which accounts can be used".to_owned())
+            }
+            _ => None,
+        }
+    })
+}
+
+fn rpc_hint(error: &RpcError) -> Option<String> {
+    match error {
+        RpcError::Unreachable { .. } => {
+            Some("is the node running, and is --rpc-url right? `keeper doctor` checks both".to_owned())
+        }
+        RpcError::WrongChain { .. } => Some("pass the --network that the node belongs to".to_owned()),
+        _ => None,
+    }
+}

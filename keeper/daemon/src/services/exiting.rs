@@ -1,0 +1,115 @@
+//! Ends what is due: queued jobs past their deadline, attempts past theirs, results past their challenge
+//! window. Anyone may; a keeper that does it spares everyone the wait.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use anyhow::Result;
+use keeper_chain::{Contracts, DueExit, SendError, Sender};
+use keeper_types::{BlockNumber, Job, JobState};
+use tokio_util::sync::CancellationToken;
+
+use super::{Believed, BelievedReceiver};
+
+/// Exits in one transaction: well below what fits, so that one is never refused for its size.
+const MOST_PER_TRANSACTION: usize = 30;
+
+/// The service.
+pub(crate) struct Exiting {
+    pub(crate) contracts: Contracts,
+    pub(crate) sender: Arc<Sender>,
+    pub(crate) believed: BelievedReceiver,
+}
+
+impl Exiting {
+    /// Ends what is due until cancelled.
+    ///
+    /// # Errors
+    /// None: what fails is tried again.
+    pub(crate) async fn run(mut self, cancel: CancellationToken) -> Result<()> {
+        // What failed by itself is left alone until its job changes.
+        let mut refused: BTreeSet<(DueExit, u8)> = BTreeSet::new();
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return Ok(()),
+                changed = self.believed.changed() => if changed.is_err() { return Ok(()) },
+            }
+            let Some(believed) = self.believed.borrow_and_update().clone() else { continue };
+            let key = |exit: DueExit| (exit, believed.market.jobs.get(&exit.job_id()).map_or(0, |job| job.attempt.0));
+            let mut due = due_exits(&believed);
+            due.retain(|exit| !refused.contains(&key(*exit)));
+            for group in due.chunks(MOST_PER_TRANSACTION) {
+                let ended = tokio::select! {
+                    () = cancel.cancelled() => return Ok(()),
+                    ended = self.end(group) => ended,
+                };
+                refused.extend(ended.into_iter().map(key));
+            }
+            self.wait_for_effect(&due, &cancel).await;
+        }
+    }
+
+    /// Ends a group at once, or one by one where the group is refused; returns those that were.
+    async fn end(&self, group: &[DueExit]) -> Vec<DueExit> {
+        match self.contracts.exit_due(&self.sender, group).await {
+            Ok(receipt) => {
+                tracing::info!(jobs = group.len(), block = %receipt.block.number, tx = %receipt.hash, "ended what was due");
+                return Vec::new();
+            }
+            Err(SendError::WouldRevert { .. } | SendError::Reverted { .. }) if group.len() > 1 => {}
+            Err(error @ (SendError::WouldRevert { .. } | SendError::Reverted { .. })) => {
+                // Somebody else was faster, or the next block decides.
+                tracing::debug!(exit = ?group, %error, "not due after all");
+                return Vec::new();
+            }
+            Err(error) => {
+                tracing::warn!(%error, "what is due could not be ended; trying again");
+                return Vec::new();
+            }
+        }
+        let mut refused = Vec::new();
+        for exit in group {
+            if let Err(error) = self.contracts.exit_due(&self.sender, &[*exit]).await {
+                tracing::debug!(?exit, %error, "not ended");
+                if matches!(error, SendError::Reverted { .. }) {
+                    refused.push(*exit);
+                }
+            }
+        }
+        refused
+    }
+
+    /// Waits until what was ended is believed, so that it is not ended twice.
+    async fn wait_for_effect(&mut self, due: &[DueExit], cancel: &CancellationToken) {
+        const BLOCKS: usize = 3;
+        for _ in 0..BLOCKS {
+            let still_due = match self.believed.borrow().as_ref() {
+                Some(believed) => due_exits(believed).iter().any(|exit| due.contains(exit)),
+                None => false,
+            };
+            if !still_due {
+                return;
+            }
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                changed = self.believed.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+}
+
+/// What anyone may end as of the newest block.
+fn due_exits(believed: &Believed) -> Vec<DueExit> {
+    let now = (believed.head.timestamp, believed.head.block.number);
+    believed.market.jobs.values().filter_map(|job| due_exit(job, now)).collect()
+}
+
+fn due_exit(job: &Job, (timestamp, block): (u64, BlockNumber)) -> Option<DueExit> {
+    // As in the contract: both must lie behind.
+    let passed = |(at, at_block): (u64, BlockNumber)| timestamp > at && block > at_block;
+    match job.state {
+        JobState::Queued if passed((job.spec.deadline, job.deadline_block)) => Some(DueExit::ExpireJob(job.job_id)),
+        JobState::Allocated if job.attempt_deadline.is_some_and(passed) => Some(DueExit::ExpireAttempt(job.job_id)),
+        JobState::Revealed if job.challenge_ends.is_some_and(passed) => Some(DueExit::Settle(job.job_id)),
+        _ => None,
+    }
+}

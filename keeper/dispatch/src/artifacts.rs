@@ -1,0 +1,247 @@
+//! Manifests and outputs, under the hash of their content.
+//!
+//! An artifact's name says what it contains, so it cannot be changed, only added, and whoever reads one checks it.
+//! Below the store's root the artifact with hash `ab12...` is `sha256/ab/ab12...`.
+
+use std::{fmt, path::Path as FilePath, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use futures::TryStreamExt as _;
+use keeper_types::ContentHash;
+use object_store::{ObjectStore, PutPayload, local::LocalFileSystem, memory::InMemory, path::Path};
+use url::Url;
+
+/// The largest artifact, in bytes: the largest output that a manifest can ask for.
+pub const MAX_ARTIFACT_BYTES: u64 = 1 << 30;
+
+/// A content-addressed store. A handle: clones are the same store.
+#[derive(Clone)]
+pub struct ArtifactStore {
+    store: Arc<dyn ObjectStore>,
+    location: String,
+}
+
+/// Why an artifact could not be had or kept.
+#[derive(Debug, thiserror::Error)]
+pub enum ArtifactError {
+    /// The store's address is not one.
+    #[error("`{location}` is not an artifact store: {reason}")]
+    Location {
+        /// What was given.
+        location: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is no such artifact.
+    #[error("artifact {hash} is not in {location}: whoever has the content must put it there first")]
+    Missing {
+        /// The hash.
+        hash: ContentHash,
+        /// The store.
+        location: String,
+    },
+    /// The artifact is larger than what may be read or kept.
+    #[error("artifact {hash} has {bytes} bytes, but at most {max_bytes} are taken")]
+    TooLarge {
+        /// The hash.
+        hash: ContentHash,
+        /// The artifact's size.
+        bytes: u64,
+        /// The limit.
+        max_bytes: u64,
+    },
+    /// What is stored under the hash does not have it.
+    #[error("artifact {hash} in {location} is damaged: its content hashes to {found}; put the original there again")]
+    Damaged {
+        /// The hash that was asked for.
+        hash: ContentHash,
+        /// The hash of what was found.
+        found: ContentHash,
+        /// The store.
+        location: String,
+    },
+    /// The store failed.
+    #[error("artifact {hash} in {location}: {source}")]
+    Store {
+        /// The hash.
+        hash: ContentHash,
+        /// The store.
+        location: String,
+        /// What the store says.
+        source: object_store::Error,
+    },
+}
+
+impl ArtifactStore {
+    /// Opens the store at `location`: a folder's path, which is created where it is missing, a `file://` URL, or
+    /// `memory://` for a store that lives as long as the handle.
+    ///
+    /// # Errors
+    /// Fails where the location is of another kind, or the folder cannot be made.
+    pub fn open(location: &str) -> Result<Self, ArtifactError> {
+        let error = |reason: String| ArtifactError::Location { location: location.to_owned(), reason };
+        let store: Arc<dyn ObjectStore> = match Url::parse(location) {
+            Ok(url) if url.scheme() == "memory" => Arc::new(InMemory::new()),
+            Ok(url) if url.scheme() == "file" => {
+                let reason = "expected an absolute path without a host, such as file:///var/lib/ciro/artifacts";
+                let folder = url.to_file_path().map_err(|()| error(reason.to_owned()))?;
+                Arc::new(open_folder(&folder).map_err(error)?)
+            }
+            Ok(url) if location.contains("://") => {
+                return Err(error(format!("`{}://` is not supported: expected a folder or file://", url.scheme())));
+            }
+            _ if location.is_empty() => return Err(error("expected a folder or a file:// URL".to_owned())),
+            _ => Arc::new(open_folder(FilePath::new(location)).map_err(error)?),
+        };
+        Ok(Self { store, location: location.to_owned() })
+    }
+
+    /// Keeps `bytes` and returns what they are found under. Readers see all of them or none. Putting what is
+    /// there already repairs it where it was damaged.
+    ///
+    /// # Errors
+    /// Fails where there are more than [`MAX_ARTIFACT_BYTES`], or the store fails.
+    pub async fn put(&self, bytes: Bytes) -> Result<ContentHash, ArtifactError> {
+        let hash = ContentHash::of(&bytes);
+        let size = bytes.len() as u64;
+        if size > MAX_ARTIFACT_BYTES {
+            return Err(ArtifactError::TooLarge { hash, bytes: size, max_bytes: MAX_ARTIFACT_BYTES });
+        }
+        let put = self.store.put(&path_of(hash), PutPayload::from_bytes(bytes)).await;
+        put.map(|_| hash).map_err(|source| self.error(hash, source))
+    }
+
+    /// The content with this hash, where it has at most `max_bytes` bytes.
+    ///
+    /// # Errors
+    /// Fails where there is no such content, it is larger or damaged, or the store fails.
+    pub async fn get(&self, hash: ContentHash, max_bytes: u64) -> Result<Bytes, ArtifactError> {
+        let found = self.store.get(&path_of(hash)).await.map_err(|source| self.error(hash, source))?;
+        let too_large = |bytes| ArtifactError::TooLarge { hash, bytes, max_bytes };
+        if found.meta.size > max_bytes {
+            return Err(too_large(found.meta.size));
+        }
+        // The store may say one size and deliver another.
+        let mut content = BytesMut::new();
+        let mut chunks = found.into_stream();
+        while let Some(chunk) = chunks.try_next().await.map_err(|source| self.error(hash, source))? {
+            content.extend_from_slice(&chunk);
+            if content.len() as u64 > max_bytes {
+                return Err(too_large(content.len() as u64));
+            }
+        }
+        let content = content.freeze();
+        match ContentHash::of(&content) {
+            found if found == hash => Ok(content),
+            found => Err(ArtifactError::Damaged { hash, found, location: self.location.clone() }),
+        }
+    }
+
+    /// Whether there is content under this hash. Only [`Self::get`] tells whether it is sound.
+    ///
+    /// # Errors
+    /// Fails where the store does.
+    pub async fn contains(&self, hash: ContentHash) -> Result<bool, ArtifactError> {
+        match self.store.head(&path_of(hash)).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(source) => Err(self.error(hash, source)),
+        }
+    }
+
+    fn error(&self, hash: ContentHash, source: object_store::Error) -> ArtifactError {
+        let location = self.location.clone();
+        match source {
+            object_store::Error::NotFound { .. } => ArtifactError::Missing { hash, location },
+            source => ArtifactError::Store { hash, location, source },
+        }
+    }
+}
+
+impl fmt::Debug for ArtifactStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ArtifactStore").field("location", &self.location).finish_non_exhaustive()
+    }
+}
+
+fn open_folder(folder: &FilePath) -> Result<LocalFileSystem, String> {
+    std::fs::create_dir_all(folder).map_err(|error| format!("cannot create the folder: {error}"))?;
+    LocalFileSystem::new_with_prefix(folder).map_err(|error| error.to_string())
+}
+
+fn path_of(hash: ContentHash) -> Path {
+    let digits = hash.to_string();
+    Path::from_iter(["sha256", &digits[..2], &digits])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn in_memory() -> ArtifactStore {
+        ArtifactStore::open("memory://").unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_put_is_found_under_its_hash() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("not/yet/there");
+        for store in [
+            in_memory(),
+            ArtifactStore::open(root.to_str().unwrap()).unwrap(),
+            ArtifactStore::open(&format!("file://{}", folder.path().display())).unwrap(),
+        ] {
+            let hash = store.put(Bytes::from_static(b"abc")).await.unwrap();
+            assert_eq!(hash, ContentHash::of(b"abc"));
+            assert!(store.contains(hash).await.unwrap());
+            assert_eq!(store.get(hash, 3).await.unwrap(), "abc");
+            assert_eq!(store.put(Bytes::from_static(b"abc")).await.unwrap(), hash);
+        }
+        let digits = ContentHash::of(b"abc").to_string();
+        assert_eq!(std::fs::read(root.join("sha256/ba").join(digits)).unwrap(), b"abc");
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_is_named_with_a_remedy() {
+        let (store, hash) = (in_memory(), ContentHash::of(b"abc"));
+        assert!(!store.contains(hash).await.unwrap());
+        let error = store.get(hash, 3).await.unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!("artifact {hash} is not in memory://: whoever has the content must put it there first")
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_too_large_is_not_read() {
+        let store = in_memory();
+        let hash = store.put(Bytes::from_static(b"abcd")).await.unwrap();
+        let error = store.get(hash, 3).await.unwrap_err();
+        assert!(matches!(error, ArtifactError::TooLarge { bytes: 4, max_bytes: 3, .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn damage_is_noticed_and_can_be_repaired() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = ArtifactStore::open(folder.path().to_str().unwrap()).unwrap();
+        let hash = store.put(Bytes::from_static(b"abc")).await.unwrap();
+        let file = folder.path().join("sha256/ba").join(hash.to_string());
+        std::fs::write(&file, b"abd").unwrap();
+        let error = store.get(hash, 3).await.unwrap_err();
+        assert!(matches!(error, ArtifactError::Damaged { .. }), "{error}");
+        store.put(Bytes::from_static(b"abc")).await.unwrap();
+        assert_eq!(store.get(hash, 3).await.unwrap(), "abc");
+    }
+
+    #[test]
+    fn other_locations_are_refused_with_a_reason() {
+        for (location, expected) in [
+            ("", "expected a folder"),
+            ("s3://bucket/prefix", "`s3://` is not supported"),
+            ("file://host/path", "expected an absolute path without a host"),
+        ] {
+            let error = ArtifactStore::open(location).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+use super::*;
+
+const FIRST: SessionId = SessionId(1);
+const SECOND: SessionId = SessionId(2);
+
+fn allocation(job: u64, attempt: u8, worker: u32) -> Allocation {
+    let manifest = ContentHash::of(b"manifest");
+    Allocation { job_id: JobId(job), attempt: Attempt(attempt), worker_id: WorkerId(worker), manifest }
+}
+
+fn sessions(sessions: &[(u32, SessionId)]) -> Sessions {
+    sessions.iter().map(|(worker, session)| (WorkerId(*worker), *session)).collect()
+}
+
+fn offer(allocation: Allocation, session: SessionId) -> Action {
+    Action::Offer { allocation, session }
+}
+
+#[test]
+fn an_attempt_is_offered_once_per_session() {
+    let mut ledger = Ledger::default();
+    let now = Instant::now();
+    let allocated = BTreeSet::from([allocation(1, 1, 7), allocation(2, 1, 8)]);
+    assert_eq!(ledger.plan(&allocated, &sessions(&[]), now), []);
+    let connected = sessions(&[(7, FIRST)]);
+    assert_eq!(ledger.plan(&allocated, &connected, now), [offer(allocation(1, 1, 7), FIRST)]);
+    assert_eq!(ledger.plan(&allocated, &connected, now), []);
+    // Away and back under a new number: the agent may have lost what it was told.
+    assert_eq!(ledger.plan(&allocated, &sessions(&[]), now), []);
+    assert_eq!(ledger.plan(&allocated, &sessions(&[(7, SECOND)]), now), [offer(allocation(1, 1, 7), SECOND)]);
+}
+
+#[test]
+fn what_is_no_longer_allocated_is_withdrawn_once() {
+    let mut ledger = Ledger::default();
+    let now = Instant::now();
+    let connected = sessions(&[(7, FIRST), (8, SECOND)]);
+    ledger.plan(&BTreeSet::from([allocation(1, 1, 7)]), &connected, now);
+    let moved = BTreeSet::from([allocation(1, 2, 8)]);
+    let withdraw = Action::Withdraw { worker_id: WorkerId(7), job_id: JobId(1), attempt: Attempt(1) };
+    assert_eq!(ledger.plan(&moved, &connected, now), [withdraw, offer(allocation(1, 2, 8), SECOND)]);
+    assert_eq!(ledger.plan(&moved, &connected, now), []);
+}
+
+#[test]
+fn nobody_is_told_of_a_withdrawal_who_was_not_offered_the_job() {
+    let mut ledger = Ledger::default();
+    let now = Instant::now();
+    ledger.plan(&BTreeSet::from([allocation(1, 1, 7)]), &sessions(&[(7, FIRST)]), now);
+    assert_eq!(ledger.plan(&BTreeSet::new(), &sessions(&[(7, SECOND)]), now), []);
+}
+
+#[test]
+fn a_refusal_that_passes_is_retried_after_a_growing_while() {
+    let mut ledger = Ledger::default();
+    let connected = sessions(&[(7, FIRST)]);
+    let allocated = BTreeSet::from([allocation(1, 1, 7)]);
+    let mut now = Instant::now();
+    ledger.plan(&allocated, &connected, now);
+    for wait_s in [2, 4, 8, 16, 32, 60, 60] {
+        ledger.refused(JobId(1), Attempt(1), FIRST, RefusalCode::NotAllocated, now);
+        let due = now + Duration::from_secs(wait_s);
+        assert_eq!(ledger.next_due(), Some(due));
+        assert_eq!(ledger.plan(&allocated, &connected, due - Duration::from_millis(1)), []);
+        assert_eq!(ledger.plan(&allocated, &connected, due), [offer(allocation(1, 1, 7), FIRST)]);
+        now = due;
+    }
+}
+
+#[test]
+fn a_refusal_for_good_holds_for_the_session() {
+    let mut ledger = Ledger::default();
+    let now = Instant::now();
+    let allocated = BTreeSet::from([allocation(1, 1, 7)]);
+    ledger.plan(&allocated, &sessions(&[(7, FIRST)]), now);
+    ledger.refused(JobId(1), Attempt(1), FIRST, RefusalCode::ManifestMismatch, now);
+    assert_eq!(ledger.next_due(), None);
+    assert_eq!(ledger.plan(&allocated, &sessions(&[(7, FIRST)]), now + Duration::from_secs(3_600)), []);
+    assert_eq!(ledger.plan(&allocated, &sessions(&[(7, SECOND)]), now), [offer(allocation(1, 1, 7), SECOND)]);
+}
+
+#[test]
+fn words_from_an_older_session_change_nothing() {
+    let mut ledger = Ledger::default();
+    let now = Instant::now();
+    let allocated = BTreeSet::from([allocation(1, 1, 7)]);
+    ledger.plan(&allocated, &sessions(&[(7, SECOND)]), now);
+    ledger.refused(JobId(1), Attempt(1), FIRST, RefusalCode::Busy, now);
+    ledger.refused(JobId(9), Attempt(1), SECOND, RefusalCode::Busy, now);
+    assert_eq!(ledger.next_due(), None);
+}

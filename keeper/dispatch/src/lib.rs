@@ -1,0 +1,37 @@
+//! Sessions between a keeper and worker agents, and the store of what they hand each other.
+//!
+//! ```text
+//!   keeper                                               agent
+//!     | <---------------- connects ---------------------- |
+//!     | --- Challenge (nonce, audience, chain, pool) ---> |
+//!     | <-- Hello (worker, account), Proof (signature) -- |
+//!     | --- Welcome ------------------------------------> |
+//!     | --- Offer (job, attempt, manifest) -------------> |  checks all of it on chain
+//!     | <-- Accepted, Started, Finished ----------------- |
+//! ```
+//!
+//! Nothing said in a session moves money or a job: the contracts do. A keeper that offers a job which is not
+//! allocated is refused, and an agent that claims a result without having submitted it gains nothing. A session
+//! therefore proves only one thing, that the other end may act for a worker's account, so that manifests reach
+//! the worker which the job was allocated to and nobody else can silence it.
+//!
+//! [`Transport`] carries text frames. [`WebSocketConnector`] and [`DispatchServer::router`] are its WebSocket ends,
+//! [`memory_pair`] joins two ends in one process.
+
+mod artifacts;
+mod auth;
+mod client;
+mod dispatcher;
+mod message;
+mod server;
+mod transport;
+
+pub use artifacts::{ArtifactError, ArtifactStore, MAX_ARTIFACT_BYTES};
+pub use auth::{AuthError, Authenticator, ProofOfAccount, ProofSigner, SignError};
+pub use client::{AgentChannel, AgentIdentity, SessionError, authenticate};
+pub use dispatcher::{Action, Allocation, Dispatcher, Ledger, RetryPolicy};
+pub use message::{
+    AgentMessage, Challenge, MAX_MESSAGE_BYTES, Outcome, PROTOCOL, RefusalCode, RejectionCode, ServerMessage,
+};
+pub use server::{DispatchServer, OfferError, Report, ReportKind, ServerConfig, SessionEnd, SessionId, Sessions};
+pub use transport::{Channel, Connector, Transport, TransportError, WebSocketConnector, memory_pair};

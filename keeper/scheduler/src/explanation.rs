@@ -1,0 +1,154 @@
+//! Why a job was placed where it was, or why it was not placed.
+
+use std::{collections::BTreeMap, fmt};
+
+use keeper_types::{Attempt, JobId, WorkerId};
+use serde::{Deserialize, Serialize};
+
+use crate::{Rejection, ScoreBreakdown};
+
+/// What a plan decided about one job, and what it found on the way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Explanation {
+    /// The job.
+    pub job_id: JobId,
+    /// The attempt that was queued.
+    pub attempt: Attempt,
+    /// What was decided.
+    pub outcome: Outcome,
+    /// Workers that were looked at: none where the job itself ruled out placing it.
+    pub workers_evaluated: u32,
+    /// How many of them each rejection applied to, given what the plan had given away before this job. A
+    /// worker counts under everything that it fails, so the counts may add up to more than the workers.
+    pub rejections: BTreeMap<Rejection, u32>,
+    /// The chosen worker's score.
+    pub winner: Option<ScoreBreakdown>,
+    /// The next best worker's score, where a job was placed and another worker could have had it.
+    pub runner_up: Option<ScoreBreakdown>,
+}
+
+/// One line for people: the outcome, then the rejections with their counts.
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "job {}, attempt {}: {}", self.job_id, self.attempt, self.outcome)?;
+        if self.workers_evaluated == 0 {
+            return Ok(());
+        }
+        let plural = if self.workers_evaluated == 1 { "" } else { "s" };
+        write!(f, " ({} worker{plural} evaluated", self.workers_evaluated)?;
+        for (index, (rejection, count)) in self.rejections.iter().enumerate() {
+            write!(f, "{} {count} {rejection}", if index == 0 { ":" } else { "," })?;
+        }
+        f.write_str(")")
+    }
+}
+
+/// What a plan decided about a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "code", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Outcome {
+    /// A worker gets it.
+    Placed {
+        /// The worker.
+        worker_id: WorkerId,
+    },
+    /// No worker is registered.
+    NoWorkers,
+    /// Every worker fails something that waiting does not change.
+    NoFeasibleWorker,
+    /// At least one worker that fits is online, but each of those is full now.
+    NoCapacity,
+    /// At least one worker fits, but none that does is online.
+    WorkersOffline,
+    /// The artifact store does not have the job's manifest.
+    ManifestMissing,
+    /// The job's manifest cannot be read.
+    ManifestMalformed {
+        /// Why.
+        reason: String,
+    },
+    /// The job's deadline has passed; it can only expire.
+    DeadlinePassed,
+    /// A worker could take it, but the batch is full: it is first in line for the next.
+    BatchFull,
+}
+
+impl Outcome {
+    /// The reason code that the command line and the API write.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Placed { .. } => "placed",
+            Self::NoWorkers => "no_workers",
+            Self::NoFeasibleWorker => "no_feasible_worker",
+            Self::NoCapacity => "no_capacity",
+            Self::WorkersOffline => "workers_offline",
+            Self::ManifestMissing => "manifest_missing",
+            Self::ManifestMalformed { .. } => "manifest_malformed",
+            Self::DeadlinePassed => "deadline_passed",
+            Self::BatchFull => "batch_full",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Placed { worker_id } => write!(f, "placed on worker {worker_id}"),
+            Self::NoWorkers => f.write_str("no worker is registered"),
+            Self::NoFeasibleWorker => {
+                f.write_str("no worker meets every requirement, and waiting alone will not change that")
+            }
+            Self::NoCapacity => f.write_str("the workers that fit are full now; the job waits for one to become free"),
+            Self::WorkersOffline => f.write_str("there are workers that fit, but none of them is connected"),
+            Self::ManifestMissing => f.write_str("the job's manifest is not in the artifact store"),
+            Self::ManifestMalformed { reason } => write!(f, "the job's manifest cannot be read: {reason}"),
+            Self::DeadlinePassed => f.write_str("the job's deadline has passed; it can only expire"),
+            Self::BatchFull => f.write_str("a worker could take the job, but this batch is full; the next one follows"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_what_is_serialised() {
+        for outcome in [
+            Outcome::Placed { worker_id: WorkerId(3) },
+            Outcome::NoWorkers,
+            Outcome::NoFeasibleWorker,
+            Outcome::NoCapacity,
+            Outcome::WorkersOffline,
+            Outcome::ManifestMissing,
+            Outcome::ManifestMalformed { reason: "not JSON".to_owned() },
+            Outcome::DeadlinePassed,
+            Outcome::BatchFull,
+        ] {
+            let json = serde_json::to_value(&outcome).unwrap();
+            assert_eq!(json["code"], outcome.code());
+            assert_eq!(serde_json::from_value::<Outcome>(json).unwrap(), outcome);
+        }
+    }
+
+    #[test]
+    fn it_reads_as_a_sentence_and_survives_json() {
+        let explanation = Explanation {
+            job_id: JobId(7),
+            attempt: Attempt(2),
+            outcome: Outcome::NoFeasibleWorker,
+            workers_evaluated: 3,
+            rejections: [(Rejection::Rate, 1), (Rejection::Vram, 2)].into(),
+            winner: None,
+            runner_up: None,
+        };
+        assert_eq!(
+            explanation.to_string(),
+            "job 7, attempt 2: no worker meets every requirement, and waiting alone will not change that \
+             (3 workers evaluated: 2 too little GPU memory, 1 asks more than the job pays)"
+        );
+        let json = serde_json::to_string(&explanation).unwrap();
+        assert_eq!(serde_json::from_str::<Explanation>(&json).unwrap(), explanation);
+    }
+}

@@ -1,0 +1,37 @@
+//! Which worker gets which job, and why: a [`Snapshot`] and a [`Policy`] in, a [`Plan`] out.
+//!
+//! This crate is pure. It reads no clock, draws no lots, opens nothing and computes with integers only, so
+//! that the same snapshot and policy give the same plan, bit for bit, on every machine. The contracts check
+//! again what protects money and fit; a plan that came too late is skipped there, never wrong.
+//!
+//! ```text
+//!  jobs, in order                workers, by id
+//!  queue, effective priority,          |
+//!  deadline, job id                    |
+//!        |                             |
+//!        +-----> feasibility <---------+   every requirement that fails is counted (Rejection)
+//!                     |
+//!                   score                  six terms, 0 to 10,000 each, weighted in basis points
+//!                     |
+//!              best worker, lowest id on a tie; its slot and GPUs are gone for the jobs that follow
+//!                     |
+//!            AllocationItem + Explanation
+//! ```
+//!
+//! Every job of the snapshot gets exactly one [`Explanation`], placed or not.
+
+#![deny(clippy::float_arithmetic)]
+
+mod explanation;
+mod feasibility;
+mod plan;
+mod policy;
+mod score;
+mod snapshot;
+
+pub use explanation::{Explanation, Outcome};
+pub use feasibility::Rejection;
+pub use plan::{Plan, plan};
+pub use policy::{FULL_BPS, Policy, PolicyError, Weights};
+pub use score::{ScoreBreakdown, Terms};
+pub use snapshot::{ManifestStatus, PendingJob, Snapshot, WorkerView};

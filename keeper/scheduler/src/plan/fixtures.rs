@@ -1,0 +1,71 @@
+//! A job and a worker that match each other exactly.
+
+use keeper_types::{
+    Address, Attempt, BlockNumber, Capabilities, Features, Felt, JobId, Queue, Rate, Requirements, WorkerId,
+    WorkerStatus,
+};
+
+use crate::{ManifestStatus, PendingJob, Snapshot, WorkerView};
+
+/// The time of every snapshot in the tests.
+pub(crate) const NOW: u64 = 100_000;
+
+/// A job for exactly [`worker`].
+pub(crate) fn job(id: u64) -> PendingJob {
+    PendingJob {
+        job_id: JobId(id),
+        attempt: Attempt(1),
+        client: Address(Felt::TWO),
+        requirements: Requirements {
+            gpu_count: 2,
+            vram_gib: 80,
+            compute_capability: 90,
+            cuda_version: 124,
+            driver_version: 550,
+            cpu_cores: 16,
+            memory_gib: 128,
+            min_reputation: 500,
+            features: Features::NVLINK,
+            region: Some("eu-w1".parse().unwrap()),
+        },
+        priority: 5,
+        queue: Queue::Default,
+        max_rate: Rate(1_000),
+        deadline: (NOW + 600, BlockNumber(1_060)),
+        submitted_at: NOW,
+        model_id: Felt::ZERO,
+        excluded: Vec::new(),
+        execution_timeout_s: 60,
+        manifest: ManifestStatus::Available,
+    }
+}
+
+/// A worker with one slot that exactly meets what [`job`] needs.
+pub(crate) fn worker(id: u32) -> WorkerView {
+    WorkerView {
+        worker_id: WorkerId(id),
+        status: WorkerStatus::Active,
+        capabilities: Capabilities {
+            gpu_count: 2,
+            vram_gib: 80,
+            compute_capability: 90,
+            cuda_version: 124,
+            driver_version: 550,
+            cpu_cores: 16,
+            memory_gib: 128,
+            features: Features::NVLINK,
+            region: Some("eu-w1".parse().unwrap()),
+        },
+        slots: 1,
+        free_slots: 1,
+        free_gpus: 2,
+        rate: Rate(1_000),
+        reputation: 500,
+        online: true,
+    }
+}
+
+/// A snapshot at [`NOW`], block 1,000.
+pub(crate) fn snapshot(jobs: Vec<PendingJob>, workers: Vec<WorkerView>) -> Snapshot {
+    Snapshot { now: NOW, block: BlockNumber(1_000), seed: 0, jobs, workers }
+}

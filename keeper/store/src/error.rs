@@ -1,0 +1,170 @@
+//! What goes wrong with a store.
+
+use std::path::PathBuf;
+
+use keeper_types::{BlockNumber, BlockRef, EventPosition};
+
+use crate::{BlockHeader, Identity, IntentId};
+
+/// What went wrong. Nothing was written where an error is returned.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no database to read.
+    #[error("no keeper has run with this data directory: `{path}` does not exist or is empty")]
+    NoDatabase {
+        /// The database's file.
+        path: PathBuf,
+    },
+    /// Another process has the database open for writing.
+    #[error("another keeper is running on `{path}`; stop it, or use another --data-dir")]
+    InUse {
+        /// The database's file.
+        path: PathBuf,
+    },
+    /// The database follows other contracts, or another chain.
+    #[error(
+        "`{path}` belongs to another deployment: it follows {}, but this keeper is set up for {}; \
+         use another --data-dir", .found, .expected
+    )]
+    IdentityMismatch {
+        /// The database's file.
+        path: PathBuf,
+        /// What the database follows.
+        found: Box<Identity>,
+        /// What was asked for.
+        expected: Box<Identity>,
+    },
+    /// The database was laid out by another version of the keeper.
+    #[error(
+        "`{path}` has layout {found}, but this version of the keeper knows {known}; use the version that wrote it, \
+         or start `keeper run` of this version once if it is the newer one"
+    )]
+    Layout {
+        /// The database's file.
+        path: PathBuf,
+        /// The database's layout.
+        found: i64,
+        /// The newest layout that this version knows.
+        known: i64,
+    },
+    /// The database would not survive a power loss.
+    #[error("the database is not durable: {setting} is {found}, not {expected}")]
+    NotDurable {
+        /// The setting.
+        setting: &'static str,
+        /// What it is.
+        found: String,
+        /// What it has to be.
+        expected: &'static str,
+    },
+    /// The store was opened for reading.
+    #[error("the store was opened for reading only")]
+    ReadOnly,
+    /// A block does not build on the stored block below it.
+    #[error(
+        "block {} ({:#x}) builds on {:#x}, but the stored block {} is {:#x}: the chain has forked",
+        .block.number, .block.hash, .block.parent_hash, .below.number, .below.hash
+    )]
+    Fork {
+        /// The refused block.
+        block: BlockHeader,
+        /// The stored block below it.
+        below: BlockRef,
+    },
+    /// A block is not above the last one.
+    #[error("block {block} does not come after block {cursor}, the last that is stored")]
+    NotAfterCursor {
+        /// The refused block.
+        block: BlockNumber,
+        /// The last stored block.
+        cursor: BlockNumber,
+    },
+    /// An event was given with a block that it is not in, or out of order.
+    #[error("event {} of block {} does not belong at this place of block {block}", .position.index, .position.block)]
+    MisplacedEvent {
+        /// The block that it was given with.
+        block: BlockNumber,
+        /// Where it says it is.
+        position: Box<EventPosition>,
+    },
+    /// No such intent.
+    #[error("there is no intent {0}")]
+    IntentUnknown(IntentId),
+    /// A number does not fit the database's 63 bits.
+    #[error("{field} {value} is more than the database holds")]
+    OutOfRange {
+        /// What the number is.
+        field: &'static str,
+        /// The number.
+        value: u64,
+    },
+    /// Something that was written cannot be read back.
+    #[error("the database holds `{text}`, which is no {field}")]
+    Unreadable {
+        /// What it should be.
+        field: &'static str,
+        /// What it is.
+        text: String,
+    },
+    /// A value cannot be written as JSON.
+    #[error("writing {field} as JSON")]
+    Unwritable {
+        /// What the value is.
+        field: &'static str,
+        /// Why not.
+        source: serde_json::Error,
+    },
+    /// The database's file or folder cannot be used.
+    #[error("opening `{path}`")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The database could not be brought to this version's layout.
+    #[error("migrating the database")]
+    Migrate(#[source] Box<sqlx::migrate::MigrateError>),
+    /// The database failed.
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later, without anybody changing anything.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Database(error) => is_transient(error),
+            Self::NoDatabase { .. }
+            | Self::InUse { .. }
+            | Self::IdentityMismatch { .. }
+            | Self::Layout { .. }
+            | Self::NotDurable { .. }
+            | Self::ReadOnly
+            | Self::Fork { .. }
+            | Self::NotAfterCursor { .. }
+            | Self::MisplacedEvent { .. }
+            | Self::IntentUnknown(_)
+            | Self::OutOfRange { .. }
+            | Self::Unreadable { .. }
+            | Self::Unwritable { .. }
+            | Self::File { .. }
+            | Self::Migrate(_) => false,
+        }
+    }
+}
+
+/// SQLite's result codes for "busy" and "locked"; extended codes carry them in their lowest byte.
+const SQLITE_BUSY: u32 = 5;
+const SQLITE_LOCKED: u32 = 6;
+
+fn is_transient(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) => true,
+        sqlx::Error::Database(error) => error
+            .code()
+            .and_then(|code| code.parse::<u32>().ok())
+            .is_some_and(|code| matches!(code & 0xff, SQLITE_BUSY | SQLITE_LOCKED)),
+        _ => false,
+    }
+}

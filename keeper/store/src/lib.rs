@@ -1,0 +1,31 @@
+//! What the keeper must not lose, and what it would rather not compute again.
+//!
+//! * The chain's blocks and events, appended together with the cursor in one transaction. The [`Market`] is
+//!   rebuilt from them ([`rebuild_market`]); delete the database and the chain gives the same one again.
+//! * Intents: what the keeper set out to send, written before it is sent, so that a crash between signing and
+//!   sending is found and settled instead of repeated.
+//! * The latest explanation of every job, and when this keeper saw it reach each stage. These are this
+//!   keeper's own and are not on chain.
+//!
+//! [`Store`] is the seam; [`SqliteStore`] is the embedded implementation. Whatever implements it passes the
+//! suite in `conformance` (feature `conformance`).
+//!
+//! [`Market`]: keeper_types::Market
+
+mod block;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+mod error;
+mod identity;
+mod intent;
+mod observation;
+mod sqlite;
+mod store;
+
+pub use block::{BlockEvents, BlockHeader};
+pub use error::StoreError;
+pub use identity::Identity;
+pub use intent::{Intent, IntentAction, IntentId, IntentState, IntentUpdate, MaintenanceCall, NewIntent, UnknownName};
+pub use observation::{ExplanationRecord, JobTimings, Observation, Stage};
+pub use sqlite::SqliteStore;
+pub use store::{RebuildError, Store, rebuild_market};

@@ -1,0 +1,285 @@
+//! The embedded store: one SQLite file in the data directory.
+//!
+//! Write-ahead logging lets readers, other processes among them, go on while the keeper writes. There is one
+//! writing connection, and a lock file keeps a second keeper out. `synchronous=FULL` makes a commit wait for
+//! the disk; both settings are checked when the store is opened, since a build of SQLite may ignore them.
+
+mod blocks;
+mod columns;
+mod explanations;
+mod identity;
+mod intents;
+mod observations;
+
+use std::{
+    ffi::OsString,
+    fs::{File, TryLockError},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use keeper_types::{Address, BlockNumber, EventPosition, JobId, MarketEvent, TxHash};
+use sqlx::{
+    Sqlite, SqlitePool, Transaction,
+    migrate::{MigrateError, Migrator},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use crate::{
+    BlockEvents, BlockHeader, ExplanationRecord, Identity, Intent, IntentId, IntentUpdate, JobTimings, NewIntent,
+    Observation, Store, StoreError,
+};
+
+static MIGRATOR: Migrator = sqlx::migrate!();
+
+/// How long a connection waits for another's lock before it fails.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections for reading; the API and the planner read at the same time.
+const MAX_READERS: u32 = 4;
+/// What `PRAGMA synchronous` says for FULL.
+const SYNCHRONOUS_FULL: i64 = 2;
+
+/// A [`Store`] in one SQLite file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    identity: Identity,
+    /// A single connection, so that writes queue here instead of failing as busy; none where the store was
+    /// opened for reading.
+    writer: Option<Writer>,
+    readers: SqlitePool,
+}
+
+#[derive(Debug)]
+struct Writer {
+    pool: SqlitePool,
+    /// Held for as long as the store is open; the system releases it when the process ends, however it ends.
+    _lock: File,
+}
+
+impl SqliteStore {
+    /// Opens the database at `path` for the deployment `identity`, and creates it, with the folders above it,
+    /// where it is not there.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] where another keeper has it open, [`StoreError::IdentityMismatch`] where it follows
+    /// another deployment, [`StoreError::Layout`] where a newer version wrote it, [`StoreError::NotDurable`]
+    /// where SQLite does not do what survives a power loss, and where the file cannot be used.
+    pub async fn open(path: &Path, identity: Identity) -> Result<Self, StoreError> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)
+                .map_err(|source| StoreError::File { path: folder.to_path_buf(), source })?;
+        }
+        let lock = lock(path)?;
+        let options = options(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options)
+            .await?;
+        check_durability(&pool).await?;
+        MIGRATOR.run(&pool).await.map_err(|error| migration_error(path, error))?;
+        let found = identity::read_or_write(&pool, &identity).await?;
+        if found != identity {
+            return Err(StoreError::IdentityMismatch {
+                path: path.to_path_buf(),
+                found: Box::new(found),
+                expected: Box::new(identity),
+            });
+        }
+        let readers = readers(path).await?;
+        tracing::debug!(path = %path.display(), "store opened");
+        Ok(Self { identity, writer: Some(Writer { pool, _lock: lock }), readers })
+    }
+
+    /// Opens the database at `path` for reading, for whatever deployment it follows. A keeper may be running on
+    /// it.
+    ///
+    /// # Errors
+    /// [`StoreError::NoDatabase`] where no keeper has run there, [`StoreError::Layout`] where another version
+    /// wrote it.
+    pub async fn open_read_only(path: &Path) -> Result<Self, StoreError> {
+        let none = || StoreError::NoDatabase { path: path.to_path_buf() };
+        let is_empty = std::fs::metadata(path).map_or(true, |file| file.len() == 0);
+        if is_empty {
+            return Err(none());
+        }
+        let readers = readers(path).await?;
+        check_layout(path, &readers).await?;
+        let identity = identity::read(&readers).await?.ok_or_else(none)?;
+        Ok(Self { identity, writer: None, readers })
+    }
+
+    /// Closes the database once what is running on it is done. Dropping the store is safe too, and faster.
+    pub async fn close(self) {
+        self.readers.close().await;
+        if let Some(writer) = &self.writer {
+            writer.pool.close().await;
+        }
+    }
+
+    /// Begins a transaction that will write. Taking the write lock at once means that what it reads first
+    /// cannot change before it writes.
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        let writer = self.writer.as_ref().ok_or(StoreError::ReadOnly)?;
+        Ok(writer.pool.begin_with("BEGIN IMMEDIATE").await?)
+    }
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT).foreign_keys(true)
+}
+
+async fn readers(path: &Path) -> Result<SqlitePool, StoreError> {
+    let pool = SqlitePoolOptions::new().max_connections(MAX_READERS);
+    Ok(pool.connect_with(options(path).read_only(true)).await?)
+}
+
+/// Keeps other keepers out of the database for as long as the file stays open.
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let mut name = OsString::from(path);
+    name.push(".lock");
+    let path_of_lock = PathBuf::from(name);
+    let file_error = |source| StoreError::File { path: path_of_lock.clone(), source };
+    let file = File::create(&path_of_lock).map_err(file_error)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: path.to_path_buf() }),
+        Err(TryLockError::Error(source)) => Err(file_error(source)),
+    }
+}
+
+async fn check_durability(pool: &SqlitePool) -> Result<(), StoreError> {
+    let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(pool).await?;
+    if journal != "wal" {
+        return Err(StoreError::NotDurable { setting: "journal_mode", found: journal, expected: "wal" });
+    }
+    let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(pool).await?;
+    if synchronous != SYNCHRONOUS_FULL {
+        let found = synchronous.to_string();
+        return Err(StoreError::NotDurable { setting: "synchronous", found, expected: "2 (FULL)" });
+    }
+    Ok(())
+}
+
+/// The newest layout that this version knows.
+fn known_layout() -> i64 {
+    MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
+fn migration_error(path: &Path, error: MigrateError) -> StoreError {
+    match error {
+        MigrateError::VersionMissing(found) => {
+            StoreError::Layout { path: path.to_path_buf(), found, known: known_layout() }
+        }
+        error => StoreError::Migrate(Box::new(error)),
+    }
+}
+
+/// A reader cannot migrate, so it only reads what this very version would have laid out.
+async fn check_layout(path: &Path, pool: &SqlitePool) -> Result<(), StoreError> {
+    let has_layout: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'")
+        .fetch_one(pool)
+        .await?;
+    if has_layout == 0 {
+        return Err(StoreError::NoDatabase { path: path.to_path_buf() });
+    }
+    let found: Option<i64> =
+        sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success").fetch_one(pool).await?;
+    let (found, known) = (found.unwrap_or(0), known_layout());
+    if found == known { Ok(()) } else { Err(StoreError::Layout { path: path.to_path_buf(), found, known }) }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    async fn cursor(&self) -> Result<Option<BlockHeader>, StoreError> {
+        blocks::cursor(&self.readers).await
+    }
+
+    async fn append_blocks(&self, blocks: &[BlockEvents]) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        blocks::append(&mut transaction, blocks).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn revert_to(&self, block: BlockNumber) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        blocks::revert_to(&mut transaction, block).await?;
+        explanations::revert_to(&mut transaction, block).await?;
+        observations::revert_to(&mut transaction, block).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn block(&self, number: BlockNumber) -> Result<Option<BlockHeader>, StoreError> {
+        blocks::block(&self.readers, number).await
+    }
+
+    async fn recent_blocks(&self, limit: u32) -> Result<Vec<BlockHeader>, StoreError> {
+        blocks::recent(&self.readers, limit).await
+    }
+
+    fn load_events(&self, from: BlockNumber) -> BoxStream<'_, Result<(EventPosition, MarketEvent), StoreError>> {
+        blocks::events(&self.readers, from)
+    }
+
+    async fn record_intent(&self, intent: &NewIntent) -> Result<IntentId, StoreError> {
+        let mut transaction = self.begin().await?;
+        let intent_id = intents::record(&mut transaction, intent).await?;
+        transaction.commit().await?;
+        Ok(intent_id)
+    }
+
+    async fn update_intent(&self, intent_id: IntentId, update: &IntentUpdate) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        intents::update(&mut transaction, intent_id, update).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn open_intents(&self) -> Result<Vec<Intent>, StoreError> {
+        intents::open(&self.readers).await
+    }
+
+    async fn last_round(&self, account: Address) -> Result<Option<u64>, StoreError> {
+        intents::last_round(&self.readers, account).await
+    }
+
+    async fn intent_by_tx(&self, tx_hash: TxHash) -> Result<Option<Intent>, StoreError> {
+        intents::by_tx(&self.readers, tx_hash).await
+    }
+
+    async fn save_explanations(&self, explanations: &[ExplanationRecord]) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        explanations::save(&mut transaction, explanations).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn explanation(&self, job_id: JobId) -> Result<Option<ExplanationRecord>, StoreError> {
+        explanations::latest(&self.readers, job_id).await
+    }
+
+    async fn observe(&self, observations: &[Observation]) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        observations::record(&mut transaction, observations).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn timings(&self, job_id: JobId) -> Result<Vec<JobTimings>, StoreError> {
+        observations::of_job(&self.readers, job_id).await
+    }
+
+    async fn all_timings(&self) -> Result<Vec<JobTimings>, StoreError> {
+        observations::all(&self.readers).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

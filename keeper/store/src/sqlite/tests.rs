@@ -1,0 +1,224 @@
+use std::{error::Error as _, path::PathBuf};
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    conformance::{self, block, events_from, identity, submitted},
+    rebuild_market,
+};
+
+fn database(folder: &TempDir) -> PathBuf {
+    folder.path().join("data").join("keeper.sqlite")
+}
+
+async fn opened(folder: &TempDir) -> SqliteStore {
+    SqliteStore::open(&database(folder), identity()).await.unwrap()
+}
+
+#[tokio::test]
+async fn it_conforms() {
+    let folder = tempfile::tempdir().unwrap();
+    let count = std::sync::atomic::AtomicU32::new(0);
+    conformance::exercise(async || {
+        let number = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        SqliteStore::open(&folder.path().join(format!("{number}.sqlite")), identity()).await.unwrap()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn every_writing_connection_waits_for_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = opened(&folder).await;
+    let pool = &store.writer.as_ref().unwrap().pool;
+    let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(pool).await.unwrap();
+    assert_eq!(synchronous, 2, "FULL");
+    let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(pool).await.unwrap();
+    assert_eq!(journal, "wal");
+    let foreign_keys: i64 = sqlx::query_scalar("PRAGMA foreign_keys").fetch_one(pool).await.unwrap();
+    assert_eq!(foreign_keys, 1);
+}
+
+#[tokio::test]
+async fn what_would_not_survive_a_power_loss_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(&folder.path().join("lax.sqlite")).create_if_missing(true);
+    let lax = options.clone().journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Normal);
+    let error = check_durability(&SqlitePool::connect_with(lax).await.unwrap()).await.unwrap_err();
+    assert_eq!(error.to_string(), "the database is not durable: synchronous is 1, not 2 (FULL)");
+    let memory = options.in_memory(true);
+    let error = check_durability(&SqlitePool::connect_with(memory).await.unwrap()).await.unwrap_err();
+    assert_eq!(error.to_string(), "the database is not durable: journal_mode is memory, not wal");
+}
+
+#[tokio::test]
+async fn a_second_open_finds_everything_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = opened(&folder).await;
+    let blocks = [block(11, 0, 0, vec![submitted(1)]), block(12, 0, 0, vec![submitted(2)])];
+    store.append_blocks(&blocks).await.unwrap();
+    store.close().await;
+
+    let store = opened(&folder).await;
+    assert_eq!(store.cursor().await.unwrap(), Some(blocks[1].header));
+    assert_eq!(rebuild_market(&store).await.unwrap().jobs.len(), 2);
+}
+
+/// A killed process leaves the file and its log as they are at that moment.
+#[tokio::test]
+async fn a_commit_survives_the_end_of_the_process() {
+    let (folder, after) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = opened(&folder).await;
+    store.append_blocks(&[block(11, 0, 0, vec![submitted(1)])]).await.unwrap();
+    let mut unfinished = store.begin().await.unwrap();
+    blocks::append(&mut unfinished, &[block(12, 0, 0, vec![submitted(2)])]).await.unwrap();
+    std::fs::create_dir(database(&after).parent().unwrap()).unwrap();
+    for suffix in ["", "-wal"] {
+        let name = |folder: &TempDir| format!("{}{suffix}", database(folder).display());
+        std::fs::copy(name(&folder), name(&after)).unwrap();
+    }
+    let found = opened(&after).await;
+    assert_eq!(found.cursor().await.unwrap().unwrap().number, BlockNumber(11));
+    assert_eq!(events_from(&found, 0).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_database_of_another_deployment_is_refused_with_both_named() {
+    let folder = tempfile::tempdir().unwrap();
+    opened(&folder).await.close().await;
+    let other = Identity { job_mgr: Address(keeper_types::Felt::from(0xdd)), ..identity() };
+    let error = SqliteStore::open(&database(&folder), other.clone()).await.unwrap_err();
+    let expected = format!(
+        "`{}` belongs to another deployment: it follows {}, but this keeper is set up for {other}; use another --data-dir",
+        database(&folder).display(),
+        identity(),
+    );
+    assert_eq!(error.to_string(), expected);
+    assert!(expected.contains("on SN_SEPOLIA from block 10"));
+    assert!(!error.is_transient());
+    opened(&folder).await;
+}
+
+#[tokio::test]
+async fn a_second_keeper_is_kept_out_until_the_first_has_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = opened(&folder).await;
+    let error = SqliteStore::open(&database(&folder), identity()).await.unwrap_err();
+    assert!(matches!(error, StoreError::InUse { .. }), "{error}");
+    assert!(error.to_string().ends_with("use another --data-dir"), "{error}");
+    drop(first);
+    opened(&folder).await;
+}
+
+#[tokio::test]
+async fn a_reader_follows_a_running_keeper_and_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = opened(&folder).await;
+    let reader = SqliteStore::open_read_only(&database(&folder)).await.unwrap();
+    assert_eq!(reader.identity(), &identity());
+    let first = block(11, 0, 0, vec![submitted(1)]);
+    store.append_blocks(std::slice::from_ref(&first)).await.unwrap();
+    assert_eq!(reader.cursor().await.unwrap(), Some(first.header));
+    let error = reader.revert_to(BlockNumber(0)).await.unwrap_err();
+    assert!(matches!(error, StoreError::ReadOnly), "{error}");
+
+    store.close().await;
+    reader.close().await;
+    let reader = SqliteStore::open_read_only(&database(&folder)).await.unwrap();
+    assert_eq!(reader.cursor().await.unwrap(), Some(first.header), "it can be read after the keeper has stopped");
+}
+
+#[tokio::test]
+async fn a_reader_says_that_no_keeper_has_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keeper.sqlite");
+    let text = format!("no keeper has run with this data directory: `{}` does not exist or is empty", path.display());
+    assert_eq!(SqliteStore::open_read_only(&path).await.unwrap_err().to_string(), text);
+    std::fs::write(&path, b"").unwrap();
+    assert_eq!(SqliteStore::open_read_only(&path).await.unwrap_err().to_string(), text);
+}
+
+#[tokio::test]
+async fn a_database_of_another_version_is_not_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = opened(&folder).await;
+    let insert = "INSERT INTO _sqlx_migrations VALUES (999, 'future', 0, 1, x'00', 0)";
+    sqlx::query(insert).execute(&store.writer.as_ref().unwrap().pool).await.unwrap();
+    store.close().await;
+    let writing = SqliteStore::open(&database(&folder), identity()).await.unwrap_err();
+    let reading = SqliteStore::open_read_only(&database(&folder)).await.unwrap_err();
+    for error in [writing, reading] {
+        assert!(matches!(error, StoreError::Layout { found: 999, .. }), "{error}: {:?}", error.source());
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_back_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = opened(&folder).await;
+    store.append_blocks(&[block(11, 0, 0, vec![submitted(1)])]).await.unwrap();
+    let pool = &store.writer.as_ref().unwrap().pool;
+    sqlx::query("UPDATE events SET event = '{}'").execute(pool).await.unwrap();
+    let error = rebuild_market(&store).await.unwrap_err();
+    assert_eq!(error.source().unwrap().to_string(), "the database holds `{}`, which is no event");
+    sqlx::query("UPDATE blocks SET hash = 'abc'").execute(pool).await.unwrap();
+    assert_eq!(store.cursor().await.unwrap_err().to_string(), "the database holds `abc`, which is no block hash");
+}
+
+#[tokio::test]
+async fn a_stream_shows_one_moment_whatever_is_written_meanwhile() {
+    use futures::TryStreamExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let store = opened(&folder).await;
+    let blocks: Vec<_> = (11..611).map(|number| block(number, 0, 0, vec![submitted(number)])).collect();
+    store.append_blocks(&blocks).await.unwrap();
+    let mut stream = store.load_events(BlockNumber(0));
+    stream.try_next().await.unwrap().unwrap();
+    store.revert_to(BlockNumber(20)).await.unwrap();
+    assert_eq!(stream.try_collect::<Vec<_>>().await.unwrap().len(), 599);
+    assert_eq!(events_from(&store, 0).await.len(), 10);
+}
+
+/// A fork: how many of the latest blocks it replaces, and how many events each of its own blocks has.
+fn forks() -> impl Strategy<Value = Vec<(usize, Vec<usize>)>> {
+    proptest::collection::vec((0_usize..6, proptest::collection::vec(0_usize..3, 0..5)), 1..6)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn reverting_and_appending_another_fork_equals_a_fresh_index(forks in forks()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (folder, fresh_folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            let store = opened(&folder).await;
+            let mut chain: Vec<(u64, BlockEvents)> = Vec::new();
+            let mut job_id = 0;
+            for (fork, (replaced, blocks)) in (1_u64..).zip(&forks) {
+                chain.truncate(chain.len().saturating_sub(*replaced));
+                let kept = chain.last().map_or(10, |(_, block)| block.header.number.0);
+                store.revert_to(BlockNumber(kept)).await.unwrap();
+                let mut appended = Vec::new();
+                for events in blocks {
+                    let (number, below) =
+                        chain.last().map_or((11, 0), |(fork, block)| (block.header.number.0 + 1, *fork));
+                    let events = (0..*events).map(|_| { job_id += 1; submitted(job_id) }).collect();
+                    chain.push((fork, block(number, fork, below, events)));
+                    appended.push(chain.last().unwrap().1.clone());
+                }
+                store.append_blocks(&appended).await.unwrap();
+            }
+            let fresh = opened(&fresh_folder).await;
+            let blocks: Vec<_> = chain.into_iter().map(|(_, block)| block).collect();
+            fresh.append_blocks(&blocks).await.unwrap();
+            assert_eq!(store.recent_blocks(u32::MAX).await.unwrap(), fresh.recent_blocks(u32::MAX).await.unwrap());
+            assert_eq!(events_from(&store, 0).await, events_from(&fresh, 0).await);
+            assert_eq!(rebuild_market(&store).await.unwrap(), rebuild_market(&fresh).await.unwrap());
+            assert_eq!(store.cursor().await.unwrap(), blocks.last().map(|block| block.header));
+        });
+    }
+}

@@ -1,0 +1,156 @@
+//! Identifiers. Each is a type of its own, so that one cannot be passed for another.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+use starknet_types_core::felt::Felt;
+
+macro_rules! number_id {
+    ($(#[$doc:meta])* $name:ident($inner:ty)) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub $inner);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = std::num::ParseIntError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                text.parse().map(Self)
+            }
+        }
+    };
+}
+
+macro_rules! felt_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub Felt);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:#066x}", self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = FeltParseError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                parse_felt(text).map(Self)
+            }
+        }
+    };
+}
+
+number_id! {
+    /// A job, numbered by JobMgr from 1 in the order of submission.
+    JobId(u64)
+}
+
+number_id! {
+    /// A worker, numbered by CdcPool from 1 in the order of registration.
+    WorkerId(u32)
+}
+
+number_id! {
+    /// Which try at a job this is, from 1. A failed or expired attempt is followed by the next number.
+    Attempt(u8)
+}
+
+number_id! {
+    /// A block's height.
+    BlockNumber(u64)
+}
+
+felt_id! {
+    /// A contract's address; every account is a contract.
+    Address
+}
+
+felt_id! {
+    /// A transaction's hash.
+    TxHash
+}
+
+felt_id! {
+    /// A chain's id: the short string of its name, such as `SN_SEPOLIA`.
+    ChainId
+}
+
+impl ChainId {
+    /// Starknet's main network, `SN_MAIN`.
+    pub const MAINNET: Self = Self(Felt::from_hex_unchecked("0x534e5f4d41494e"));
+    /// Starknet's public test network, `SN_SEPOLIA`; local chains carry this id too.
+    pub const SEPOLIA: Self = Self(Felt::from_hex_unchecked("0x534e5f5345504f4c4941"));
+
+    /// The short string that the id spells, or its hexadecimal form where it spells none.
+    pub fn name(self) -> String {
+        let bytes: Vec<u8> = self.0.to_bytes_be().into_iter().skip_while(|byte| *byte == 0).collect();
+        match String::from_utf8(bytes) {
+            Ok(name) if !name.is_empty() && name.chars().all(|c| c.is_ascii_graphic()) => name,
+            _ => format!("{:#x}", self.0),
+        }
+    }
+}
+
+/// A block, by its height and hash. Two blocks of the same height on different forks differ in the hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockRef {
+    /// The height.
+    pub number: BlockNumber,
+    /// The hash.
+    pub hash: Felt,
+}
+
+/// A text is not a field element in hexadecimal.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{text}` is not a Starknet felt: expected 0x followed by up to 64 hexadecimal digits, below the field's prime"
+)]
+pub struct FeltParseError {
+    text: String,
+}
+
+fn parse_felt(text: &str) -> Result<Felt, FeltParseError> {
+    let error = || FeltParseError { text: text.to_owned() };
+    if !text.starts_with("0x") || text.len() < 3 || text.len() > 66 {
+        return Err(error());
+    }
+    Felt::from_hex(text).map_err(|_| error())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chain_ids_spell_their_names() {
+        assert_eq!(ChainId::MAINNET.name(), "SN_MAIN");
+        assert_eq!(ChainId::SEPOLIA.name(), "SN_SEPOLIA");
+        assert_eq!(ChainId(Felt::ONE).name(), "0x1");
+    }
+
+    #[test]
+    fn an_address_round_trips_through_its_text() {
+        let address: Address = "0x4718f5a0fc34cc1af16a1cdee98ffb20c31f5cd61d6ab07201858f4287c938d".parse().unwrap();
+        assert_eq!(address.to_string(), "0x04718f5a0fc34cc1af16a1cdee98ffb20c31f5cd61d6ab07201858f4287c938d");
+        assert_eq!(address.to_string().parse::<Address>().unwrap(), address);
+    }
+
+    #[test]
+    fn a_malformed_felt_is_named() {
+        for text in ["", "0x", "12", "0xzz", "0x1ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"] {
+            let error = text.parse::<Address>().unwrap_err();
+            assert!(error.to_string().contains("is not a Starknet felt"), "{error}");
+        }
+    }
+}

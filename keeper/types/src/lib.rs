@@ -1,0 +1,33 @@
+//! The vocabulary of the market: identifiers, units, wire formats and the job state machine.
+//!
+//! Nothing here does I/O. Values are checked where they enter (a flag, a file, an event's felts) and carried
+//! in types that cannot be mixed up afterwards: a [`JobId`] is never a [`WorkerId`], money is [`Fri`], a price
+//! is a [`Rate`].
+//!
+//! [`Market`] is what the keeper believes: the fold of the contracts' events. It is a cache of the chain and
+//! can be rebuilt from it at any time.
+
+mod allocation;
+mod content_hash;
+mod event;
+mod ids;
+mod job;
+mod manifest;
+mod market;
+mod money;
+mod requirements;
+mod worker;
+
+pub use allocation::{AllocationItem, ItemError, MAX_ITEMS_PER_BATCH, SkipReason, Strategy};
+pub use content_hash::{ContentHash, ContentHashError};
+pub use event::{EventPosition, MarketEvent};
+pub use ids::{Address, Attempt, BlockNumber, BlockRef, ChainId, FeltParseError, JobId, TxHash, WorkerId};
+pub use job::{Job, JobSpec, JobState, Queue, UnknownState};
+pub use manifest::{
+    Executor, Limits, MAX_MANIFEST_BYTES, MAX_MATMUL_SIZE, Manifest, ManifestError, MatmulJob, ProcessJob,
+};
+pub use market::{ApplyError, Market};
+pub use money::{Fri, MoneyError, Rate};
+pub use requirements::{Capabilities, Features, Region, RegionError, RequirementError, Requirements};
+pub use starknet_types_core::felt::Felt;
+pub use worker::{MAX_REPUTATION, Worker, WorkerStatus};

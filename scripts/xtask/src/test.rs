@@ -1,0 +1,146 @@
+//! `cargo xtask test`: everything that has to pass before a change is merged.
+//!
+//! Only a failed setup ends the run early: one broken step should not hide what the others would have said.
+
+use std::{
+    io::{BufRead as _, BufReader, Write},
+    process::{Command, ExitCode, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    bindings, contracts,
+    failure::{self, OrHint as _, failure},
+    lint,
+    process::cargo,
+    repo::Repo,
+    setup,
+};
+
+/// What is run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Do not compile the contracts again
+    #[arg(long)]
+    quick: bool,
+}
+
+/// How many tests passed and failed.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+}
+
+/// A step that has been run.
+#[derive(Debug)]
+struct Step {
+    name: &'static str,
+    is_ok: bool,
+    took: Duration,
+}
+
+/// Runs all steps and ends with the line `N passed, N failed`.
+pub(crate) fn run(repo: &Repo, args: &Args) -> Result<ExitCode> {
+    let mut steps = Vec::new();
+    let started = Instant::now();
+    let programs = setup::run(repo)?;
+    steps.push(Step { name: "setup", is_ok: true, took: started.elapsed() });
+
+    steps.push(step("lint", || lint::run(repo)));
+    if !args.quick {
+        steps.push(step("contracts", || contracts::check(repo)));
+    }
+    steps.push(step("bindings", || bindings::check(repo)));
+    let mut tally = Tally::default();
+    steps.push(step("tests", || {
+        let mut tests = cargo(repo.root());
+        tests
+            .args(["test", "--workspace", "--locked", "--no-fail-fast"])
+            .env("CIRO_LOCALNET", &programs.localnet)
+            .env("CIRO_KEEPER", &programs.keeper);
+        let is_ok;
+        (tally, is_ok) = run_tests(&mut tests, &mut std::io::stdout())?;
+        if is_ok { Ok(()) } else { Err(failure("tests failed", "`cargo test -p CRATE NAME` repeats one of them")) }
+    }));
+
+    println!();
+    for step in &steps {
+        let outcome = if step.is_ok { "ok" } else { "FAILED" };
+        println!("{:<10} {outcome:<7} {:>5} s", step.name, step.took.as_secs());
+    }
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    Ok(if steps.iter().all(|step| step.is_ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn step(name: &'static str, action: impl FnOnce() -> Result<()>) -> Step {
+    println!("\n== {name}");
+    let started = Instant::now();
+    let result = action();
+    if let Err(error) = &result {
+        failure::report(error);
+    }
+    Step { name, is_ok: result.is_ok(), took: started.elapsed() }
+}
+
+/// Runs `cargo test`, passing its output on, and adds up the results that it prints.
+fn run_tests(tests: &mut Command, shown: &mut impl Write) -> Result<(Tally, bool)> {
+    let hint = "`cargo test --workspace` repeats it";
+    let mut child = tests.stdout(Stdio::piped()).spawn().or_hint("starting cargo test", hint)?;
+    let mut output = BufReader::new(child.stdout.take().context("cargo test has an output")?);
+    let mut tally = Tally::default();
+    let mut line = Vec::new();
+    while output.read_until(b'\n', &mut line).context("reading the tests' output")? > 0 {
+        shown.write_all(&line).context("printing the tests' output")?;
+        if let Some(result) = result_line(&String::from_utf8_lossy(&line)) {
+            tally.passed += result.passed;
+            tally.failed += result.failed;
+        }
+        line.clear();
+    }
+    let status = child.wait().or_hint("waiting for cargo test", hint)?;
+    Ok((tally, status.success()))
+}
+
+/// Reads `test result: ok. 5 passed; 0 failed; 1 ignored; ...`.
+fn result_line(line: &str) -> Option<Tally> {
+    let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    let count = |what: &str| {
+        counts.split(';').find_map(|part| part.trim().strip_suffix(what)).and_then(|number| number.trim().parse().ok())
+    };
+    Some(Tally { passed: count("passed")?, failed: count("failed")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_line_is_read() {
+        let line =
+            "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.05s\n";
+        assert_eq!(result_line(line), Some(Tally { passed: 12, failed: 3 }));
+        assert_eq!(result_line("test scheduler::tests::fits ... ok"), None);
+        assert_eq!(result_line("test result: odd"), None);
+    }
+
+    #[test]
+    fn the_results_of_several_test_programs_add_up() {
+        let mut script = Command::new("sh");
+        script.args([
+            "-c",
+            "echo 'test result: ok. 2 passed; 0 failed;'; echo 'test result: ok. 3 passed; 1 failed;'; exit 101",
+        ]);
+        let mut shown = Vec::new();
+        assert_eq!(run_tests(&mut script, &mut shown).unwrap(), (Tally { passed: 5, failed: 1 }, false));
+        assert_eq!(shown.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count(), 2);
+    }
+
+    #[test]
+    fn a_step_that_fails_is_recorded_and_the_next_one_runs() {
+        assert!(!step("first", || Err(failure("broken", "mend it"))).is_ok);
+        assert!(step("second", || Ok(())).is_ok);
+    }
+}
