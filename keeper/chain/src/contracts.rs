@@ -9,8 +9,8 @@ use keeper_bindings::{
     task_allocator::{self, TaskAllocator, TaskAllocatorReader},
 };
 use keeper_types::{
-    Address, AllocationItem, Attempt, BlockNumber, Capabilities, ContentHash, Felt, Fri, JobId, JobSpec, Rate,
-    TxHash, Worker, WorkerId,
+    Address, AllocationItem, Attempt, BlockNumber, Capabilities, ContentHash, Felt, Fri, JobId, JobSpec, Rate, TxHash,
+    Worker, WorkerId,
 };
 use starknet::{
     core::types::{BlockId, BlockTag, Call, FunctionCall},
@@ -145,8 +145,7 @@ impl Contracts {
         let views = reader.get_workers(&first.0, &count).block_id(LATEST).call().await;
         let views = views.map_err(|error| self.view_error("workers", &error))?;
         let workers: Result<Vec<_>, _> = views.into_iter().map(convert::worker).collect();
-        let workers =
-            workers.map_err(|error| RpcError::Malformed { request: "workers", reason: error.to_string() })?;
+        let workers = workers.map_err(|error| RpcError::Malformed { request: "workers", reason: error.to_string() })?;
         Ok(workers.into_iter().flatten().collect())
     }
 
@@ -234,7 +233,8 @@ impl Contracts {
     /// Fails where the contract refuses the job or the client cannot pay.
     pub async fn submit_job(&self, sender: &Sender, spec: &JobSpec) -> Result<(JobId, Receipt), SendError> {
         let submit = self.job_mgr(sender).submit_job_getcall(&convert::job_spec_to_chain(spec));
-        let receipt = sender.execute(vec![self.approve(self.deployment.job_mgr.address, spec.max_price), submit]).await?;
+        let receipt =
+            sender.execute(vec![self.approve(self.deployment.job_mgr.address, spec.max_price), submit]).await?;
         let job_id = self.job_events(&receipt).find_map(|event| match event {
             job_mgr::Event::JobSubmitted(event) => Some(JobId(event.job_id)),
             _ => None,
@@ -278,10 +278,11 @@ impl Contracts {
         let receipt = sender.execute(vec![self.approve(self.deployment.cdc_pool.address, stake), register]).await?;
         let pool = self.deployment.cdc_pool.address.0;
         let events = receipt.events.iter().filter(|event| event.from_address == pool);
-        let worker_id = events.filter_map(|event| cdc_pool::Event::try_from(event).ok()).find_map(|event| match event {
-            cdc_pool::Event::WorkerRegistered(event) => Some(WorkerId(event.worker_id)),
-            _ => None,
-        });
+        let worker_id =
+            events.filter_map(|event| cdc_pool::Event::try_from(event).ok()).find_map(|event| match event {
+                cdc_pool::Event::WorkerRegistered(event) => Some(WorkerId(event.worker_id)),
+                _ => None,
+            });
         Ok((worker_id.ok_or_else(|| missing_event("WorkerRegistered"))?, receipt))
     }
 
@@ -379,8 +380,11 @@ impl Contracts {
         F: AsyncFnOnce(&SignedTransaction),
     {
         let packed: Vec<Felt> = items.iter().map(AllocationItem::pack).collect();
-        let call = TaskAllocator::new(self.deployment.task_allocator.address.0, &sender.wallet)
-            .apply_batch_getcall(&round, &snapshot_block.0, &packed);
+        let call = TaskAllocator::new(self.deployment.task_allocator.address.0, &sender.wallet).apply_batch_getcall(
+            &round,
+            &snapshot_block.0,
+            &packed,
+        );
         sender.execute_recorded(vec![call], before_send).await
     }
 
@@ -388,12 +392,11 @@ impl Contracts {
     pub fn round_receipt(&self, receipt: Receipt) -> RoundReceipt {
         let allocator = self.deployment.task_allocator.address.0;
         let events = receipt.events.iter().filter(|event| event.from_address == allocator);
-        let applied = events.filter_map(|event| task_allocator::Event::try_from(event).ok()).find_map(|event| {
-            match event {
+        let applied =
+            events.filter_map(|event| task_allocator::Event::try_from(event).ok()).find_map(|event| match event {
                 task_allocator::Event::RoundApplied(event) => Some((event.allocated, event.skipped)),
                 _ => None,
-            }
-        });
+            });
         let (allocated, skipped) = applied.unwrap_or_default();
         RoundReceipt { receipt, allocated, skipped }
     }

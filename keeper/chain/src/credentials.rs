@@ -111,7 +111,9 @@ pub enum CredentialsError {
         actual: Felt,
     },
     /// `devnet-N` on a network that has no predeployed accounts.
-    #[error("devnet-{index} is an account of a local chain, but --network is {network}: give --account and --keystore files")]
+    #[error(
+        "devnet-{index} is an account of a local chain, but --network is {network}: give --account and --keystore files"
+    )]
     NotOnThisNetwork {
         /// Which account.
         index: usize,
@@ -220,8 +222,7 @@ fn read_key(source: &KeySource) -> Result<SigningKey, CredentialsError> {
             Ok(SigningKey::from_secret_scalar(scalar))
         }
         KeySource::Keystore { path, password } => {
-            std::fs::metadata(path)
-                .map_err(|source| CredentialsError::Unreadable { path: path.clone(), source })?;
+            std::fs::metadata(path).map_err(|source| CredentialsError::Unreadable { path: path.clone(), source })?;
             SigningKey::from_keystore(path, password.expose_secret())
                 .map_err(|error| CredentialsError::Keystore { path: path.clone(), reason: error.to_string() })
         }
@@ -254,10 +255,7 @@ async fn predeployed(rpc: &Rpc, index: usize) -> Result<Credentials, Credentials
     let count = accounts.len();
     let account = index.checked_sub(1).and_then(|place| accounts.into_iter().nth(place));
     let account = account.ok_or_else(|| missing(format!("it has {count}, numbered from 1")))?;
-    Ok(Credentials {
-        address: Address(account.address),
-        key: SigningKey::from_secret_scalar(account.private_key),
-    })
+    Ok(Credentials { address: Address(account.address), key: SigningKey::from_secret_scalar(account.private_key) })
 }
 
 #[cfg(test)]

@@ -111,7 +111,9 @@ fn job_event(event: job_mgr::Event) -> Result<MarketEvent, DecodeError> {
             client: address(event.client),
             refunded: Fri(event.refunded),
         },
-        Event::TaskAllocatorSet(event) => MarketEvent::TaskAllocatorSet { task_allocator: address(event.task_allocator) },
+        Event::TaskAllocatorSet(event) => {
+            MarketEvent::TaskAllocatorSet { task_allocator: address(event.task_allocator) }
+        }
     })
 }
 
@@ -172,11 +174,9 @@ fn allocator_event(event: task_allocator::Event) -> Result<MarketEvent, DecodeEr
         Event::KeeperAdded(event) => MarketEvent::KeeperAdded { keeper: address(event.keeper) },
         Event::KeeperRemoved(event) => MarketEvent::KeeperRemoved { keeper: address(event.keeper) },
         Event::WorkerMetricsUpdated(event) => {
-            {
             let worker_id = u32::try_from(event.worker_id);
             let worker_id = worker_id.map_err(|_| impossible("worker_id", format!("{:#x}", event.worker_id)))?;
             MarketEvent::WorkerMetricsUpdated { worker_id: WorkerId(worker_id) }
-        }
         }
     })
 }

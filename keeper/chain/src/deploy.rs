@@ -237,12 +237,7 @@ impl<'a> Deployer<'a> {
         }
     }
 
-    async fn wire(
-        &self,
-        plan: &Plan,
-        keepers: &[Address],
-        progress: &mut dyn FnMut(&str),
-    ) -> Result<(), DeployError> {
+    async fn wire(&self, plan: &Plan, keepers: &[Address], progress: &mut dyn FnMut(&str)) -> Result<(), DeployError> {
         let mut calls = Vec::new();
         let view = |error: cainome::cairo_serde::Error| RpcError::Malformed {
             request: "the contracts' configuration",

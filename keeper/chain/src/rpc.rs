@@ -59,7 +59,9 @@ pub enum RpcError {
         actual: String,
     },
     /// The node speaks a version of the specification that this client does not.
-    #[error("the node at {url} speaks JSON-RPC specification {version}, but 0.9 or 0.10 is needed: use an endpoint such as .../rpc/v0_10")]
+    #[error(
+        "the node at {url} speaks JSON-RPC specification {version}, but 0.9 or 0.10 is needed: use an endpoint such as .../rpc/v0_10"
+    )]
     WrongVersion {
         /// The endpoint.
         url: String,
@@ -107,8 +109,7 @@ impl Rpc {
             .build()
             .map_err(|error| unreachable(error.to_string()))?;
         let transport = HttpTransport::new_with_client(url.clone(), http.clone());
-        let rpc =
-            Self { client: Arc::new(JsonRpcClient::new(transport)), http, url: url.clone(), network };
+        let rpc = Self { client: Arc::new(JsonRpcClient::new(transport)), http, url: url.clone(), network };
         let version = rpc.client.spec_version().await.map_err(|error| rpc.error("spec version", &error))?;
         if !matches!(version.split('.').collect::<Vec<_>>()[..], ["0", "9" | "10", ..]) {
             return Err(RpcError::WrongVersion { url: redacted(url), version });

@@ -9,9 +9,8 @@ use keeper_types::{Address, BlockNumber, BlockRef, Felt, Fri, TxHash};
 use starknet::{
     accounts::{Account as _, ExecutionEncoding, SingleOwnerAccount},
     core::types::{
-        BlockId, BlockTag, BroadcastedInvokeTransactionV3, Call, ExecutionResult,
-        FeeEstimate, ReceiptBlock, StarknetError, TransactionFinalityStatus, TransactionReceipt,
-        TransactionReceiptWithBlockInfo,
+        BlockId, BlockTag, BroadcastedInvokeTransactionV3, Call, ExecutionResult, FeeEstimate, ReceiptBlock,
+        StarknetError, TransactionFinalityStatus, TransactionReceipt, TransactionReceiptWithBlockInfo,
     },
     providers::{Provider as _, ProviderError},
     signers::LocalWallet,
@@ -223,10 +222,8 @@ impl Sender {
             .prepared()
             .map_err(|error| SendError::Signing(error.to_string()))?;
         let hash = TxHash(prepared.transaction_hash(false));
-        let request = prepared
-            .get_invoke_request(false, false)
-            .await
-            .map_err(|error| SendError::Signing(error.to_string()))?;
+        let request =
+            prepared.get_invoke_request(false, false).await.map_err(|error| SendError::Signing(error.to_string()))?;
         Ok(SignedTransaction { hash, nonce, request })
     }
 

@@ -1,9 +1,10 @@
 //! Where crates that must not know each other meet: the chain behind the dispatcher's and the agent's traits.
 
 use async_trait::async_trait;
-use keeper_chain::{AccountProof, Contracts, Credentials, ProofError};
+use keeper_chain::{AccountProof, Contracts, Credentials, ProofError, RpcError, SendError, Sender};
 use keeper_dispatch::{AuthError, Authenticator, ProofOfAccount, ProofSigner, SignError};
-use keeper_types::{Felt, WorkerStatus};
+use keeper_types::{Attempt, ContentHash, Felt, JobId, TxHash, WorkerStatus};
+use keeper_worker::{AllocationOnChain, FailureCode, WorkerChain, WorkerChainError};
 
 /// Checks agents' proofs on chain.
 #[derive(Debug)]
@@ -40,6 +41,74 @@ pub(crate) struct AccountSigner {
 impl ProofSigner for AccountSigner {
     async fn sign(&self, proof: &ProofOfAccount) -> Result<Vec<Felt>, SignError> {
         account_proof(proof).sign(&self.credentials).map_err(|error| SignError(error.to_string()))
+    }
+}
+
+/// The chain as a worker's agent needs it.
+#[derive(Debug)]
+pub(crate) struct AgentChain {
+    pub(crate) contracts: Contracts,
+    pub(crate) sender: Sender,
+}
+
+#[async_trait]
+impl WorkerChain for AgentChain {
+    async fn allocation(&self, job_id: JobId) -> Result<Option<AllocationOnChain>, WorkerChainError> {
+        let job = self.contracts.job(job_id).await.map_err(|error| rpc_failure(&error))?;
+        Ok(job.and_then(|job| {
+            Some(AllocationOnChain {
+                worker_id: job.worker_id?,
+                attempt: job.attempt,
+                state: job.state,
+                manifest_hash: job.spec.manifest_hash,
+                gpu_count: job.spec.requirements.gpu_count,
+                execution_timeout_s: job.spec.execution_timeout_s,
+                attempt_deadline: job.attempt_deadline,
+                result_hash: job.result_hash,
+            })
+        }))
+    }
+
+    async fn submit_result(
+        &self,
+        job_id: JobId,
+        attempt: Attempt,
+        result_hash: ContentHash,
+    ) -> Result<TxHash, WorkerChainError> {
+        let sent = self.contracts.submit_result(&self.sender, job_id, attempt, result_hash).await;
+        sent.map(|receipt| receipt.hash).map_err(|error| send_failure(&error))
+    }
+
+    async fn fail_attempt(
+        &self,
+        job_id: JobId,
+        attempt: Attempt,
+        reason: FailureCode,
+    ) -> Result<TxHash, WorkerChainError> {
+        let sent = self.contracts.fail_attempt(&self.sender, job_id, attempt, reason.to_felt()).await;
+        sent.map(|receipt| receipt.hash).map_err(|error| send_failure(&error))
+    }
+}
+
+fn rpc_failure(error: &RpcError) -> WorkerChainError {
+    if error.is_transient() {
+        WorkerChainError::Transient(error.to_string())
+    } else {
+        WorkerChainError::Permanent(error.to_string())
+    }
+}
+
+fn send_failure(error: &SendError) -> WorkerChainError {
+    match error {
+        SendError::Rpc(error) => rpc_failure(error),
+        // The account may be funded, the nonce freed, the transaction included in a moment.
+        SendError::Unfunded { .. } | SendError::NonceTaken { .. } | SendError::NotIncluded { .. } => {
+            WorkerChainError::Transient(error.to_string())
+        }
+        SendError::WouldRevert { .. }
+        | SendError::Reverted { .. }
+        | SendError::NoSuchAccount { .. }
+        | SendError::Signing(_) => WorkerChainError::Permanent(error.to_string()),
     }
 }
 

@@ -97,7 +97,7 @@ fn password(keystore: &std::path::Path) -> Result<SecretString> {
     if !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
         bail!("{} needs a password\nhint: set {PASSWORD_VARIABLE}", keystore.display());
     }
-    let password = rpassword::prompt_password(format!("Password of {}: ", keystore.display()))
-        .context("reading the password")?;
+    let password =
+        rpassword::prompt_password(format!("Password of {}: ", keystore.display())).context("reading the password")?;
     Ok(SecretString::from(password))
 }

@@ -16,8 +16,19 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberI
 
 use crate::cli::Cli;
 
+/// How an agent starts this program again to run a job's command.
+const EXEC_JOB: [&str; 2] = ["worker", "exec-job"];
+
+fn main() -> ExitCode {
+    // Before anything else starts a thread: this process is about to become a job's supervisor.
+    if std::env::args().skip(1).eq(EXEC_JOB) {
+        return keeper_worker::exec_job::main();
+    }
+    start()
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn start() -> ExitCode {
     let cli = Cli::parse();
     start_logging(&cli);
     match cli::run(cli).await {

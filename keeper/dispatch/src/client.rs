@@ -137,9 +137,8 @@ fn check(challenge: &Challenge, identity: &AgentIdentity) -> Result<(), SessionE
     if challenge.protocol != PROTOCOL {
         return Err(SessionError::Protocol { keeper: challenge.protocol });
     }
-    let wrong = |field, asked: String, expected: String, hint| {
-        Err(SessionError::WrongMarket { field, asked, expected, hint })
-    };
+    let wrong =
+        |field, asked: String, expected: String, hint| Err(SessionError::WrongMarket { field, asked, expected, hint });
     if challenge.chain_id != identity.chain_id {
         let hint = "connect to a keeper of the worker's chain";
         return wrong("chain", challenge.chain_id.name(), identity.chain_id.name(), hint);

@@ -68,7 +68,8 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    fn wait(self, failures: u32) -> Duration {
+    /// The wait after this many failures before.
+    pub fn wait(self, failures: u32) -> Duration {
         self.first.saturating_mul(2_u32.saturating_pow(failures)).min(self.longest)
     }
 }

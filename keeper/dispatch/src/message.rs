@@ -267,8 +267,11 @@ mod tests {
     #[test]
     fn a_manifest_keeps_its_bytes() {
         for manifest in [&b"{}\n"[..], &[0xff, 0, 0xfe], b""] {
-            let offer =
-                ServerMessage::Offer { job_id: JobId(7), attempt: Attempt(2), manifest: Bytes::copy_from_slice(manifest) };
+            let offer = ServerMessage::Offer {
+                job_id: JobId(7),
+                attempt: Attempt(2),
+                manifest: Bytes::copy_from_slice(manifest),
+            };
             let json = serde_json::to_string(&offer).unwrap();
             assert_eq!(serde_json::from_str::<ServerMessage>(&json).unwrap(), offer);
         }

@@ -214,7 +214,9 @@ async fn a_silent_agent_is_dropped() {
     loop {
         match agent.recv().await.unwrap().unwrap() {
             ServerMessage::Ping => pings += 1,
-            ServerMessage::Rejected { code: RejectionCode::Silent, reason } => break assert_eq!(reason, "no word for 15 s"),
+            ServerMessage::Rejected { code: RejectionCode::Silent, reason } => {
+                break assert_eq!(reason, "no word for 15 s");
+            }
             other => panic!("{other:?}"),
         }
     }

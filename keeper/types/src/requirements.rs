@@ -113,13 +113,17 @@ impl Features {
     /// InfiniBand or RoCE between hosts.
     pub const RDMA: Self = Self(1 << 5);
 
-    const NAMES: [(Self, &'static str); 6] = [
+    /// Runs clients' commands; without it only the built-in executors.
+    pub const PROCESSES: Self = Self(1 << 6);
+
+    const NAMES: [(Self, &'static str); 7] = [
         (Self::NVLINK, "nvlink"),
         (Self::TENSOR_CORES, "tensor-cores"),
         (Self::ECC, "ecc"),
         (Self::CONTAINERS, "containers"),
         (Self::MIG, "mig"),
         (Self::RDMA, "rdma"),
+        (Self::PROCESSES, "processes"),
     ];
 
     /// Whether every bit of `other` is set here.

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 use keeper_chain::{Contracts, Deployment, Follower, Rpc, Sender};
+use keeper_worker::{MachineProbe, Probe as _};
 use serde::Serialize;
 
 use super::{Global, RunArgs};
@@ -49,8 +50,7 @@ async fn run_checks(global: &Global, checks: &mut Vec<Check>) {
     let shown = settings.as_ref().map(|settings| format!("network {}", settings.network));
     note("configuration", shown.map_err(|error| anyhow::anyhow!("{error:#}")));
     let Ok(settings) = settings else { return };
-    let probe = keeper_worker::probe::host_summary();
-    note("machine", Ok(probe));
+    note("machine", Ok(machine()));
     let artifacts = keeper_dispatch::ArtifactStore::open(&settings.artifacts);
     note("artifacts", artifacts.map(|_| settings.artifacts.clone()).map_err(Into::into));
     let rpc = Rpc::connect(settings.network, &settings.rpc_url).await;
@@ -62,6 +62,13 @@ async fn run_checks(global: &Global, checks: &mut Vec<Check>) {
     if context.settings.account.is_some() {
         note("account", check_account(&context, deployment.as_ref().ok()).await);
     }
+}
+
+fn machine() -> String {
+    let found = MachineProbe.inventory();
+    let gpus: Vec<String> = found.gpus.iter().map(|gpu| gpu.name.clone()).collect();
+    let gpus = if gpus.is_empty() { "no GPU".to_owned() } else { gpus.join(", ") };
+    format!("{gpus}, {} cores, {} GiB memory", found.cpu_cores, found.memory_bytes >> 30)
 }
 
 async fn check_contracts(

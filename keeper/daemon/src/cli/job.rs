@@ -133,11 +133,17 @@ async fn show(context: &Context, contracts: &Contracts, job_id: JobId) -> Result
     println!("priority          {} in the {} queue", spec.priority, spec.queue);
     println!("deadline          {} and block {}", time(spec.deadline), job.deadline_block);
     println!("execution timeout {} s", spec.execution_timeout_s);
-    println!("manifest          {}", spec.manifest().map_or_else(|| format!("{:#x}", spec.manifest_hash), |hash| hash.to_string()));
+    println!(
+        "manifest          {}",
+        spec.manifest().map_or_else(|| format!("{:#x}", spec.manifest_hash), |hash| hash.to_string())
+    );
     println!("requirements      {}", list::requirements(needs));
     if job.result_hash != Felt::ZERO {
         let result = keeper_types::ContentHash::from_felt(job.result_hash);
-        println!("result            {}", result.map_or_else(|_| format!("{:#x}", job.result_hash), |hash| hash.to_string()));
+        println!(
+            "result            {}",
+            result.map_or_else(|_| format!("{:#x}", job.result_hash), |hash| hash.to_string())
+        );
     }
     Ok(())
 }

@@ -31,9 +31,6 @@ pub(crate) enum WorkerCommand {
     Exit,
     /// Take the stake back after leaving
     Withdraw,
-    /// Set limits and become the job's command; how the agent starts processes
-    #[command(hide = true)]
-    ExecJob(run::ExecJobArgs),
 }
 
 /// Which worker.
@@ -48,9 +45,6 @@ pub(crate) struct WorkerArgs {
 /// # Errors
 /// Says what is wrong and what to do.
 pub(crate) async fn run(global: &Global, command: WorkerCommand) -> Result<()> {
-    if let WorkerCommand::ExecJob(args) = &command {
-        return run::exec_job(args);
-    }
     let context = Context::connect(global).await?;
     let contracts = context.contracts()?;
     match command {
@@ -74,7 +68,6 @@ pub(crate) async fn run(global: &Global, command: WorkerCommand) -> Result<()> {
             let receipt = contracts.withdraw_stake(&context.sender().await?).await?;
             done(&context, &receipt, "has left with its stake")
         }
-        WorkerCommand::ExecJob(_) => Ok(()),
     }
 }
 
@@ -127,7 +120,12 @@ async fn show(context: &Context, contracts: &Contracts, worker_id: WorkerId) -> 
     println!("owner             {}", worker.owner);
     println!("slots in use      {} of {}", worker.used_slots, worker.slots);
     println!("GPUs in use       {} of {}, {} GiB each", worker.used_gpus, has.gpu_count, has.vram_gib);
-    println!("capability        {}, CUDA {}, driver {}", version(has.compute_capability), version(has.cuda_version), has.driver_version);
+    println!(
+        "capability        {}, CUDA {}, driver {}",
+        version(has.compute_capability),
+        version(has.cuda_version),
+        has.driver_version
+    );
     println!("host              {} cores, {} GiB memory", has.cpu_cores, has.memory_gib);
     println!("features          {}", has.features);
     println!("region            {}", region(&worker));

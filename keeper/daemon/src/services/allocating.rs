@@ -3,11 +3,7 @@
 //! One round at a time: what was decided is sent, and the next decision waits until the follower has seen what
 //! became of it. A round that fails is no error but news: the chain has moved, so the next round decides anew.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::Result;
 use keeper_chain::{Contracts, SendError, Sender};
@@ -86,8 +82,7 @@ impl Allocating {
 
     /// Decides and sends one round; returns the block that must be seen before the next.
     async fn round(&self, believed: &Believed, memory: &mut Memory) -> Result<Option<BlockNumber>> {
-        let queued: Vec<&Job> =
-            believed.market.jobs.values().filter(|job| job.state == JobState::Queued).collect();
+        let queued: Vec<&Job> = believed.market.jobs.values().filter(|job| job.state == JobState::Queued).collect();
         memory.explained.retain(|job_id, _| believed.market.jobs.get(job_id).is_some_and(|job| !job.state.is_final()));
         if queued.is_empty() {
             return Ok(None);
@@ -139,9 +134,9 @@ impl Allocating {
                 Ok(_) => ManifestStatus::Available,
                 Err(error) => ManifestStatus::Malformed(error.to_string()),
             },
-            Err(keeper_dispatch::ArtifactError::TooLarge { bytes, .. }) => {
-                ManifestStatus::Malformed(format!("it is {bytes} bytes long, but at most {MAX_MANIFEST_BYTES} are accepted"))
-            }
+            Err(keeper_dispatch::ArtifactError::TooLarge { bytes, .. }) => ManifestStatus::Malformed(format!(
+                "it is {bytes} bytes long, but at most {MAX_MANIFEST_BYTES} are accepted"
+            )),
             Err(error) => {
                 tracing::warn!(job_id = %job.job_id, %error, "a manifest cannot be read");
                 return;
@@ -152,9 +147,10 @@ impl Allocating {
 
     /// Records the explanations that say something new.
     async fn explain(&self, believed: &Believed, plan: &Plan, round: Option<u64>, memory: &mut Memory) -> Result<()> {
-        let news = plan.explanations.values().filter(|explanation| {
-            memory.explained.get(&explanation.job_id) != Some(explanation)
-        });
+        let news = plan
+            .explanations
+            .values()
+            .filter(|explanation| memory.explained.get(&explanation.job_id) != Some(explanation));
         let records: Vec<ExplanationRecord> = news
             .map(|explanation| ExplanationRecord {
                 explanation: explanation.clone(),
@@ -175,7 +171,13 @@ impl Allocating {
         Ok(())
     }
 
-    async fn send(&self, believed: &Believed, plan: &Plan, round: u64, memory: &mut Memory) -> Result<Option<BlockNumber>> {
+    async fn send(
+        &self,
+        believed: &Believed,
+        plan: &Plan,
+        round: u64,
+        memory: &mut Memory,
+    ) -> Result<Option<BlockNumber>> {
         let snapshot_block = believed.head.block.number;
         let action = IntentAction::ApplyBatch { round, snapshot_block, items: plan.items.clone() };
         let log = IntentLog { store: &*self.store, account: self.sender.address() };
@@ -185,8 +187,7 @@ impl Allocating {
             let written = log.write(action, signed.nonce, signed.hash).await;
             recorded.send(written).ok();
         };
-        let sent =
-            self.contracts.send_round(&self.sender, round, snapshot_block, &plan.items, before_send).await;
+        let sent = self.contracts.send_round(&self.sender, round, snapshot_block, &plan.items, before_send).await;
         let intent = match intent.await {
             Ok(written) => Some(written?),
             Err(_) => None,

@@ -54,7 +54,9 @@ impl Following {
             let pause = match self.follower.step(cursor.map(|cursor| cursor.reference())).await {
                 Ok(Step::UpToDate) => {
                     backoff = self.poll;
-                    if self.believed.borrow().is_none() && let Some(cursor) = cursor {
+                    if self.believed.borrow().is_none()
+                        && let Some(cursor) = cursor
+                    {
                         self.publish(header_of(cursor));
                     }
                     self.poll

@@ -9,17 +9,29 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// How long services may take to finish once they were told to.
+/// How long a keeper's services may take to finish once they were told to.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(10);
 
 /// A set of services that live and die together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Supervisor {
     services: JoinSet<(&'static str, Result<()>)>,
     cancel: CancellationToken,
+    shutdown_limit: Duration,
+}
+
+impl Default for Supervisor {
+    fn default() -> Self {
+        Self::with_shutdown_limit(SHUTDOWN_LIMIT)
+    }
 }
 
 impl Supervisor {
+    /// A supervisor that gives its services this long to finish.
+    pub(crate) fn with_shutdown_limit(shutdown_limit: Duration) -> Self {
+        Self { services: JoinSet::new(), cancel: CancellationToken::new(), shutdown_limit }
+    }
+
     /// What tells every service to stop.
     pub(crate) fn cancel_token(&self) -> CancellationToken {
         self.cancel.clone()
@@ -53,17 +65,14 @@ impl Supervisor {
             }
             result
         };
-        match tokio::time::timeout(SHUTDOWN_LIMIT, rest).await {
+        match tokio::time::timeout(self.shutdown_limit, rest).await {
             Ok(result) => first.and(result),
-            Err(_) => first.and(Err(anyhow!("services did not stop within {} s", SHUTDOWN_LIMIT.as_secs()))),
+            Err(_) => first.and(Err(anyhow!("services did not stop within {} s", self.shutdown_limit.as_secs()))),
         }
     }
 }
 
-fn outcome(
-    ended: Result<(&'static str, Result<()>), tokio::task::JoinError>,
-    unexpected: bool,
-) -> Result<()> {
+fn outcome(ended: Result<(&'static str, Result<()>), tokio::task::JoinError>, unexpected: bool) -> Result<()> {
     let (name, result) = ended.context("a service panicked")?;
     match result {
         Ok(()) if unexpected => Err(anyhow!("{name} ended by itself")),

@@ -16,8 +16,11 @@ use crate::process::capture;
 
 const DEPLOY: &[&str] = &["contracts", "deploy", "--challenge-window", "2s"];
 const RUN: &[&str] = &["run", "--listen", "127.0.0.1:0"];
-const REGISTER: &[&str] = &["worker", "register", "--slots", "2", "--region", "local", "--rate", "1", "--stake", "20"];
-const WORK: &[&str] = &["worker", "run"];
+const REGISTER: &[&str] =
+    &["worker", "register", "--slots", "2", "--region", "local", "--rate", "1", "--allow-processes"];
+const WORK: &[&str] = &["worker", "run", "--allow-processes"];
+/// A local chain makes a block a second, whatever network it is taken for.
+const POLL_MS: &str = "250";
 const SUBMIT: &[&str] = &["job", "submit", "--max-price", "1", "--deadline", "10m", "--timeout", "60s"];
 const LIST: &[&str] = &["job", "list"];
 const STATUS: &[&str] = &["status"];
@@ -138,7 +141,7 @@ pub(super) struct JobRow {
     pub(super) worker_id: Option<u32>,
     #[serde(default)]
     pub(super) attempt: u8,
-    #[serde(default)]
+    #[serde(default, rename = "price_fri")]
     pub(super) paid_fri: Option<String>,
 }
 
@@ -176,7 +179,7 @@ pub(super) struct Money {
 #[derive(Debug, Deserialize)]
 pub(super) struct Allocation {
     job_id: u64,
-    allocated_at_ms: u64,
+    allocated_at_ms: Option<u64>,
 }
 
 impl Status {
@@ -184,8 +187,9 @@ impl Status {
     pub(super) fn allocated_at_ms(&self) -> BTreeMap<u64, u64> {
         let mut first = BTreeMap::new();
         for allocation in &self.allocations_list {
-            let at = first.entry(allocation.job_id).or_insert(allocation.allocated_at_ms);
-            *at = allocation.allocated_at_ms.min(*at);
+            let Some(allocated_at_ms) = allocation.allocated_at_ms else { continue };
+            let at = first.entry(allocation.job_id).or_insert(allocated_at_ms);
+            *at = allocated_at_ms.min(*at);
         }
         first
     }
@@ -226,7 +230,9 @@ impl Keeper {
 
     /// Deploys the contracts and authorises the keeper.
     pub(super) fn deploy(&self) -> Result<()> {
-        capture(self.command(Actor::Deployer, DEPLOY).arg("--json"), HINT).map(drop)
+        let keeper = self.chain.accounts.get(Actor::Keeper.number() - 1).context("the chain has too few accounts")?;
+        let mut command = self.command(Actor::Deployer, DEPLOY);
+        capture(command.args(["--keeper", &keeper.address, "--json"]), HINT).map(drop)
     }
 
     /// The keeper's long-running process.
@@ -280,7 +286,7 @@ impl Keeper {
 
     fn command(&self, actor: Actor, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(self.global(actor)).args(arguments);
+        command.args(self.global(actor)).args(arguments).env("KEEPER_POLL_MS", POLL_MS);
         if let (Network::Sepolia, Some(account)) = (self.network, self.chain.accounts.get(actor.number() - 1)) {
             command.env("STARKNET_PRIVATE_KEY", &account.private_key);
         }

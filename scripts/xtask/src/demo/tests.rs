@@ -19,8 +19,8 @@ case "$*" in
     echo x >> "$here/jobs"
     echo "{\"job_id\":$(wc -l < "$here/jobs"),\"tx_hash\":\"0x1\",\"submitted_at_ms\":1000}" ;;
 *" job list "*)
-    echo '{"jobs":[{"job_id":1,"state":"settled","worker_id":1,"attempt":1,"paid_fri":"4"},
-                   {"job_id":2,"state":"STATE","worker_id":1,"attempt":1,"paid_fri":"4"}]}' ;;
+    echo '{"jobs":[{"job_id":1,"state":"settled","worker_id":1,"attempt":1,"price_fri":"4"},
+                   {"job_id":2,"state":"STATE","worker_id":1,"attempt":1,"price_fri":"4"}]}' ;;
 *" status "*)
     echo '{"jobs":{"submitted":2},"rounds":1,"allocations":2,"l2_gas_per_allocation":7,
            "money":{"escrow_in_fri":"20","paid_fri":"8","refunded_fri":"12","held_fri":"0"},

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use keeper_chain::{Contracts, Follower};
 use keeper_dispatch::ArtifactStore;
-use keeper_types::{ContentHash, Features, Felt, Fri, JobSpec, Manifest, Queue, Region, Requirements};
+use keeper_types::{ContentHash, Executor, Features, Felt, Fri, JobSpec, Manifest, Queue, Region, Requirements};
 use serde_json::json;
 
 use crate::{context::Context, output};
@@ -127,7 +127,9 @@ impl SubmitArgs {
     fn spec(&self, manifest: &Manifest, manifest_hash: ContentHash, now: u64) -> Result<JobSpec> {
         let timeout = self.timeout.map_or(u64::from(manifest.limits.time_s), |timeout| timeout.as_secs());
         let execution_timeout_s = u32::try_from(timeout).ok().filter(|seconds| *seconds > 0);
-        let Some(execution_timeout_s) = execution_timeout_s else { bail!("--timeout is {timeout} s, but must be 1 to {}", u32::MAX) };
+        let Some(execution_timeout_s) = execution_timeout_s else {
+            bail!("--timeout is {timeout} s, but must be 1 to {}", u32::MAX)
+        };
         if execution_timeout_s < manifest.limits.time_s {
             bail!(
                 "--timeout is {execution_timeout_s} s, but the manifest's limits.time_s is {}\n\
@@ -144,7 +146,7 @@ impl SubmitArgs {
             cpu_cores: self.cpu_cores,
             memory_gib: self.memory_gib,
             min_reputation: self.min_reputation,
-            features: self.features,
+            features: self.features.union(needed_features(&manifest.executor)),
             region: self.region,
         };
         requirements.validate()?;
@@ -167,6 +169,14 @@ impl SubmitArgs {
             );
         }
         Ok(spec)
+    }
+}
+
+/// What a worker must offer to run the manifest at all.
+fn needed_features(executor: &Executor) -> Features {
+    match executor {
+        Executor::Process(_) => Features::PROCESSES,
+        Executor::Matmul(_) => Features::default(),
     }
 }
 

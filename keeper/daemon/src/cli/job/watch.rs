@@ -33,7 +33,8 @@ pub(super) async fn run(context: &Context, contracts: &Contracts, args: &WatchAr
             let now = (job.state, job.attempt.0);
             let first = !seen.contains_key(&job.job_id);
             // Of every job only the open ones are news; a job that is asked for by number always is.
-            let news = if first { args.id.is_some() || !job.state.is_final() } else { seen.get(&job.job_id) != Some(&now) };
+            let news =
+                if first { args.id.is_some() || !job.state.is_final() } else { seen.get(&job.job_id) != Some(&now) };
             if news {
                 spinner.suspend(|| print_change(context, job))?;
             }

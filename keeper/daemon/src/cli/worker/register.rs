@@ -3,7 +3,8 @@
 use anyhow::{Result, bail};
 use clap::Args;
 use keeper_chain::Contracts;
-use keeper_types::{Capabilities, Fri, Rate, Region};
+use keeper_types::{Capabilities, Features, Fri, Rate, Region};
+use keeper_worker::{MachineProbe, ProbeReport};
 use serde_json::json;
 
 use crate::{context::Context, output};
@@ -20,6 +21,9 @@ pub(crate) struct RegisterArgs {
     /// What a GPU costs for an hour, in STRK; a job without a GPU is billed as one
     #[arg(long, value_name = "STRK", value_parser = Rate::from_strk_per_gpu_hour)]
     rate: Rate,
+    /// Run clients' commands too, with this user's rights: they are bounded, but not isolated
+    #[arg(long)]
+    allow_processes: bool,
     /// What to stake, in STRK [default: the least that the slots need]
     #[arg(long, value_name = "STRK", value_parser = Fri::from_strk)]
     stake: Option<Fri>,
@@ -30,7 +34,7 @@ pub(crate) struct RegisterArgs {
 /// # Errors
 /// Says what is wrong and what to do.
 pub(super) async fn run(context: &Context, contracts: &Contracts, args: &RegisterArgs) -> Result<()> {
-    let capabilities = probe(args.region);
+    let capabilities = probe(args);
     let sender = context.sender().await?;
     if let Some(worker_id) = contracts.worker_of(sender.address()).await? {
         let receipt = contracts.update_worker(&sender, &capabilities, args.slots, args.rate).await?;
@@ -70,6 +74,15 @@ pub(super) async fn run(context: &Context, contracts: &Contracts, args: &Registe
     Ok(())
 }
 
-fn probe(region: Region) -> Capabilities {
-    keeper_worker::probe::capabilities(region)
+/// What this machine has; what could not be found out is said aloud.
+fn probe(args: &RegisterArgs) -> Capabilities {
+    let report = ProbeReport::of(&MachineProbe, args.region);
+    for warning in report.warnings {
+        tracing::warn!("{warning}");
+    }
+    let mut capabilities = report.capabilities;
+    if args.allow_processes {
+        capabilities.features = capabilities.features.union(Features::PROCESSES);
+    }
+    capabilities
 }

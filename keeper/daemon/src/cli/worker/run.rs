@@ -1,0 +1,112 @@
+//! `keeper worker run`.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use keeper_chain::{Contracts, Sender};
+use keeper_dispatch::{AgentIdentity, ArtifactStore, WebSocketConnector};
+use keeper_types::{Features, Worker};
+use keeper_worker::{Agent, AgentConfig, AgentParts, Executors, HelperCommand, ProcessConfig, ProcessExecutor};
+use serde_json::json;
+
+use crate::{
+    EXEC_JOB,
+    adapters::{AccountSigner, AgentChain},
+    context::Context,
+    output,
+    services::{Supervisor, stop_signal},
+};
+
+/// How long giving up unfinished jobs on chain may take at a shutdown.
+const GIVE_UP_LIMIT: Duration = Duration::from_secs(40);
+
+/// How the agent works.
+#[derive(Debug, Args)]
+pub(crate) struct AgentArgs {
+    /// The keeper to connect to
+    #[arg(long, env = "KEEPER_URL", value_name = "ws://HOST:PORT", default_value = "ws://127.0.0.1:7070")]
+    keeper: String,
+    /// Run clients' commands too, with this user's rights: they are bounded, but not isolated
+    #[arg(long)]
+    allow_processes: bool,
+    /// The folder that jobs run below [default: <data-dir>/jobs]
+    #[arg(long, value_name = "DIR")]
+    workspaces: Option<PathBuf>,
+    /// How long running jobs may go on after the agent was told to stop
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    grace: humantime::Duration,
+}
+
+/// Runs the agent until it is told to stop.
+///
+/// # Errors
+/// Fails where the account has no worker, or something that the agent needs is missing.
+pub(super) async fn run(context: &Context, contracts: Contracts, args: &AgentArgs) -> Result<()> {
+    let stop = stop_signal()?;
+    let credentials = context.credentials().await?;
+    let sender = Sender::new(&context.rpc, &credentials, context.settings.poll());
+    let worker = own_worker(&contracts, &sender).await?;
+    let executors = executors(&worker, args)?;
+    let identity = AgentIdentity {
+        worker_id: worker.worker_id,
+        account: credentials.address,
+        chain_id: context.settings.network.chain_id(),
+        cdc_pool: contracts.deployment().cdc_pool.address,
+        audience: None,
+    };
+    let workspaces = args.workspaces.clone().unwrap_or_else(|| context.settings.data_dir.join("jobs"));
+    let config = AgentConfig {
+        slots: worker.slots,
+        gpus: worker.capabilities.gpu_count,
+        shutdown_grace: Duration::from(args.grace),
+        ..AgentConfig::new(identity, workspaces)
+    };
+    let parts = AgentParts {
+        chain: Arc::new(AgentChain { contracts, sender }),
+        signer: Arc::new(AccountSigner { credentials }),
+        connector: Arc::new(WebSocketConnector::new(&args.keeper)?),
+        artifacts: ArtifactStore::open(&context.settings.artifacts)?,
+        executor: Arc::new(executors),
+    };
+    // After the grace the agent gives up on chain what it could not finish, which takes a few blocks.
+    let mut supervisor = Supervisor::with_shutdown_limit(Duration::from(args.grace) + GIVE_UP_LIMIT);
+    let cancel = supervisor.cancel_token();
+    supervisor.start("the agent", async move { Agent::new(config, parts).run(cancel).await.context("running jobs") });
+    tracing::info!(worker_id = %worker.worker_id, keeper = args.keeper, "the agent runs");
+    if context.json {
+        output::json_line(&json!({ "ready": true, "worker_id": worker.worker_id }))?;
+    } else {
+        println!("worker {} takes jobs from {}", worker.worker_id, args.keeper);
+    }
+    supervisor.run(stop).await
+}
+
+async fn own_worker(contracts: &Contracts, sender: &Sender) -> Result<Worker> {
+    let address = sender.address();
+    let Some(worker_id) = contracts.worker_of(address).await? else {
+        bail!("account {address} has no worker\nhint: register it with `keeper worker register`");
+    };
+    match contracts.worker(worker_id).await? {
+        Some(worker) => Ok(worker),
+        None => bail!("worker {worker_id} of account {address} cannot be found"),
+    }
+}
+
+fn executors(worker: &Worker, args: &AgentArgs) -> Result<Executors> {
+    let registered = worker.capabilities.features.contains(Features::PROCESSES);
+    match (registered, args.allow_processes) {
+        (true, false) => bail!(
+            "worker {} is registered as one that runs clients' commands, but --allow-processes is not given\n\
+             hint: give it, or register again without it",
+            worker.worker_id
+        ),
+        (false, true) => tracing::warn!("no job with a command will come: the worker is not registered for them"),
+        _ => {}
+    }
+    if !args.allow_processes {
+        return Ok(Executors::safe());
+    }
+    let helper = HelperCommand::own_binary(EXEC_JOB).context("finding this program")?;
+    Ok(Executors::safe().with_processes(ProcessExecutor::new(helper, ProcessConfig::default())))
+}

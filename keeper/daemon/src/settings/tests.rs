@@ -1,0 +1,73 @@
+use super::*;
+
+fn global(config: Option<PathBuf>) -> Global {
+    Global { config, data_dir: Some("data".into()), ..Global::default() }
+}
+
+fn resolve(config: &str) -> Result<Settings> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keeper.toml");
+    std::fs::write(&path, config).unwrap();
+    Settings::resolve(&global(Some(path)), &RunArgs::default())
+}
+
+#[test]
+fn without_a_file_the_defaults_hold() {
+    let settings = Settings::resolve(&global(None), &RunArgs::default()).unwrap();
+    assert_eq!(settings.network, Network::Devnet);
+    assert_eq!(settings.rpc_url.as_str(), "http://127.0.0.1:5050/rpc");
+    assert_eq!(settings.deployment, PathBuf::from("deployments/devnet.json"));
+    assert_eq!(settings.listen.to_string(), DEFAULT_LISTEN);
+    assert_eq!(settings.policy.max_items, DEFAULT_MAX_BATCH);
+    assert!(settings.exits);
+}
+
+#[test]
+fn an_empty_file_changes_nothing_and_what_is_shown_reads_back() {
+    let defaults = Settings::resolve(&global(None), &RunArgs::default()).unwrap();
+    let shown = defaults.to_toml().unwrap();
+    assert_eq!(resolve("").unwrap().to_toml().unwrap(), shown);
+    assert_eq!(resolve(&shown).unwrap().to_toml().unwrap(), shown);
+}
+
+#[test]
+fn the_example_file_is_right() {
+    let example = include_str!("../../../../docs/keeper.example.toml");
+    resolve(example).unwrap();
+}
+
+#[test]
+fn flags_beat_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keeper.toml");
+    std::fs::write(&path, "[chain]\nnetwork = \"sepolia\"\nrpc_url = \"https://node.example/rpc\"\n").unwrap();
+    let from_file = Settings::resolve(&global(Some(path.clone())), &RunArgs::default()).unwrap();
+    assert_eq!(from_file.network, Network::Sepolia);
+    let flags = Global {
+        network: Some(Network::Mainnet),
+        rpc_url: Some("https://other.example/rpc".parse().unwrap()),
+        ..global(Some(path))
+    };
+    let run = RunArgs { max_batch: Some(7), ..RunArgs::default() };
+    let settings = Settings::resolve(&flags, &run).unwrap();
+    assert_eq!(settings.network, Network::Mainnet);
+    assert_eq!(settings.rpc_url.as_str(), "https://other.example/rpc");
+    assert_eq!(settings.policy.max_items, 7);
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    for (config, expected) in [
+        ("[chain]\nnetwrok = \"devnet\"\n", "unknown field `netwrok`"),
+        ("[chain]\nnetwork = \"goerli\"\n", "unknown variant `goerli`"),
+        ("[chain]\nnetwork = \"sepolia\"\n", "no node is named for sepolia"),
+        ("[chain]\nrpc_url = \"ftp://x\"\n", "must begin with http:// or https://"),
+        ("[chain]\nrpc_url = \"https://node.example/rpc\"\n", "is not on this machine"),
+        ("[chain]\npoll_ms = 1\n", "chain.poll_ms is 1, but must be 50 to 60000"),
+        ("[keeper]\nmax_batch = 501\n", "keeper.max_batch is 501, but must be 1 to 500"),
+        ("[policy]\nmax_items = \"many\"\n", "invalid type: string"),
+    ] {
+        let error = format!("{:#}", resolve(config).unwrap_err());
+        assert!(error.contains(expected), "{config}: {error}");
+    }
+}

@@ -1,0 +1,298 @@
+//! The run loop.
+//!
+//! ```text
+//!   keeper <--> link ---- offers, withdrawals ---> agent --- spawns ---> job: check, run, publish, submit
+//!                 ^                                  |                    |
+//!                 +------------- reports ------------+--------------------+
+//! ```
+//!
+//! The link keeps a session up and survives its loss; jobs know nothing of sessions. The agent owns what is known
+//! of each attempt, so that one which is offered again, by a keeper that connected anew, is not run again.
+
+mod job;
+mod link;
+mod runs;
+
+use std::{collections::HashMap, fmt, future::pending, io, path::PathBuf, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use keeper_dispatch::{
+    AgentIdentity, AgentMessage, ArtifactStore, Connector, Outcome, ProofSigner, RefusalCode, RetryPolicy,
+};
+use keeper_types::{Attempt, JobId};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::{Id, JoinError, JoinSet},
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::{Executor, WorkerChain, gpus::GpuPool, workspace::Workspaces};
+use job::{Context, Ending, Job};
+use link::{Incoming, Link};
+use runs::{Known, Runs};
+
+/// Reports that may wait for a session.
+const REPORTS: usize = 1_024;
+/// Offers that may wait for the agent.
+const OFFERS: usize = 64;
+/// How long cancelled jobs may take to end and to be given up on chain, at a shutdown.
+const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How an agent works.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// For whom it speaks, and to whom.
+    pub identity: AgentIdentity,
+    /// Jobs at a time, as registered.
+    pub slots: u8,
+    /// GPUs of this machine, as registered.
+    pub gpus: u8,
+    /// The folder that jobs run below.
+    pub workspaces: PathBuf,
+    /// When to connect again; waits are shortened at random by up to a half.
+    pub reconnect: RetryPolicy,
+    /// When to ask the chain, or the artifact store, again.
+    pub retry: RetryPolicy,
+    /// How long the keeper may be silent before the session counts as lost.
+    pub silence_limit: Duration,
+    /// How long running jobs may go on after the agent was told to stop.
+    pub shutdown_grace: Duration,
+}
+
+impl AgentConfig {
+    /// The usual patience, for a worker of one slot without GPUs.
+    pub fn new(identity: AgentIdentity, workspaces: PathBuf) -> Self {
+        Self {
+            identity,
+            slots: 1,
+            gpus: 0,
+            workspaces,
+            reconnect: RetryPolicy { first: Duration::from_secs(1), longest: Duration::from_secs(60) },
+            retry: RetryPolicy { first: Duration::from_secs(1), longest: Duration::from_secs(30) },
+            silence_limit: Duration::from_secs(15),
+            shutdown_grace: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What an agent works with.
+#[derive(Clone)]
+pub struct AgentParts {
+    /// The chain.
+    pub chain: Arc<dyn WorkerChain>,
+    /// Signs proofs of account.
+    pub signer: Arc<dyn ProofSigner>,
+    /// Reaches the keeper.
+    pub connector: Arc<dyn Connector>,
+    /// Where outputs go.
+    pub artifacts: ArtifactStore,
+    /// Runs jobs.
+    pub executor: Arc<dyn Executor>,
+}
+
+impl fmt::Debug for AgentParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AgentParts").field("artifacts", &self.artifacts).finish_non_exhaustive()
+    }
+}
+
+/// Why an agent cannot work.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The folder for jobs cannot be used.
+    #[error("cannot use {} for jobs: {source}", path.display())]
+    Workspaces {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Runs what its worker is given.
+#[derive(Debug)]
+pub struct Agent {
+    config: AgentConfig,
+    parts: AgentParts,
+}
+
+impl Agent {
+    /// An agent that does nothing yet.
+    pub fn new(config: AgentConfig, parts: AgentParts) -> Self {
+        Self { config, parts }
+    }
+
+    /// Works until `cancel` is cancelled. Then no more offers are taken, what runs may finish within
+    /// [`AgentConfig::shutdown_grace`], and what has not is cancelled and given up on chain.
+    ///
+    /// # Errors
+    /// Fails where the folder for jobs cannot be used. A keeper or a chain that cannot be reached is waited for.
+    pub async fn run(self, cancel: CancellationToken) -> Result<(), AgentError> {
+        let Self { config, parts } = self;
+        let workspaces = Workspaces::open(&config.workspaces, config.identity.worker_id)
+            .map_err(|source| AgentError::Workspaces { path: config.workspaces.clone(), source })?;
+        let (offers, incoming) = mpsc::channel(OFFERS);
+        let (outgoing, reports) = mpsc::channel(REPORTS);
+        let link = Link {
+            connector: parts.connector,
+            signer: parts.signer,
+            identity: config.identity.clone(),
+            reconnect: config.reconnect,
+            silence_limit: config.silence_limit,
+            offers,
+            reports,
+        };
+        let disconnect = CancellationToken::new();
+        let linked = tokio::spawn(link.run(disconnect.clone()));
+        let context = Arc::new(Context {
+            worker_id: config.identity.worker_id,
+            chain: parts.chain,
+            artifacts: parts.artifacts,
+            executor: parts.executor,
+            workspaces,
+            gpus: GpuPool::new(config.gpus),
+            retry: config.retry,
+            reports: Reports(outgoing),
+            shutdown: CancellationToken::new(),
+        });
+        let slots = Arc::new(Semaphore::new(usize::from(config.slots)));
+        let owner = Owner { context, slots, runs: Runs::default(), jobs: JoinSet::new(), keys: HashMap::new() };
+        owner.run(incoming, cancel, config.shutdown_grace).await;
+        disconnect.cancel();
+        if let Err(error) = linked.await {
+            error!(%error, "the session ended badly");
+        }
+        Ok(())
+    }
+}
+
+/// Where reports go. A report that finds no room is dropped: the chain tells what became of a job.
+#[derive(Clone, Debug)]
+struct Reports(mpsc::Sender<AgentMessage>);
+
+impl Reports {
+    fn send(&self, report: AgentMessage) {
+        if self.0.try_send(report).is_err() {
+            warn!("too many reports wait for a session; dropped one");
+        }
+    }
+}
+
+type Key = (JobId, Attempt);
+
+/// The one owner of what is known of attempts.
+struct Owner {
+    context: Arc<Context>,
+    slots: Arc<Semaphore>,
+    runs: Runs,
+    jobs: JoinSet<Ending>,
+    keys: HashMap<Id, Key>,
+}
+
+impl Owner {
+    async fn run(mut self, mut incoming: mpsc::Receiver<Incoming>, cancel: CancellationToken, grace: Duration) {
+        let mut drain: Option<Instant> = None;
+        loop {
+            if drain.is_some() && self.jobs.is_empty() {
+                return;
+            }
+            let overdue = async {
+                match drain {
+                    Some(deadline) => sleep_until(deadline).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                () = cancel.cancelled(), if drain.is_none() => {
+                    info!(running = self.jobs.len(), "shutting down");
+                    drain = Some(Instant::now() + grace);
+                }
+                () = overdue => {
+                    if self.context.shutdown.is_cancelled() {
+                        warn!(running = self.jobs.len(), "left jobs behind that did not end");
+                        return;
+                    }
+                    self.context.shutdown.cancel();
+                    drain = Some(Instant::now() + GIVE_UP_TIMEOUT);
+                }
+                Some(ended) = self.jobs.join_next_with_id() => self.ended(ended),
+                Some(message) = incoming.recv() => match message {
+                    Incoming::Offer { job_id, attempt, manifest } => {
+                        self.offered((job_id, attempt), manifest, drain.is_some());
+                    }
+                    Incoming::Withdraw { job_id, attempt } => self.withdrawn((job_id, attempt)),
+                },
+            }
+        }
+    }
+
+    fn offered(&mut self, key: Key, manifest: Bytes, draining: bool) {
+        let (job_id, attempt) = key;
+        match self.runs.get(key) {
+            Some(Known::Live { .. }) => return debug!(%job_id, %attempt, "offered again while it runs"),
+            Some(Known::Finished(outcome)) => return self.report_finished(key, outcome.clone()),
+            None => {}
+        }
+        if draining {
+            return self.refuse(key, RefusalCode::ShuttingDown, "the agent is going down".to_owned());
+        }
+        let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
+            return self.refuse(key, RefusalCode::Busy, "every slot is in use".to_owned());
+        };
+        let stop = self.context.shutdown.child_token();
+        let job = Job { job_id, attempt, manifest, stop: stop.clone(), context: Arc::clone(&self.context) };
+        let task = self.jobs.spawn(async move {
+            let ending = job.run().await;
+            drop(slot);
+            ending
+        });
+        self.keys.insert(task.id(), key);
+        self.runs.start(key, stop);
+    }
+
+    /// A keeper cannot stop a job: only the chain can say that it is no longer this worker's.
+    fn withdrawn(&self, key: Key) {
+        let Some(Known::Live { stop }) = self.runs.get(key) else { return };
+        let (context, stop) = (Arc::clone(&self.context), stop.clone());
+        tokio::spawn(async move {
+            let (job_id, attempt) = key;
+            match context.is_ours(job_id, attempt).await {
+                Ok(true) => warn!(%job_id, %attempt, "a keeper withdrew a job that is still allocated; it goes on"),
+                Ok(false) => stop.cancel(),
+                Err(error) => debug!(%job_id, %attempt, %error, "cannot check a withdrawal; the job goes on"),
+            }
+        });
+    }
+
+    fn ended(&mut self, ended: Result<(Id, Ending), JoinError>) {
+        let (id, ending) = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                error!(%error, "running a job failed badly");
+                (error.id(), Ending::Finished(Outcome::Failed { reason: "the agent failed".to_owned() }))
+            }
+        };
+        let Some(key) = self.keys.remove(&id) else { return };
+        match ending {
+            Ending::Refused { code, reason } => {
+                self.runs.forget(key);
+                self.refuse(key, code, reason);
+            }
+            Ending::Finished(outcome) => {
+                self.runs.finish(key, outcome.clone());
+                self.report_finished(key, outcome);
+            }
+        }
+    }
+
+    fn refuse(&self, (job_id, attempt): Key, code: RefusalCode, reason: String) {
+        warn!(%job_id, %attempt, %code, reason, "refused an offer");
+        self.context.reports.send(AgentMessage::Refused { job_id, attempt, code, reason });
+    }
+
+    fn report_finished(&self, (job_id, attempt): Key, outcome: Outcome) {
+        self.context.reports.send(AgentMessage::Finished { job_id, attempt, outcome });
+    }
+}

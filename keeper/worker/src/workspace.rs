@@ -1,0 +1,101 @@
+//! The folders that jobs run in: fresh, empty, the agent's own, and gone afterwards.
+
+use std::{
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+use keeper_types::{Attempt, JobId, WorkerId};
+use tokio::task::spawn_blocking;
+use tracing::warn;
+
+const PREFIX: &str = "job-";
+
+/// Where one worker's jobs run.
+#[derive(Clone, Debug)]
+pub(crate) struct Workspaces {
+    root: PathBuf,
+}
+
+impl Workspaces {
+    /// Uses a folder of the worker's own below `root`, and removes what an agent that was killed left there.
+    pub(crate) fn open(root: &Path, worker_id: WorkerId) -> io::Result<Self> {
+        let root = root.join(format!("worker-{worker_id}"));
+        DirBuilder::new().recursive(true).mode(0o700).create(&root)?;
+        for entry in fs::read_dir(&root)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        // A job runs in its folder whatever the agent's own directory is.
+        Ok(Self { root: root.canonicalize()? })
+    }
+
+    /// An empty folder for the attempt.
+    pub(crate) fn create(&self, job_id: JobId, attempt: Attempt) -> io::Result<Workspace> {
+        let path = self.root.join(format!("{PREFIX}{job_id}-{attempt}"));
+        DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Workspace { path })
+    }
+}
+
+/// One attempt's folder, removed on drop.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    path: PathBuf,
+}
+
+impl Workspace {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes the folder and waits until it is gone.
+    pub(crate) async fn remove(self) {
+        // The drop does it; a panic there has been reported.
+        let _ = spawn_blocking(move || drop(self)).await;
+    }
+}
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.path) {
+            warn!(path = %self.path.display(), %error, "cannot remove a job's folder");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_empty_private_and_gone_afterwards() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let root = tempfile::tempdir().unwrap();
+        let workspaces = Workspaces::open(root.path(), WorkerId(7)).unwrap();
+        let workspace = workspaces.create(JobId(1), Attempt(2)).unwrap();
+        let path = workspace.path().to_owned();
+        assert!(path.ends_with("worker-7/job-1-2"));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        assert!(workspaces.create(JobId(1), Attempt(2)).is_err());
+        fs::write(path.join("left"), b"over").unwrap();
+        drop(workspace);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_a_killed_agent_left_is_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let workspaces = Workspaces::open(root.path(), WorkerId(7)).unwrap();
+        let left = workspaces.create(JobId(1), Attempt(1)).unwrap();
+        std::mem::forget(left);
+        fs::create_dir(root.path().join("worker-7/mine")).unwrap();
+        Workspaces::open(root.path(), WorkerId(7)).unwrap().create(JobId(1), Attempt(1)).unwrap();
+        assert!(root.path().join("worker-7/mine").exists());
+    }
+}

@@ -1,0 +1,124 @@
+//! A local chain as a process.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
+};
+
+use keeper_chain::{AccountSource, Credentials, Network, Rpc, Sender};
+use keeper_types::Address;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::program;
+
+/// How the chain is to behave.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LocalnetOptions {
+    /// A block every so many seconds, in place of one for each transaction.
+    pub block_time: Option<u64>,
+    /// Keep every state, so that blocks can be aborted.
+    pub archive: bool,
+}
+
+/// A running local chain; it stops when this is dropped.
+#[derive(Debug)]
+pub struct Localnet {
+    child: Child,
+    ready: Ready,
+    http: reqwest::Client,
+}
+
+#[derive(Debug, Deserialize)]
+struct Ready {
+    rpc_url: String,
+    accounts: Vec<DevnetAccount>,
+}
+
+/// A predeployed account.
+#[derive(Clone, Debug, Deserialize)]
+pub struct DevnetAccount {
+    /// Its address.
+    pub address: Address,
+    /// Its class.
+    pub class_hash: String,
+    /// Its public key.
+    pub public_key: String,
+    /// Its private key; of no worth on any public network.
+    pub private_key: String,
+}
+
+impl Localnet {
+    /// Starts a chain on a free port and waits until it answers.
+    pub fn start(options: LocalnetOptions) -> Self {
+        let mut command = Command::new(program("CIRO_LOCALNET"));
+        command.args(["--port", "0", "--stop-with-stdin", "--accounts", "16"]);
+        if let Some(seconds) = options.block_time {
+            command.args(["--block-time", &seconds.to_string()]);
+        }
+        if options.archive {
+            command.arg("--archive");
+        }
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starting the local chain");
+        let stdout = child.stdout.take().expect("its output is piped");
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).expect("reading its first line");
+        let ready = serde_json::from_str(&line).unwrap_or_else(|error| panic!("the chain said `{line}`: {error}"));
+        Self { child, ready, http: reqwest::Client::new() }
+    }
+
+    /// Where it answers.
+    pub fn rpc_url(&self) -> &str {
+        &self.ready.rpc_url
+    }
+
+    /// The n-th predeployed account, from 1.
+    pub fn account(&self, number: usize) -> &DevnetAccount {
+        &self.ready.accounts[number - 1]
+    }
+
+    /// A connection to it.
+    pub async fn rpc(&self) -> Rpc {
+        let url = self.rpc_url().parse().expect("the chain says where it is");
+        Rpc::connect(Network::Devnet, &url).await.expect("the chain answers")
+    }
+
+    /// The n-th predeployed account as one that sends.
+    pub async fn sender(&self, number: usize) -> Sender {
+        let rpc = self.rpc().await;
+        let credentials = Credentials::load(&rpc, &AccountSource::Devnet(number)).await.expect("it is predeployed");
+        Sender::new(&rpc, &credentials, std::time::Duration::from_millis(20))
+    }
+
+    /// Asks the chain something that only a local one answers.
+    ///
+    /// # Panics
+    /// Panics where it refuses.
+    pub async fn ask(&self, method: &str, params: Value) -> Value {
+        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let answer = self.http.post(self.rpc_url()).json(&request).send().await.expect("the chain answers");
+        let mut answer: Value = answer.json().await.expect("it answers in JSON");
+        assert!(answer.get("error").is_none(), "{method}: {answer}");
+        answer["result"].take()
+    }
+
+    /// Makes empty blocks.
+    pub async fn make_blocks(&self, count: u64) {
+        for _ in 0..count {
+            self.ask("devnet_createBlock", json!({})).await;
+        }
+    }
+
+    /// Moves the clock, and with it makes the blocks that a chain would have made, as deadlines count them.
+    pub async fn pass_time(&self, seconds: u64) {
+        self.ask("devnet_increaseTime", json!({ "time": seconds })).await;
+        self.make_blocks(seconds.div_ceil(10) + 1).await;
+    }
+}
+
+impl Drop for Localnet {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}

@@ -1,0 +1,132 @@
+//! A chain with the contracts on it, and market roles that act on them directly.
+
+use keeper_chain::{Contracts, Deployer, Deployment, DeploymentTerms, Network, Sender};
+use keeper_types::{
+    Attempt, Capabilities, ContentHash, Felt, Fri, JobId, JobSpec, Queue, Rate, Requirements, WorkerId,
+};
+
+use crate::{Localnet, LocalnetOptions};
+
+/// A chain, the contracts on it, and who acts: account 1 is the admin, 2 the keeper, 3 the client, 4 and up
+/// are workers.
+#[derive(Debug)]
+pub struct Market {
+    /// The chain.
+    pub chain: Localnet,
+    /// The contracts.
+    pub contracts: Contracts,
+    /// Deployed the contracts.
+    pub admin: Sender,
+    /// May apply rounds.
+    pub keeper: Sender,
+    /// Submits jobs.
+    pub client: Sender,
+}
+
+impl Market {
+    /// A chain that makes a block for each transaction, with the contracts deployed on it.
+    pub async fn start() -> Self {
+        Self::start_with(LocalnetOptions::default()).await
+    }
+
+    /// As [`Market::start`], on a chain of another kind.
+    pub async fn start_with(options: LocalnetOptions) -> Self {
+        let chain = Localnet::start(options);
+        let admin = chain.sender(1).await;
+        let keeper = chain.sender(2).await;
+        let client = chain.sender(3).await;
+        let terms = DeploymentTerms::of(Network::Devnet);
+        let deployer = Deployer::new(&admin, terms);
+        let deployment = deployer.run(&[keeper.address()], &mut |_| {}).await.expect("deploying the contracts");
+        let contracts = Contracts::new(&chain.rpc().await, &deployment);
+        Self { chain, contracts, admin, keeper, client }
+    }
+
+    /// Where the contracts stand.
+    pub fn deployment(&self) -> &Deployment {
+        self.contracts.deployment()
+    }
+
+    /// Registers the n-th account as a worker.
+    pub async fn register(&self, account: usize, capabilities: &Capabilities, slots: u8) -> (WorkerId, Sender) {
+        let sender = self.chain.sender(account).await;
+        let stake = Fri(u128::from(slots) * 10_000_000_000_000_000_000);
+        let registered = self.contracts.register_worker(&sender, capabilities, slots, Rate(1_000), stake).await;
+        (registered.expect("registering a worker").0, sender)
+    }
+
+    /// Submits a job as the client.
+    pub async fn submit(&self, spec: &JobSpec) -> JobId {
+        self.contracts.submit_job(&self.client, spec).await.expect("submitting a job").0
+    }
+
+    /// Applies a round that gives jobs to workers, at attempt 1; returns how many were allocated and skipped.
+    pub async fn allocate(&self, pairs: &[(JobId, WorkerId)]) -> (u32, u32) {
+        let attempts: Vec<_> = pairs.iter().map(|(job_id, worker_id)| (*job_id, Attempt(1), *worker_id)).collect();
+        self.allocate_attempts(&attempts).await
+    }
+
+    /// Applies a round that gives attempts to workers; returns how many were allocated and skipped.
+    pub async fn allocate_attempts(&self, items: &[(JobId, Attempt, WorkerId)]) -> (u32, u32) {
+        let items: Vec<_> = items
+            .iter()
+            .map(|(job_id, attempt, worker_id)| keeper_types::AllocationItem {
+                job_id: *job_id,
+                worker_id: *worker_id,
+                attempt: *attempt,
+                strategy: keeper_types::Strategy::Standard,
+                score: 5_000,
+            })
+            .collect();
+        let round = self.contracts.last_round(self.keeper.address()).await.expect("the last round") + 1;
+        let block = keeper_types::BlockNumber(0);
+        let sent = self.contracts.send_round(&self.keeper, round, block, &items, async |_| {}).await;
+        let receipt = self.keeper.receipt(sent.expect("sending a round")).await.expect("the round's receipt");
+        let done = self.contracts.round_receipt(receipt);
+        (done.allocated, done.skipped)
+    }
+
+    /// Submits a result as the worker's account.
+    pub async fn submit_result(&self, worker: &Sender, job_id: JobId) -> ContentHash {
+        let result = ContentHash::of(format!("result of {job_id}").as_bytes());
+        let submitted = self.contracts.submit_result(worker, job_id, Attempt(1), result).await;
+        submitted.expect("submitting a result");
+        result
+    }
+
+    /// The newest block's timestamp.
+    pub async fn now(&self) -> u64 {
+        let follower = keeper_chain::Follower::new(self.contracts.rpc(), self.deployment());
+        follower.head().await.expect("the newest block").timestamp
+    }
+}
+
+/// Capabilities of a modest GPU worker.
+pub fn capabilities() -> Capabilities {
+    Capabilities {
+        gpu_count: 4,
+        vram_gib: 80,
+        compute_capability: 90,
+        cuda_version: 124,
+        driver_version: 550,
+        cpu_cores: 64,
+        memory_gib: 512,
+        features: keeper_types::Features(7),
+        region: Some("eu-w1".parse().expect("five characters")),
+    }
+}
+
+/// A job that any worker can run, due an hour after `now`.
+pub fn job_spec(now: u64) -> JobSpec {
+    JobSpec {
+        manifest_hash: ContentHash::of(b"a manifest").to_felt(),
+        model_id: Felt::ZERO,
+        requirements: Requirements::default(),
+        priority: 5,
+        queue: Queue::Default,
+        max_price: Fri(1_000_000_000_000_000_000),
+        deadline: now + 3_600,
+        execution_timeout_s: 60,
+        max_attempts: 3,
+    }
+}
