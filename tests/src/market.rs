@@ -1,6 +1,6 @@
 //! A chain with the contracts on it, and market roles that act on them directly.
 
-use keeper_chain::{Contracts, Deployer, Deployment, DeploymentTerms, Network, Sender};
+use keeper_chain::{Contracts, Deployer, Deployment, DeploymentTerms, Network, SendError, Sender};
 use keeper_types::{
     Attempt, Capabilities, ContentHash, Felt, Fri, JobId, JobSpec, Queue, Rate, Requirements, WorkerId,
 };
@@ -57,7 +57,16 @@ impl Market {
 
     /// Submits a job as the client.
     pub async fn submit(&self, spec: &JobSpec) -> JobId {
-        self.contracts.submit_job(&self.client, spec).await.expect("submitting a job").0
+        self.try_submit(spec).await.expect("submitting a job")
+    }
+
+    /// Submits a job that may be refused.
+    ///
+    /// # Errors
+    /// Whatever the contract says.
+    pub async fn try_submit(&self, spec: &JobSpec) -> Result<JobId, SendError> {
+        let (job_ids, _) = self.contracts.submit_jobs(&self.client, std::slice::from_ref(spec)).await?;
+        Ok(job_ids[0])
     }
 
     /// Applies a round that gives jobs to workers, at attempt 1; returns how many were allocated and skipped.

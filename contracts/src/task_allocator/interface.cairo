@@ -11,8 +11,8 @@ use starknet::ContractAddress;
 #[starknet::interface]
 pub trait ITaskAllocator<TContractState> {
     /// The recorded allocation of a job, if there is one that satisfies the parameters. It changes
-    /// nothing:
-    /// deciding is the keepers' part. Only a job that is Allocated, Revealed or Settled has one.
+    /// nothing: deciding is the keepers' part. Only a job that is Allocated, Revealed or Settled
+    /// has one.
     fn allocate_job(self: @TContractState, params: AllocationParams) -> Option<AllocationResult>;
 
     /// Slots in use, in basis points of the worker's slots.
@@ -53,8 +53,8 @@ pub trait ITaskAllocator<TContractState> {
 #[starknet::interface]
 pub trait ITaskAllocatorKeeper<TContractState> {
     /// Proposes allocations. Each item that still holds is allocated, each other one skipped with
-    /// its reason;
-    /// see `math/allocation_item.cairo` for the packing and `types::skip_reason` for the reasons.
+    /// its reason; see `math/allocation_item.cairo` for the packing and `types::skip_reason` for
+    /// the reasons.
     ///
     /// Preconditions: 1 to 500 items; `round` is above the keeper's latest; `snapshot_block`, the
     /// block that the keeper decided on, is not above the current block.

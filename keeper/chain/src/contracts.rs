@@ -227,19 +227,24 @@ impl Contracts {
 
     // Calls of clients
 
-    /// Submits a job: the escrow's approval and the submission, in one transaction.
+    /// Submits jobs: the approval of their escrow and the submissions, in one transaction. The jobs' numbers are
+    /// in the order of `specs`.
     ///
     /// # Errors
-    /// Fails where the contract refuses the job or the client cannot pay.
-    pub async fn submit_job(&self, sender: &Sender, spec: &JobSpec) -> Result<(JobId, Receipt), SendError> {
-        let submit = self.job_mgr(sender).submit_job_getcall(&convert::job_spec_to_chain(spec));
-        let receipt =
-            sender.execute(vec![self.approve(self.deployment.job_mgr.address, spec.max_price), submit]).await?;
-        let job_id = self.job_events(&receipt).find_map(|event| match event {
+    /// Fails where the contract refuses one of the jobs or the client cannot pay; then none is submitted.
+    pub async fn submit_jobs(&self, sender: &Sender, specs: &[JobSpec]) -> Result<(Vec<JobId>, Receipt), SendError> {
+        let escrow = specs.iter().try_fold(Fri::ZERO, |sum, spec| sum.checked_add(spec.max_price));
+        let escrow = escrow.ok_or_else(|| SendError::Signing("the escrow exceeds 128 bits".to_owned()))?;
+        let contract = self.job_mgr(sender);
+        let mut calls = vec![self.approve(self.deployment.job_mgr.address, escrow)];
+        calls.extend(specs.iter().map(|spec| contract.submit_job_getcall(&convert::job_spec_to_chain(spec))));
+        let receipt = sender.execute(calls).await?;
+        let submitted = self.job_events(&receipt).filter_map(|event| match event {
             job_mgr::Event::JobSubmitted(event) => Some(JobId(event.job_id)),
             _ => None,
         });
-        Ok((job_id.ok_or_else(|| missing_event("JobSubmitted"))?, receipt))
+        let job_ids: Vec<JobId> = submitted.collect();
+        if job_ids.len() == specs.len() { Ok((job_ids, receipt)) } else { Err(missing_event("JobSubmitted")) }
     }
 
     /// Withdraws a queued job.

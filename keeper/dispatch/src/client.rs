@@ -100,9 +100,8 @@ async fn handshake(
     identity: &AgentIdentity,
     signer: &dyn ProofSigner,
 ) -> Result<(), SessionError> {
-    let challenge = match next(channel).await? {
-        ServerMessage::Challenge(challenge) => challenge,
-        _ => return Err(SessionError::OutOfTurn("something else than its challenge")),
+    let ServerMessage::Challenge(challenge) = next(channel).await? else {
+        return Err(SessionError::OutOfTurn("something else than its challenge"));
     };
     check(&challenge, identity)?;
     let proof = ProofOfAccount {

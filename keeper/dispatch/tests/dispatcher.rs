@@ -1,4 +1,5 @@
 //! The dispatcher with a real server, over in-memory sessions.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Sessions over both transports, with an authenticator that knows what a signature must be.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

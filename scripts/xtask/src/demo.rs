@@ -15,6 +15,8 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
+    sync::mpsc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -84,11 +86,17 @@ fn show(programs: Programs, folder: &Path, args: &Args, stop: &Stop) -> Result<R
     let chain = start_chain(&mut processes, &programs, args)?;
     let keeper = Keeper::new(programs.keeper, folder, args.network, chain)?;
     start_market(&mut processes, &keeper, args.workers, stop)?;
-    let jobs = jobs::submit(&keeper, &folder.join("manifests"), args.jobs, stop)?;
-    let limit = SETTLE_LIMIT + SETTLE_LIMIT_PER_JOB * args.jobs;
-    let rows = watch(&keeper, &mut processes, &jobs, limit, stop)?;
-
-    let report = Report::new(&keeper.status()?, &jobs, &rows, started.elapsed())?;
+    let (sender, submitted) = mpsc::channel();
+    let watched = thread::scope(|scope| {
+        let manifests = folder.join("manifests");
+        scope.spawn({
+            let keeper = &keeper;
+            move || jobs::submit(keeper, &manifests, args.jobs, stop, &sender)
+        });
+        // Moved in, so that whoever submits hears when nobody watches any more.
+        watch(&keeper, &mut processes, submitted, args.jobs, stop)
+    })?;
+    let report = Report::new(&keeper.status()?, &watched.jobs, &watched.rows, started.elapsed())?;
     print!("{}", report.table());
     if let Some(file) = &args.json {
         fs::write(file, report.json()?).or_hint(format!("writing {}", file.display()), "is the folder there?")?;
@@ -100,7 +108,7 @@ fn show(programs: Programs, folder: &Path, args: &Args, stop: &Stop) -> Result<R
         println!("  {}", keeper.typed(Actor::Client, &["job", "list"]));
         while !stop.is_requested() {
             processes.check()?;
-            std::thread::sleep(POLL);
+            thread::sleep(POLL);
         }
     }
     Ok(report)
@@ -144,47 +152,73 @@ fn start_market(processes: &mut Processes, keeper: &Keeper, workers: u8, stop: &
     Ok(())
 }
 
-/// Shows each job as it reaches its end; returns the jobs' last rows when all have, or when time is up.
+/// The jobs that were submitted, and how they were last seen.
+#[derive(Default)]
+struct Watched {
+    jobs: BTreeMap<u64, Submitted>,
+    rows: BTreeMap<u64, JobRow>,
+}
+
+impl Watched {
+    /// Takes in what has been submitted meanwhile.
+    fn take(&mut self, submitted: &mpsc::Receiver<Result<(u64, Submitted)>>) -> Result<()> {
+        while let Ok(news) = submitted.try_recv() {
+            let (job_id, job) = news?;
+            self.jobs.insert(job_id, job);
+        }
+        Ok(())
+    }
+
+    /// Shows the jobs that have come to their end since the last look.
+    fn show(&mut self, keeper: &Keeper) -> Result<()> {
+        let rows = keeper.jobs()?;
+        let ours = rows.into_iter().filter(|row| self.jobs.contains_key(&row.job_id));
+        let is_shown = |row: &JobRow| self.rows.get(&row.job_id).is_some_and(JobRow::is_final);
+        let (ended, open): (Vec<JobRow>, Vec<JobRow>) = ours.filter(|row| !is_shown(row)).partition(JobRow::is_final);
+        if !ended.is_empty() {
+            let allocated_ms = keeper.status()?.allocated_at_ms();
+            for row in &ended {
+                show_job(row, &self.jobs[&row.job_id], allocated_ms.get(&row.job_id).copied());
+            }
+        }
+        self.rows.extend(ended.into_iter().chain(open).map(|row| (row.job_id, row)));
+        Ok(())
+    }
+
+    fn ended(&self) -> usize {
+        self.rows.values().filter(|row| row.is_final()).count()
+    }
+}
+
+/// Shows each job as it reaches its end; returns them all when the last of `count` has, or when time is up.
+#[expect(clippy::needless_pass_by_value, reason = "dropped at the end, which tells whoever submits to stop")]
 fn watch(
     keeper: &Keeper,
     processes: &mut Processes,
-    jobs: &BTreeMap<u64, Submitted>,
-    limit: Duration,
+    submitted: mpsc::Receiver<Result<(u64, Submitted)>>,
+    count: u32,
     stop: &Stop,
-) -> Result<BTreeMap<u64, JobRow>> {
+) -> Result<Watched> {
     println!(
         "\n{:>6}  {:<10} {:>6} {:>8} {:>14} {:>12} {:>10}",
         "job", "state", "worker", "attempt", "paid STRK", "allocated in", "ended in"
     );
+    let limit = SETTLE_LIMIT + SETTLE_LIMIT_PER_JOB * count;
     let started = Instant::now();
-    let mut shown: BTreeMap<u64, JobRow> = BTreeMap::new();
+    let mut watched = Watched::default();
     loop {
         stop.check()?;
         processes.check()?;
-        let rows = keeper.jobs()?;
-        let ended: Vec<JobRow> = rows
-            .iter()
-            .filter(|row| row.is_final() && jobs.contains_key(&row.job_id) && !shown.contains_key(&row.job_id))
-            .cloned()
-            .collect();
-        if !ended.is_empty() {
-            let allocated_ms = keeper.status()?.allocated_at_ms();
-            for row in ended {
-                show_job(&row, &jobs[&row.job_id], allocated_ms.get(&row.job_id).copied());
-                shown.insert(row.job_id, row);
-            }
-        }
-        if shown.len() == jobs.len() {
-            return Ok(shown);
+        watched.take(&submitted)?;
+        watched.show(keeper)?;
+        if watched.ended() == count as usize {
+            return Ok(watched);
         }
         if started.elapsed() > limit {
-            for row in rows.into_iter().filter(|row| jobs.contains_key(&row.job_id)) {
-                shown.entry(row.job_id).or_insert(row);
-            }
             println!("time is up after {} s", limit.as_secs());
-            return Ok(shown);
+            return Ok(watched);
         }
-        std::thread::sleep(POLL);
+        thread::sleep(POLL);
     }
 }
 

@@ -51,7 +51,7 @@ pub(crate) struct JobArgs {
 pub(crate) async fn run(global: &Global, command: JobCommand) -> Result<()> {
     if let JobCommand::Submit(args) = &command {
         // A manifest that is wrong is wrong also where no node answers.
-        submit::check_manifest(args)?;
+        submit::read_manifests(args)?;
     }
     let context = Context::connect(global).await?;
     let contracts = context.contracts()?;

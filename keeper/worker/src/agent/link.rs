@@ -60,7 +60,7 @@ impl Link {
                     failures = u32::MAX;
                 }
                 Err(error) if failures == 0 => {
-                    warn!(%error, keeper = self.connector.target(), "no session; will connect again")
+                    warn!(%error, keeper = self.connector.target(), "no session; will connect again");
                 }
                 Err(error) => debug!(%error, failures, "still no session"),
             }

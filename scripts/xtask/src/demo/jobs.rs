@@ -1,12 +1,17 @@
 //! The jobs that the demo submits.
 
-use std::{collections::BTreeMap, fs, path::Path, time::Instant};
+use std::{fs, path::Path, sync::mpsc, time::Instant};
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use super::{keeper::Keeper, stop::Stop};
+use super::{
+    keeper::{Keeper, SubmittedJobs},
+    stop::Stop,
+};
 
+/// Jobs in one transaction.
+const BURST: usize = 5;
 /// Every so many jobs one runs a command; the others are matrix products.
 const COMMAND_EVERY: u32 = 5;
 /// The sides of the matrix products, taken in turn.
@@ -23,20 +28,44 @@ pub(super) struct Submitted {
     pub(super) since: Instant,
 }
 
-/// Submits `count` jobs, one after the other as a client would, and returns them by job id.
-pub(super) fn submit(keeper: &Keeper, folder: &Path, count: u32, stop: &Stop) -> Result<BTreeMap<u64, Submitted>> {
-    fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
-    let mut jobs = BTreeMap::new();
-    for number in 1..=count {
-        stop.check()?;
-        let file = folder.join(format!("job-{number}.json"));
-        fs::write(&file, manifest(number).to_string()).with_context(|| format!("writing {}", file.display()))?;
+/// Submits `count` jobs in bursts, a transaction each, as clients of a busy market would; `submitted` is told of
+/// each by its id, also of the failure that ends it all.
+pub(super) fn submit(
+    keeper: &Keeper,
+    folder: &Path,
+    count: u32,
+    stop: &Stop,
+    submitted: &mpsc::Sender<Result<(u64, Submitted)>>,
+) {
+    let numbers: Vec<u32> = (1..=count).collect();
+    for burst in numbers.chunks(BURST) {
         let since = Instant::now();
-        let job = keeper.submit_job(&file, priority(number))?;
-        jobs.insert(job.job_id, Submitted { submitted_at_ms: job.submitted_at_ms, since });
+        let sent = stop.check().and_then(|()| submit_burst(keeper, folder, burst));
+        let news: Vec<Result<(u64, Submitted)>> = match sent {
+            Ok(burst) => {
+                let job = |job_id| Ok((job_id, Submitted { submitted_at_ms: burst.submitted_at_ms, since }));
+                burst.jobs.iter().map(|submitted| job(submitted.job_id)).collect()
+            }
+            Err(error) => vec![Err(error)],
+        };
+        let ended = news.iter().any(Result::is_err);
+        // Nobody listens any more once the demo is over.
+        let heard = news.into_iter().all(|news| submitted.send(news).is_ok());
+        if ended || !heard {
+            return;
+        }
     }
-    println!("jobs         {} submitted", jobs.len());
-    Ok(jobs)
+}
+
+fn submit_burst(keeper: &Keeper, folder: &Path, numbers: &[u32]) -> Result<SubmittedJobs> {
+    fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+    let mut files = Vec::new();
+    for number in numbers {
+        let file = folder.join(format!("job-{number}.json"));
+        fs::write(&file, manifest(*number).to_string()).with_context(|| format!("writing {}", file.display()))?;
+        files.push(file);
+    }
+    keeper.submit_jobs(&files, priority(numbers[0]))
 }
 
 /// The manifest of the demo's `number`th job: what a worker is to run.

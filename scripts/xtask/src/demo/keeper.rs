@@ -127,9 +127,15 @@ pub(super) struct Keeper {
 
 /// What `keeper job submit` answers.
 #[derive(Debug, Deserialize)]
+pub(super) struct SubmittedJobs {
+    pub(super) jobs: Vec<SubmittedJob>,
+    pub(super) submitted_at_ms: u64,
+}
+
+/// One of them.
+#[derive(Debug, Deserialize)]
 pub(super) struct SubmittedJob {
     pub(super) job_id: u64,
-    pub(super) submitted_at_ms: u64,
 }
 
 /// A job in `keeper job list`.
@@ -254,10 +260,13 @@ impl Keeper {
         command
     }
 
-    /// Submits a job for the client.
-    pub(super) fn submit_job(&self, manifest: &Path, priority: u32) -> Result<SubmittedJob> {
+    /// Submits jobs for the client, in one transaction.
+    pub(super) fn submit_jobs(&self, manifests: &[PathBuf], priority: u32) -> Result<SubmittedJobs> {
         let mut command = self.command(Actor::Client, SUBMIT);
-        self.ask(command.arg("--manifest").arg(manifest).arg("--priority").arg(priority.to_string()))
+        for manifest in manifests {
+            command.arg("--manifest").arg(manifest);
+        }
+        self.ask(command.arg("--priority").arg(priority.to_string()))
     }
 
     /// All jobs.
@@ -331,7 +340,8 @@ mod tests {
             typed.starts_with("/bin/keeper --network devnet --rpc-url http://127.0.0.1:5050/rpc --account devnet-5 ")
         );
         assert!(typed.ends_with("--data-dir /run/data/worker-2 --artifacts /run/artifacts worker show"), "{typed}");
-        assert_eq!(keeper.command(Actor::Keeper, RUN).get_envs().count(), 0);
+        let command = keeper.command(Actor::Keeper, RUN);
+        assert!(command.get_envs().all(|(name, _)| name != "STARKNET_PRIVATE_KEY"));
     }
 
     #[test]
@@ -342,7 +352,7 @@ mod tests {
         assert_eq!(file["deployment"]["address"], "0x3");
         let command = keeper.command(Actor::Client, LIST);
         assert!(command.get_args().any(|argument| argument == folder.path().join("accounts/3.json")));
-        assert_eq!(command.get_envs().count(), 1);
+        assert!(command.get_envs().any(|(name, _)| name == "STARKNET_PRIVATE_KEY"));
     }
 
     #[test]

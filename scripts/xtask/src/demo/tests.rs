@@ -6,18 +6,19 @@ use super::*;
 
 /// Says that it is ready, and lives until its input closes.
 const CHAIN: &str = r#"#!/bin/sh
-echo '{"rpc_url":"http://127.0.0.1:1/rpc","seed":42,"accounts":[]}'
+echo '{"rpc_url":"http://127.0.0.1:1/rpc","seed":42,"accounts":[ACCOUNT,ACCOUNT,ACCOUNT,ACCOUNT]}'
 cat > /dev/null
 "#;
 
-/// Answers each command, and counts submitted jobs in the folder that it stands in.
+const ACCOUNT: &str = r#"{"address":"0x1","class_hash":"0x2","public_key":"0x3","private_key":"0x4"}"#;
+
+/// Answers each command, and writes them down in the folder that it stands in.
 const KEEPER: &str = r#"#!/bin/sh
 here=$(dirname "$0")
 echo "$*" >> "$here/calls"
 case "$*" in
 *" job submit "*)
-    echo x >> "$here/jobs"
-    echo "{\"job_id\":$(wc -l < "$here/jobs"),\"tx_hash\":\"0x1\",\"submitted_at_ms\":1000}" ;;
+    echo '{"jobs":[{"job_id":1},{"job_id":2}],"tx_hash":"0x1","submitted_at_ms":1000}' ;;
 *" job list "*)
     echo '{"jobs":[{"job_id":1,"state":"settled","worker_id":1,"attempt":1,"price_fri":"4"},
                    {"job_id":2,"state":"STATE","worker_id":1,"attempt":1,"price_fri":"4"}]}' ;;
@@ -43,7 +44,7 @@ fn program(folder: &Path, name: &str, text: &str) -> PathBuf {
 
 fn programs(folder: &Path, second_job: &str) -> Programs {
     Programs {
-        localnet: program(folder, "localnet", CHAIN),
+        localnet: program(folder, "localnet", &CHAIN.replace("ACCOUNT", ACCOUNT)),
         keeper: program(folder, "keeper", &KEEPER.replace("STATE", second_job)),
     }
 }

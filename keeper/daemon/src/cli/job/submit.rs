@@ -6,8 +6,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use bytes::Bytes;
 use clap::Args;
-use keeper_chain::{Contracts, Follower};
+use keeper_chain::{Contracts, Follower, Sender};
 use keeper_dispatch::ArtifactStore;
 use keeper_types::{ContentHash, Executor, Features, Felt, Fri, JobSpec, Manifest, Queue, Region, Requirements};
 use serde_json::json;
@@ -17,10 +18,10 @@ use crate::{context::Context, output};
 /// What to submit, and on which terms.
 #[derive(Debug, Args)]
 pub(crate) struct SubmitArgs {
-    /// What to run (JSON; docs/manifest.md describes it)
-    #[arg(long, value_name = "FILE")]
-    manifest: PathBuf,
-    /// What goes into escrow and is paid at most, in STRK
+    /// What to run (JSON; docs/manifest.md describes it); repeat it to submit several jobs in one transaction
+    #[arg(long = "manifest", value_name = "FILE", required = true)]
+    manifests: Vec<PathBuf>,
+    /// What goes into escrow for each job and is paid at most, in STRK
     #[arg(long, value_name = "STRK", value_parser = Fri::from_strk)]
     max_price: Fri,
     /// How long the job may wait for a worker, such as 10m
@@ -73,53 +74,78 @@ pub(crate) struct SubmitArgs {
     min_reputation: u16,
 }
 
-/// Reads and checks the manifest.
+/// Jobs in one transaction: well below what fits, so that one is never refused for its size.
+const MOST_PER_TRANSACTION: usize = 50;
+
+/// Reads and checks the manifests.
 ///
 /// # Errors
 /// Names the file and the field that is wrong.
-pub(super) fn check_manifest(args: &SubmitArgs) -> Result<(Vec<u8>, Manifest)> {
-    let shown = args.manifest.display();
-    let bytes = std::fs::read(&args.manifest).with_context(|| format!("reading {shown}"))?;
-    let manifest = Manifest::parse(&bytes).with_context(|| shown.to_string())?;
-    Ok((bytes, manifest))
+pub(super) fn read_manifests(args: &SubmitArgs) -> Result<Vec<(Bytes, Manifest)>> {
+    if args.manifests.len() > MOST_PER_TRANSACTION {
+        bail!("{} manifests are given, but one transaction takes at most {MOST_PER_TRANSACTION}", args.manifests.len());
+    }
+    let read = |path: &PathBuf| {
+        let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+        let manifest = Manifest::parse(&bytes).with_context(|| path.display().to_string())?;
+        Ok((Bytes::from(bytes), manifest))
+    };
+    args.manifests.iter().map(read).collect()
 }
 
-/// Submits the job.
+/// Submits the jobs.
 ///
 /// # Errors
 /// Says which field is wrong, or what the chain refused.
 pub(super) async fn run(context: &Context, contracts: &Contracts, args: &SubmitArgs) -> Result<()> {
-    let (bytes, manifest) = check_manifest(args)?;
+    let manifests = read_manifests(args)?;
     // Deadlines are the chain's time, which a local chain may have moved.
     let head = Follower::new(&context.rpc, contracts.deployment()).head().await?;
-    let spec = args.spec(&manifest, ContentHash::of(&bytes), head.timestamp)?;
+    let specs = manifests
+        .iter()
+        .map(|(bytes, manifest)| args.spec(manifest, ContentHash::of(bytes), head.timestamp))
+        .collect::<Result<Vec<_>>>()?;
     let artifacts = ArtifactStore::open(&context.settings.artifacts)?;
     let sender = context.sender().await?;
-    let balance = sender.balance().await?;
-    if balance < spec.max_price {
-        bail!(
-            "account {} holds {balance}, but the job puts {} into escrow\nhint: fund the account with STRK, or lower --max-price",
-            sender.address(),
-            spec.max_price
-        );
+    check_balance(&sender, &specs).await?;
+    for (bytes, _) in manifests {
+        artifacts.put(bytes).await.context("storing the manifest")?;
     }
-    artifacts.put(bytes.into()).await.context("storing the manifest")?;
     let submitted_at_ms = now_ms();
-    let (job_id, receipt) = contracts.submit_job(&sender, &spec).await?;
+    let (job_ids, receipt) = contracts.submit_jobs(&sender, &specs).await?;
     if context.json {
+        let jobs = job_ids.iter().zip(&specs).map(|(job_id, spec)| {
+            let manifest = spec.manifest();
+            json!({ "job_id": job_id, "manifest_hash": manifest, "max_price_fri": spec.max_price })
+        });
         return output::json(&json!({
-            "job_id": job_id,
+            "job_id": job_ids.first(),
+            "jobs": jobs.collect::<Vec<_>>(),
             "tx_hash": receipt.hash,
             "block": receipt.block.number,
-            "manifest_hash": ContentHash::from_felt(spec.manifest_hash).ok(),
-            "max_price_fri": spec.max_price,
             "fee_fri": receipt.fee,
             "submitted_at_ms": submitted_at_ms,
         }));
     }
-    println!("job {job_id} submitted in block {}, transaction {}", receipt.block.number, receipt.hash);
-    println!("{} in escrow, at most {}", spec.max_price, spec.max_rate());
+    for (job_id, spec) in job_ids.iter().zip(&specs) {
+        println!("job {job_id} submitted, {} in escrow, at most {}", spec.max_price, spec.max_rate());
+    }
+    println!("block {}, transaction {}", receipt.block.number, receipt.hash);
     output::explorer_link(context.settings.network, receipt.hash);
+    Ok(())
+}
+
+async fn check_balance(sender: &Sender, specs: &[JobSpec]) -> Result<()> {
+    let escrow = specs.iter().try_fold(Fri::ZERO, |sum, spec| sum.checked_add(spec.max_price));
+    let escrow = escrow.context("--max-price is too high: the escrow exceeds 128 bits")?;
+    let balance = sender.balance().await?;
+    if balance < escrow {
+        bail!(
+            "account {} holds {balance}, but {escrow} is to go into escrow\n\
+             hint: fund the account with STRK, or lower --max-price",
+            sender.address()
+        );
+    }
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The contracts on a real local chain.
+//! One job from its submission to its payment.
 
 use e2e::{Market, capabilities, job_spec};
 use keeper_types::{Fri, JobState};

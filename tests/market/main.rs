@@ -1,0 +1,8 @@
+//! The real binaries around a real local chain, used as people use them.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "tests fail by panicking")]
+
+mod errors;
+mod recovery;
+mod unplaceable;
+mod whole_loop;
