@@ -78,7 +78,7 @@ pub mod skip_reason {
     pub const REPUTATION_TOO_LOW: u8 = 11;
     /// The job asks for another region.
     pub const REGION_MISMATCH: u8 = 12;
-    /// The worker let an earlier attempt of this job expire.
+    /// An earlier attempt of this job failed on the worker.
     pub const WORKER_EXCLUDED: u8 = 13;
     /// The item is not a packed allocation.
     pub const ITEM_MALFORMED: u8 = 14;

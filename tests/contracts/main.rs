@@ -3,3 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "tests fail by panicking")]
 
 mod life;
+mod roles;
+mod submit;
+mod workers;
+mod world;

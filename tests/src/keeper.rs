@@ -5,6 +5,7 @@ use std::{
     process::{Output, Stdio},
 };
 
+use keeper_chain::{Contracts, Deployment, Network};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
@@ -133,11 +134,30 @@ impl Workplace {
 
     /// As [`Workplace::start_keeper`], with more options.
     pub async fn start_keeper_with(&self, options: &[&str]) -> KeeperProcess {
-        let mut command = self.command(&["run", "--listen", "127.0.0.1:0", "--account", "devnet-2", "--json"]);
+        let mut command = self.command(&["run", "--account", "devnet-2", "--json"]);
         command.args(options);
+        if !options.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        self.start_keeper_command(command).await
+    }
+
+    /// Starts a command that is a keeper, and waits until it is ready.
+    pub async fn start_keeper_command(&self, command: Command) -> KeeperProcess {
         let (child, ready) = start(command, &self.path("keeper.log")).await;
         let listen = ready["listen"].as_str().expect("the keeper says where it listens").to_owned();
         KeeperProcess { child, listen }
+    }
+
+    /// Starts a command that is a worker's agent, and waits until it is ready.
+    pub async fn start_agent_command(&self, command: Command) -> Child {
+        start(command, &self.path("worker.log")).await.0
+    }
+
+    /// The contracts that [`Workplace::deploy`] deployed.
+    pub async fn contracts(&self, chain: &Localnet) -> Contracts {
+        let deployment = Deployment::load(&self.path("deployments/devnet.json"), Network::Devnet);
+        Contracts::new(&chain.rpc().await, &deployment.expect("the contracts are deployed"))
     }
 
     /// Registers the n-th account as a worker and starts its agent.

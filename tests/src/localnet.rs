@@ -19,6 +19,8 @@ pub struct LocalnetOptions {
     pub block_time: Option<u64>,
     /// Keep every state, so that blocks can be aborted.
     pub archive: bool,
+    /// Predeployed accounts, 16 unless another number is named.
+    pub accounts: Option<u8>,
 }
 
 /// A running local chain; it stops when this is dropped.
@@ -52,7 +54,8 @@ impl Localnet {
     /// Starts a chain on a free port and waits until it answers.
     pub fn start(options: LocalnetOptions) -> Self {
         let mut command = Command::new(program("CIRO_LOCALNET"));
-        command.args(["--port", "0", "--stop-with-stdin", "--accounts", "16"]);
+        let accounts = options.accounts.unwrap_or(16).to_string();
+        command.args(["--port", "0", "--stop-with-stdin", "--accounts", &accounts]);
         if let Some(seconds) = options.block_time {
             command.args(["--block-time", &seconds.to_string()]);
         }
@@ -100,6 +103,20 @@ impl Localnet {
         let mut answer: Value = answer.json().await.expect("it answers in JSON");
         assert!(answer.get("error").is_none(), "{method}: {answer}");
         answer["result"].take()
+    }
+
+    /// Sends an account's STRK elsewhere, but for less than a small transaction may cost.
+    ///
+    /// # Panics
+    /// Panics where a transfer fails.
+    pub async fn drain(&self, sender: &Sender) {
+        let elsewhere = self.account(1).address;
+        // A transfer must leave what it may cost at most; what it does cost is less. Hence two.
+        for left in [10_000_000_000_000_000, 4_000_000_000_000_000] {
+            let balance = sender.balance().await.expect("the balance").0;
+            let sent = sender.transfer(elsewhere, keeper_types::Fri(balance - left)).await;
+            sent.expect("the transfer goes through");
+        }
     }
 
     /// Makes empty blocks.

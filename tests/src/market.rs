@@ -31,11 +31,15 @@ impl Market {
 
     /// As [`Market::start`], on a chain of another kind.
     pub async fn start_with(options: LocalnetOptions) -> Self {
+        Self::start_on(options, DeploymentTerms::of(Network::Devnet)).await
+    }
+
+    /// As [`Market::start_with`], with contracts on terms of one's own.
+    pub async fn start_on(options: LocalnetOptions, terms: DeploymentTerms) -> Self {
         let chain = Localnet::start(options);
         let admin = chain.sender(1).await;
         let keeper = chain.sender(2).await;
         let client = chain.sender(3).await;
-        let terms = DeploymentTerms::of(Network::Devnet);
         let deployer = Deployer::new(&admin, terms);
         let deployment = deployer.run(&[keeper.address()], &mut |_| {}).await.expect("deploying the contracts");
         let contracts = Contracts::new(&chain.rpc().await, &deployment);

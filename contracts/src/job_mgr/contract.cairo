@@ -182,7 +182,6 @@ pub mod JobMgr {
         fn expire_attempt(ref self: ContractState, job_id: u64) {
             let placed = self._placed(job_id, JobState::Allocated, errors::NOT_ALLOCATED);
             assert(deadlines::has_passed(placed.deadline, now()), errors::DEADLINE_NOT_PASSED);
-            self.excluded.write((job_id, placed.worker_id), true);
             self._end_attempt(job_id, placed, AttemptOutcome::Expired, 0);
         }
 
@@ -414,6 +413,8 @@ pub mod JobMgr {
                 job_slot::with_state(placed, JobState::Failed)
             };
             record.slot.write(slot);
+            // A worker that fails at once would otherwise be free again first and be given every attempt.
+            self.excluded.write((job_id, worker_id), true);
 
             self._pool().release(worker_id, placed.gpu_count);
             self._pool().record_outcome(worker_id, outcome);

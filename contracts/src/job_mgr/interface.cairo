@@ -53,7 +53,8 @@ pub trait IJobMgrWorker<TContractState> {
     fn submit_result(ref self: TContractState, job_id: u64, attempt: u8, result_hash: felt252);
 
     /// Gives the attempt up. The job is queued for its next attempt, or ends Failed with a full
-    /// refund after its last one. The worker loses a twentieth of its reputation.
+    /// refund after its last one. The worker gets no further attempt of this job and loses a
+    /// twentieth of its reputation.
     ///
     /// Preconditions: the job is Allocated, in this attempt, to a worker of the caller.
     /// Emits: `AttemptFailed`, and `JobFailed` after the last attempt.
@@ -73,8 +74,8 @@ pub trait IJobMgrDeadlines<TContractState> {
     /// Access: anyone.
     fn expire_job(ref self: TContractState, job_id: u64);
 
-    /// Ends an attempt whose worker did not answer in time. The worker gets no further attempt of
-    /// this job and loses a fifth of its reputation; the job goes on as after `fail_attempt`.
+    /// Ends an attempt whose worker did not answer in time. The job goes on as after
+    /// `fail_attempt`, but the worker loses a fifth of its reputation.
     ///
     /// Preconditions: the job is Allocated and the attempt's deadline has passed.
     /// Emits: `AttemptFailed`, and `JobFailed` after the last attempt.
@@ -206,7 +207,7 @@ pub mod Events {
         pub worker_id: u32,
         /// The attempt that failed; a queued job waits for the next.
         pub attempt: u8,
-        /// Whether its deadline had passed; the worker is then excluded from this job.
+        /// Whether its deadline had passed; otherwise the worker gave it up.
         pub expired: bool,
         /// The worker's own words, 0 where the attempt expired.
         pub reason: felt252,

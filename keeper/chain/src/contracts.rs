@@ -9,8 +9,8 @@ use keeper_bindings::{
     task_allocator::{self, TaskAllocator, TaskAllocatorReader},
 };
 use keeper_types::{
-    Address, AllocationItem, Attempt, BlockNumber, Capabilities, ContentHash, Felt, Fri, JobId, JobSpec, Rate, TxHash,
-    Worker, WorkerId,
+    Address, AllocationItem, Attempt, BlockNumber, Capabilities, ContentHash, Felt, Fri, JobId, JobSpec, MarketEvent,
+    Rate, TxHash, Worker, WorkerId,
 };
 use starknet::{
     core::types::{BlockId, BlockTag, Call, FunctionCall},
@@ -19,7 +19,8 @@ use starknet::{
 };
 
 use crate::{
-    ChainJob, Deployment, Receipt, Rpc, RpcError, SendError, Sender, SignedTransaction, convert,
+    ChainJob, DecodeError, Deployment, Receipt, Rpc, RpcError, SendError, Sender, SignedTransaction, convert,
+    decode::decode_event,
     rpc::{Client, readable_revert},
     sender::Wallet,
 };
@@ -419,6 +420,17 @@ impl Contracts {
             DueExit::Settle(job_id) => contract.settle_getcall(&job_id.0),
         });
         sender.execute(calls.collect()).await
+    }
+
+    /// What the contracts said in a transaction, in order.
+    ///
+    /// # Errors
+    /// Fails where an event of one of the contracts cannot be read.
+    pub fn events(&self, receipt: &Receipt) -> Result<Vec<MarketEvent>, DecodeError> {
+        let Deployment { cdc_pool, job_mgr, task_allocator, .. } = &self.deployment;
+        let contracts = [cdc_pool, job_mgr, task_allocator].map(|contract| contract.address.0);
+        let ours = receipt.events.iter().filter(|event| contracts.contains(&event.from_address));
+        ours.map(|event| decode_event(event, &contracts)).collect()
     }
 
     fn job_events<'a>(&self, receipt: &'a Receipt) -> impl Iterator<Item = job_mgr::Event> + 'a {

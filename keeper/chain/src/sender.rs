@@ -12,6 +12,7 @@ use starknet::{
         BlockId, BlockTag, BroadcastedInvokeTransactionV3, Call, ExecutionResult, FeeEstimate, ReceiptBlock,
         StarknetError, TransactionFinalityStatus, TransactionReceipt, TransactionReceiptWithBlockInfo,
     },
+    macros::selector,
     providers::{Provider as _, ProviderError},
     signers::LocalWallet,
 };
@@ -155,6 +156,19 @@ impl Sender {
     /// Fails where the node does not answer.
     pub async fn balance(&self) -> Result<Fri, RpcError> {
         Contracts::balance(&self.rpc, STRK_TOKEN, self.address).await
+    }
+
+    /// Sends STRK to another account.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub async fn transfer(&self, to: Address, amount: Fri) -> Result<Receipt, SendError> {
+        let call = Call {
+            to: STRK_TOKEN.0,
+            selector: selector!("transfer"),
+            calldata: vec![to.0, Felt::from(amount.0), Felt::ZERO],
+        };
+        self.execute(vec![call]).await
     }
 
     /// Signs and sends the calls as one transaction and waits until a block holds it.

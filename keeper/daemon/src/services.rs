@@ -38,6 +38,9 @@ pub(crate) struct Believed {
     pub(crate) market: Market,
     /// The newest block.
     pub(crate) head: BlockHeader,
+    /// How often the chain was reorganised since the keeper started. What was remembered of an earlier fork may
+    /// be about other jobs of the same number.
+    pub(crate) fork: u64,
 }
 
 /// The latest belief; `None` until the keeper has caught up for the first time.

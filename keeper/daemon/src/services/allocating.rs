@@ -39,6 +39,8 @@ struct Memory {
     explained: BTreeMap<JobId, Explanation>,
     /// The newest round that was sent.
     round: u64,
+    /// The fork that the explanations are of.
+    fork: u64,
 }
 
 impl Allocating {
@@ -82,6 +84,10 @@ impl Allocating {
 
     /// Decides and sends one round; returns the block that must be seen before the next.
     async fn round(&self, believed: &Believed, memory: &mut Memory) -> Result<Option<BlockNumber>> {
+        if memory.fork != believed.fork {
+            memory.fork = believed.fork;
+            memory.explained.clear();
+        }
         let queued: Vec<&Job> = believed.market.jobs.values().filter(|job| job.state == JobState::Queued).collect();
         memory.explained.retain(|job_id, _| believed.market.jobs.get(job_id).is_some_and(|job| !job.state.is_final()));
         if queued.is_empty() {

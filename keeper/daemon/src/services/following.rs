@@ -24,6 +24,8 @@ pub(crate) struct Following {
     poll: Duration,
     believed: watch::Sender<Option<Arc<Believed>>>,
     market: Market,
+    /// Counts reorganisations.
+    fork: u64,
     /// Set once the stored events were thrown away and read again because they did not fit together.
     reindexed: bool,
 }
@@ -40,7 +42,7 @@ impl Following {
         believed: watch::Sender<Option<Arc<Believed>>>,
     ) -> Result<Self> {
         let market = rebuild_market(&*store).await.context("reading the stored events")?;
-        Ok(Self { follower, store, poll, believed, market, reindexed: false })
+        Ok(Self { follower, store, poll, believed, market, fork: 0, reindexed: false })
     }
 
     /// Follows until cancelled.
@@ -107,7 +109,7 @@ impl Following {
     }
 
     fn publish(&self, head: BlockHeader) {
-        self.believed.send_replace(Some(Arc::new(Believed { market: self.market.clone(), head })));
+        self.believed.send_replace(Some(Arc::new(Believed { market: self.market.clone(), head, fork: self.fork })));
     }
 
     /// Goes back to the newest recorded block that is still part of the chain.
@@ -120,6 +122,7 @@ impl Following {
             }
         }
         tracing::warn!(?standing, "the chain was reorganised");
+        self.fork += 1;
         match standing {
             Some(number) => self.store.revert_to(number).await?,
             None => self.forget().await?,
@@ -135,6 +138,7 @@ impl Following {
         }
         tracing::error!(reason, "the recorded events do not fit the chain's: reading everything again");
         self.reindexed = true;
+        self.fork += 1;
         self.forget().await?;
         self.market = Market::default();
         Ok(())

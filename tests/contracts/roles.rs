@@ -1,0 +1,159 @@
+//! Who may do what, and that the contracts are wired once.
+
+use cainome::cairo_serde::ContractAddress;
+use keeper_bindings::{
+    cdc_pool::{AttemptOutcome, CdcPoolConfig, ReserveRequest},
+    job_mgr::JobMgrConfig,
+    task_allocator::TaskAllocatorConfig,
+};
+use keeper_chain::{Contracts, DeployedContract, Deployment, STRK_TOKEN, built_in_class};
+use keeper_types::{Address, Felt, JobId, MarketEvent, WorkerId};
+
+use crate::world::{ADMIN, CHALLENGE_S, CLIENT, KEEPER, MIN_STAKE, OTHER, UNBONDING_S, W1, W2, World, item, refused};
+
+/// The longest time that the contracts can keep.
+const TWO_YEARS_S: u64 = 63_072_000;
+
+fn class(name: &str) -> Felt {
+    built_in_class(name).unwrap().class_hash
+}
+
+/// The contracts as the constructors leave them.
+async fn unwired(world: &World) -> Deployment {
+    let admin = world.address(ADMIN);
+    let deploy = async |name, arguments: &[Felt]| {
+        let address = world.caller(ADMIN).deploy(class(name), 7, arguments).await.unwrap();
+        DeployedContract { address, class_hash: class(name) }
+    };
+    let terms = [admin.0, STRK_TOKEN.0, Felt::from(MIN_STAKE), Felt::from(UNBONDING_S)];
+    let cdc_pool = deploy("CdcPool", &terms).await;
+    let pool = cdc_pool.address.0;
+    let job_mgr = deploy("JobMgr", &[admin.0, STRK_TOKEN.0, pool, Felt::from(CHALLENGE_S)]).await;
+    let task_allocator = deploy("TaskAllocator", &[admin.0, job_mgr.address.0, pool]).await;
+    Deployment { cdc_pool, job_mgr, task_allocator, ..world.deployment().clone() }
+}
+
+#[tokio::test]
+async fn constructors_refuse_what_cannot_work() {
+    let world = World::start_with(4).await;
+    let some = Felt::from(5);
+    let refuses = async |name, arguments: &[Felt], words| {
+        refused(world.caller(ADMIN).deploy(class(name), 1, arguments).await, words);
+    };
+    for zero in 0..3 {
+        let with_zero = |mut arguments: Vec<Felt>| {
+            arguments[zero] = Felt::ZERO;
+            arguments
+        };
+        refuses("JobMgr", &with_zero(vec![some, some, some, some]), "JobMgr: zero address").await;
+        refuses("TaskAllocator", &with_zero(vec![some, some, some]), "TaskAllocator: zero address").await;
+        let words = if zero == 2 { "CdcPool: zero min stake" } else { "CdcPool: zero address" };
+        refuses("CdcPool", &with_zero(vec![some, some, some, some]), words).await;
+    }
+    let too_long = Felt::from(TWO_YEARS_S + 1);
+    refuses("JobMgr", &[some, some, some, too_long], "JobMgr: window too long").await;
+    refuses("CdcPool", &[some, some, some, too_long], "CdcPool: unbonding too long").await;
+    let longest = Felt::from(TWO_YEARS_S);
+    for name in ["JobMgr", "CdcPool"] {
+        world.caller(ADMIN).deploy(class(name), 1, &[some, some, some, longest]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_admin_wires_the_contracts_once() {
+    let world = World::start_with(4).await;
+    let deployment = unwired(&world).await;
+    let (jobs, pool, allocator) =
+        (deployment.job_mgr.address, deployment.cdc_pool.address, deployment.task_allocator.address);
+    let contracts = Contracts::new(world.contracts().rpc(), &deployment);
+    let job_mgr = world.caller(ADMIN).job_mgr(&deployment);
+    let cdc_pool = world.caller(ADMIN).cdc_pool(&deployment);
+
+    // Nobody is the zero address, which an unset role equals.
+    for account in [ADMIN, KEEPER, CLIENT, OTHER] {
+        refused(world.send(account, job_mgr.allocate_batch_getcall(&vec![])).await, "JobMgr: caller not allocator");
+        refused(world.send(account, cdc_pool.release_getcall(&1, &0)).await, "CdcPool: caller not job manager");
+    }
+
+    let set = |address: Address| job_mgr.set_task_allocator_getcall(&ContractAddress(address.0));
+    refused(world.send(OTHER, set(allocator)).await, "JobMgr: caller not admin");
+    refused(world.send(ADMIN, set(Address::default())).await, "JobMgr: zero address");
+    let events = contracts.events(&world.send(ADMIN, set(allocator)).await.unwrap()).unwrap();
+    assert_eq!(events, [MarketEvent::TaskAllocatorSet { task_allocator: allocator }]);
+    refused(world.send(ADMIN, set(allocator)).await, "JobMgr: allocator set before");
+
+    let set = |address: Address| cdc_pool.set_job_mgr_getcall(&ContractAddress(address.0));
+    refused(world.send(OTHER, set(jobs)).await, "CdcPool: caller not admin");
+    refused(world.send(ADMIN, set(Address::default())).await, "CdcPool: zero address");
+    let events = contracts.events(&world.send(ADMIN, set(jobs)).await.unwrap()).unwrap();
+    assert_eq!(events, [MarketEvent::JobMgrSet { job_mgr: jobs }]);
+    refused(world.send(ADMIN, set(jobs)).await, "CdcPool: job manager set before");
+
+    let [admin, token, jobs, pool, allocator] =
+        [world.address(ADMIN), STRK_TOKEN, jobs, pool, allocator].map(|address| ContractAddress(address.0));
+    let config =
+        JobMgrConfig { admin, token, cdc_pool: pool, task_allocator: allocator, challenge_window_s: CHALLENGE_S };
+    assert_eq!(job_mgr.get_config().call().await.unwrap(), config);
+    let config = CdcPoolConfig { admin, token, job_mgr: jobs, min_stake_per_slot: MIN_STAKE, unbonding_s: UNBONDING_S };
+    assert_eq!(cdc_pool.get_config().call().await.unwrap(), config);
+    let config = TaskAllocatorConfig { admin, job_mgr: jobs, cdc_pool: pool };
+    assert_eq!(world.caller(ADMIN).task_allocator(&deployment).get_config().call().await.unwrap(), config);
+}
+
+#[tokio::test]
+async fn the_admin_adds_and_removes_keepers() {
+    let world = World::start_with(4).await;
+    let allocator = world.task_allocator();
+    let keeper = world.address(OTHER);
+    let add = |address: Address| allocator.add_keeper_getcall(&ContractAddress(address.0));
+    let remove = |address: Address| allocator.remove_keeper_getcall(&ContractAddress(address.0));
+    let items = [item(JobId(1), WorkerId(1)).pack()];
+
+    assert!(!world.contracts().is_keeper(keeper).await.unwrap());
+    refused(world.apply_batch(OTHER, 1, 0, &items).await, "TaskAllocator: not a keeper");
+    for stranger in [OTHER, KEEPER, CLIENT] {
+        refused(world.send(stranger, add(keeper)).await, "TaskAllocator: not the admin");
+    }
+    refused(world.send(ADMIN, add(Address::default())).await, "TaskAllocator: zero address");
+    assert_eq!(world.events(world.send(ADMIN, add(keeper)).await), [MarketEvent::KeeperAdded { keeper }]);
+    refused(world.send(ADMIN, add(keeper)).await, "TaskAllocator: already keeper");
+    assert!(world.contracts().is_keeper(keeper).await.unwrap());
+    world.apply_batch(OTHER, 5, 0, &items).await.unwrap();
+
+    refused(world.send(OTHER, remove(keeper)).await, "TaskAllocator: not the admin");
+    refused(world.send(ADMIN, remove(world.address(CLIENT))).await, "TaskAllocator: unknown keeper");
+    assert_eq!(world.events(world.send(ADMIN, remove(keeper)).await), [MarketEvent::KeeperRemoved { keeper }]);
+    refused(world.send(ADMIN, remove(keeper)).await, "TaskAllocator: unknown keeper");
+    assert!(!world.contracts().is_keeper(keeper).await.unwrap());
+    refused(world.apply_batch(OTHER, 6, 0, &items).await, "TaskAllocator: not a keeper");
+
+    // Back again, its rounds go on where they were.
+    world.send(ADMIN, add(keeper)).await.unwrap();
+    assert_eq!(world.contracts().last_round(keeper).await.unwrap(), 5);
+    refused(world.apply_batch(OTHER, 5, 0, &items).await, "TaskAllocator: stale round");
+    world.apply_batch(OTHER, 6, 0, &items).await.unwrap();
+    world.conserved().await;
+}
+
+#[tokio::test]
+async fn what_is_for_contracts_is_closed_to_every_account() {
+    let world = World::start().await;
+    let worker_id = world.register(W1).await;
+    let (job_id, _) = world.running(&world.spec().await, worker_id).await;
+    let request =
+        ReserveRequest { job_id: 1, worker_id: worker_id.0, needs: 0, max_rate_gfri: u64::MAX, region: Felt::ZERO };
+    let (jobs, pool) = (world.job_mgr(), world.cdc_pool());
+    let before = (world.job(job_id).await, world.worker(worker_id).await);
+    for account in [ADMIN, KEEPER, CLIENT, W1, W2, OTHER] {
+        let items = vec![item(job_id, worker_id).pack()];
+        refused(world.send(account, jobs.allocate_batch_getcall(&items)).await, "JobMgr: caller not allocator");
+        let words = "CdcPool: caller not job manager";
+        refused(world.send(account, pool.reserve_batch_getcall(&vec![request.clone()])).await, words);
+        refused(world.send(account, pool.release_getcall(&worker_id.0, &1)).await, words);
+        for outcome in [AttemptOutcome::Settled, AttemptOutcome::Failed, AttemptOutcome::Expired] {
+            refused(world.send(account, pool.record_outcome_getcall(&worker_id.0, &outcome)).await, words);
+        }
+    }
+    assert_eq!((world.job(job_id).await, world.worker(worker_id).await), before);
+    world.conserved().await;
+}

@@ -1,0 +1,149 @@
+//! What people get wrong, and what they are told.
+
+use e2e::{Localnet, LocalnetOptions, Workplace, eventually};
+use serde_json::json;
+
+use crate::whole_loop::{jobs, market, matmul};
+
+#[tokio::test]
+async fn the_wrong_chain_is_refused_with_what_to_change() {
+    let chain = Localnet::start(LocalnetOptions::default());
+    let place = Workplace::new(&chain);
+    let outcome = place.run(&["job", "list", "--network", "mainnet"]).await;
+    let error = outcome.error();
+    assert!(error.contains("is on chain SN_SEPOLIA, but --network mainnet is SN_MAIN"), "{error}");
+    assert!(error.contains("change --network or --rpc-url"), "{error}");
+    assert!(error.contains("hint: "), "{error}");
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_answer_is_named() {
+    // Nothing listens on port 9 of this machine.
+    let place = Workplace::at("http://127.0.0.1:9/rpc");
+    let outcome = place.run(&["run", "--account", "devnet-1"]).await;
+    let error = outcome.error();
+    assert!(error.contains("the node at http://127.0.0.1:9/rpc cannot be reached"), "{error}");
+    assert!(error.contains("hint: is the node running, and is --rpc-url right?"), "{error}");
+}
+
+#[tokio::test]
+async fn a_missing_deployment_says_how_to_deploy() {
+    let chain = Localnet::start(LocalnetOptions::default());
+    let place = Workplace::new(&chain);
+    let outcome = place.run(&["run", "--account", "devnet-1"]).await;
+    let error = outcome.error();
+    assert!(error.contains("deployments/devnet.json does not exist"), "{error}");
+    assert!(error.contains("keeper contracts deploy --network devnet"), "{error}");
+    assert!(error.contains("--deployment"), "{error}");
+}
+
+#[tokio::test]
+async fn accounts_that_cannot_act_are_refused() {
+    let chain = Localnet::start(LocalnetOptions::default());
+    let place = Workplace::new(&chain);
+    let none = place.run(&["contracts", "deploy"]).await;
+    assert!(none.error().contains("no account is named"), "{}", none.error());
+
+    // An account file that exists, for an account that does not, with a key of its own.
+    let key = "0x71d7bb07b9a64f6f78ac4c816aff4da9";
+    let public_key = "0x39d9e6ce352ad4530a0ef5d5a18fd3303c3606a7fa6ac5b620020ad681cc33b";
+    let descriptor = |legacy: bool| {
+        json!({
+            "version": 1,
+            "variant": { "type": "open_zeppelin", "version": 1, "public_key": public_key, "legacy": legacy },
+            "deployment": { "status": "deployed", "class_hash": "0x1", "address": "0xabc" },
+        })
+        .to_string()
+    };
+    place.write("legacy.json", &descriptor(true));
+    let mut command = place.command(&["contracts", "deploy", "--account", "legacy.json"]);
+    command.env("STARKNET_PRIVATE_KEY", key);
+    let legacy = place.finish(command).await;
+    assert!(legacy.error().contains("legacy.json describes a legacy (Cairo 0) account"), "{}", legacy.error());
+
+    let mut command = place.command(&["contracts", "deploy", "--account", "legacy.json", "--keystore", "no.json"]);
+    command.env("STARKNET_KEYSTORE_PASSWORD", "secret");
+    let keystore = place.finish(command).await;
+    assert!(keystore.error().contains("legacy"), "{}", keystore.error());
+
+    place.write("account.json", &descriptor(false));
+    let mut command = place.command(&["contracts", "deploy", "--account", "account.json"]);
+    command.env("STARKNET_PRIVATE_KEY", key);
+    let absent = place.finish(command).await;
+    assert!(absent.error().contains("does not exist on devnet"), "{}", absent.error());
+    assert!(!absent.error().contains("71d7bb07"), "a key is never shown");
+}
+
+#[tokio::test]
+async fn an_account_without_funds_is_told_to_get_some() {
+    let (chain, place) = market().await;
+    // All but a little of account 7's STRK goes elsewhere.
+    let sender = chain.sender(7).await;
+    chain.drain(&sender).await;
+    let manifest = place.write("job.json", &matmul(1)).display().to_string();
+    let submit = ["job", "submit", "--manifest", &manifest, "--max-price", "1", "--account", "devnet-7"];
+    let submitted = place.run(&submit).await;
+    assert!(submitted.error().contains("is to go into escrow"), "{}", submitted.error());
+    assert!(submitted.error().contains("hint: fund the account with STRK"), "{}", submitted.error());
+    let deployed = place.run(&["contracts", "deploy", "--salt", "9", "--account", "devnet-7"]).await;
+    assert!(deployed.error().contains("cannot pay for the transaction"), "{}", deployed.error());
+    assert!(deployed.error().contains("fund it with STRK"), "{}", deployed.error());
+}
+
+#[tokio::test]
+async fn unknown_jobs_and_workers_are_said_to_be_unknown() {
+    let (_chain, place) = market().await;
+    for command in ["show", "explain", "cancel", "accept", "expire", "settle", "watch"] {
+        let outcome = place.run(&["job", command, "77", "--account", "devnet-3"]).await;
+        let error = outcome.error();
+        assert!(error.contains("job 77 does not exist on devnet"), "{command}: {error}");
+        assert!(error.contains("hint: `keeper job list` shows the jobs that do"), "{command}: {error}");
+    }
+    let outcome = place.run(&["worker", "show", "77"]).await;
+    assert!(outcome.error().contains("worker 77 does not exist"), "{}", outcome.error());
+    let outcome = place.run(&["worker", "run", "--account", "devnet-8"]).await;
+    assert!(outcome.error().contains("has no worker\nhint: register it with `keeper worker register`"));
+    let outcome = place.run(&["run", "--account", "devnet-8"]).await;
+    assert!(outcome.error().contains("may not apply rounds on devnet"), "{}", outcome.error());
+}
+
+#[tokio::test]
+async fn a_malformed_manifest_is_refused_before_anything_is_asked_of_the_chain() {
+    let place = Workplace::at("http://127.0.0.1:9/rpc");
+    let submit = async |manifest: &str| {
+        let manifest = place.write("job.json", manifest).display().to_string();
+        let arguments = ["job", "submit", "--manifest", &manifest, "--max-price", "1", "--account", "devnet-3"];
+        place.run(&arguments).await.error().to_owned()
+    };
+    let error = submit(r#"{"version":1,"executor":{"kind":"matmul","size":9999,"seed":1}}"#).await;
+    assert!(error.contains("job.json: the manifest's field `executor.size` is 9999, but must be 1 to 4096"), "{error}");
+    let error = submit(r#"{"version":1,"executor":{"kind":"matmul","size":8,"seed":1},"limit":{}}"#).await;
+    assert!(error.contains("unknown field `limit`"), "{error}");
+    let error = submit("not json").await;
+    assert!(error.contains("the manifest is malformed: expected ident at line 1"), "{error}");
+}
+
+#[tokio::test]
+async fn a_workers_output_over_its_limit_fails_the_attempt_and_the_job_is_refunded() {
+    let (_chain, place) = market().await;
+    let keeper = place.start_keeper().await;
+    place
+        .json(4, &["worker", "register", "--slots", "1", "--region", "test", "--rate", "1", "--allow-processes"])
+        .await;
+    let mut command = place.command(&["worker", "run", "--allow-processes", "--account", "devnet-4", "--json"]);
+    command.args(["--keeper", &format!("ws://{}", keeper.listen)]);
+    let _agent = place.start_agent_command(command).await;
+    let manifest = json!({
+        "version": 1,
+        "executor": { "kind": "process", "command": ["sh", "-c", "head -c 2000 /dev/zero"] },
+        "limits": { "output_bytes": 1_000 },
+    });
+    place.write("big.json", &manifest.to_string());
+    place.json(3, &["job", "submit", "--manifest", "big.json", "--max-price", "1", "--max-attempts", "1"]).await;
+    eventually("the job fails", async || (jobs(&place).await[0]["state"] == "failed").then_some(())).await;
+    let log = place.log("worker.log");
+    assert!(log.contains("OUTPUT_TOO_LARGE"), "{log}");
+    let worker = place.json(4, &["worker", "show", "1"]).await;
+    assert_eq!(worker["reputation"], 475, "a twentieth of its reputation is gone");
+    crate::whole_loop::sound_status(&place).await;
+}

@@ -1,0 +1,150 @@
+//! Calls that the keeper never makes: by the wrong account, with arguments out of bounds, of functions that are
+//! for contracts only.
+
+use keeper_bindings::{
+    cdc_pool::{self, CdcPool},
+    job_mgr::{self, JobMgr},
+    task_allocator::TaskAllocator,
+};
+use keeper_chain::{Deployment, Network, Receipt, SendError, Sender};
+use keeper_types::{Address, Capabilities, Felt, JobSpec, Region, TxHash};
+use starknet::{
+    accounts::{Account as _, ExecutionEncoding, SingleOwnerAccount},
+    core::{
+        types::{BlockId, BlockTag, Call},
+        utils::get_contract_address,
+    },
+    macros::{felt, selector},
+    providers::{JsonRpcClient, jsonrpc::HttpTransport},
+    signers::{LocalWallet, SigningKey},
+};
+use url::Url;
+
+use crate::Localnet;
+
+/// Makes contracts from classes.
+const UNIVERSAL_DEPLOYER: Felt = felt!("0x02ceed65a4bd731034c01113685c831b01c15d7d432f71afb1cf1634b53a2125");
+
+/// What signs for a predeployed account.
+pub type Wallet = SingleOwnerAccount<JsonRpcClient<HttpTransport>, LocalWallet>;
+
+/// A predeployed account that sends any call.
+#[derive(Debug)]
+pub struct Caller {
+    wallet: Wallet,
+    sender: Sender,
+}
+
+impl Caller {
+    /// The n-th predeployed account of a chain, from 1.
+    pub async fn new(chain: &Localnet, number: usize) -> Self {
+        let account = chain.account(number);
+        let url = Url::parse(chain.rpc_url()).expect("the chain says where it is");
+        let key = Felt::from_hex(&account.private_key).expect("a key");
+        let mut wallet = SingleOwnerAccount::new(
+            JsonRpcClient::new(HttpTransport::new(url)),
+            LocalWallet::from_signing_key(SigningKey::from_secret_scalar(key)),
+            account.address.0,
+            Network::Devnet.chain_id().0,
+            ExecutionEncoding::New,
+        );
+        wallet.set_block_id(BlockId::Tag(BlockTag::PreConfirmed));
+        Self { wallet, sender: chain.sender(number).await }
+    }
+
+    /// The account's address.
+    pub fn address(&self) -> Address {
+        self.sender.address()
+    }
+
+    /// The account as the keeper's own client has it.
+    pub fn sender(&self) -> &Sender {
+        &self.sender
+    }
+
+    /// Sends the calls as one transaction. Where they would fail nothing is sent, and no block is made.
+    ///
+    /// # Errors
+    /// Says what the contracts say.
+    pub async fn send(&self, calls: Vec<Call>) -> Result<Receipt, SendError> {
+        match self.wallet.execute_v3(calls).tip(0).send().await {
+            Ok(sent) => self.sender.receipt(TxHash(sent.transaction_hash)).await,
+            Err(error) => Err(SendError::WouldRevert { reason: contracts_words(&format!("{error:?}")).to_owned() }),
+        }
+    }
+
+    /// Deploys a declared class; returns where it stands.
+    ///
+    /// # Errors
+    /// Says what its constructor says.
+    pub async fn deploy(&self, class_hash: Felt, salt: u64, arguments: &[Felt]) -> Result<Address, SendError> {
+        let (salt, unique) = (Felt::from(salt), Felt::ZERO);
+        let mut calldata = vec![class_hash, salt, unique, Felt::from(arguments.len())];
+        calldata.extend_from_slice(arguments);
+        self.send(vec![Call { to: UNIVERSAL_DEPLOYER, selector: selector!("deployContract"), calldata }]).await?;
+        Ok(Address(get_contract_address(salt, class_hash, arguments, Felt::ZERO)))
+    }
+
+    /// JobMgr's functions, as this account would call them.
+    pub fn job_mgr(&self, deployment: &Deployment) -> JobMgr<&Wallet> {
+        JobMgr::new(deployment.job_mgr.address.0, &self.wallet)
+    }
+
+    /// CdcPool's functions, as this account would call them.
+    pub fn cdc_pool(&self, deployment: &Deployment) -> CdcPool<&Wallet> {
+        CdcPool::new(deployment.cdc_pool.address.0, &self.wallet)
+    }
+
+    /// TaskAllocator's functions, as this account would call them.
+    pub fn task_allocator(&self, deployment: &Deployment) -> TaskAllocator<&Wallet> {
+        TaskAllocator::new(deployment.task_allocator.address.0, &self.wallet)
+    }
+}
+
+/// The innermost contract's own words in a trace, or all of it where no contract speaks in it.
+pub fn contracts_words(trace: &str) -> &str {
+    let quoted = trace.rsplit("('").filter_map(|tail| Some(tail.split_once("')")?.0));
+    quoted.into_iter().find(|text| text.contains(": ") && text.len() <= 31).unwrap_or(trace)
+}
+
+/// A spec in the contract's terms, where every field can be bent.
+pub fn spec_to_chain(spec: &JobSpec) -> job_mgr::JobSpec {
+    let needs = &spec.requirements;
+    job_mgr::JobSpec {
+        manifest_hash: spec.manifest_hash,
+        model_id: spec.model_id,
+        requirements: job_mgr::Requirements {
+            gpu_count: needs.gpu_count,
+            vram_gib: needs.vram_gib,
+            compute_capability: needs.compute_capability,
+            cuda_version: needs.cuda_version,
+            driver_version: needs.driver_version,
+            cpu_cores: needs.cpu_cores,
+            memory_gib: needs.memory_gib,
+            min_reputation: needs.min_reputation,
+            features: needs.features.0,
+            region: needs.region.map_or(Felt::ZERO, Region::to_felt),
+        },
+        priority: spec.priority,
+        queue: spec.queue as u8,
+        max_price: spec.max_price.0,
+        deadline: spec.deadline,
+        execution_timeout_s: spec.execution_timeout_s,
+        max_attempts: spec.max_attempts,
+    }
+}
+
+/// Capabilities in the contract's terms, where every field can be bent.
+pub fn capabilities_to_chain(capabilities: &Capabilities) -> cdc_pool::Capabilities {
+    cdc_pool::Capabilities {
+        gpu_count: capabilities.gpu_count,
+        vram_gib: capabilities.vram_gib,
+        compute_capability: capabilities.compute_capability,
+        cuda_version: capabilities.cuda_version,
+        driver_version: capabilities.driver_version,
+        cpu_cores: capabilities.cpu_cores,
+        memory_gib: capabilities.memory_gib,
+        features: capabilities.features.0,
+        region: capabilities.region.map_or(Felt::ZERO, Region::to_felt),
+    }
+}
