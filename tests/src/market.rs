@@ -93,7 +93,7 @@ impl Market {
             .collect();
         let round = self.contracts.last_round(self.keeper.address()).await.expect("the last round") + 1;
         let block = keeper_types::BlockNumber(0);
-        let sent = self.contracts.send_round(&self.keeper, round, block, &items, async |_| {}).await;
+        let sent = self.contracts.send_round(&self.keeper, round, block, &items, async |_| true).await;
         let receipt = self.keeper.receipt(sent.expect("sending a round")).await.expect("the round's receipt");
         let done = self.contracts.round_receipt(receipt);
         (done.allocated, done.skipped)

@@ -145,7 +145,7 @@ impl Contracts {
         let reader = self.cdc_pool_reader();
         let views = reader.get_workers(&first.0, &count).block_id(LATEST).call().await;
         let views = views.map_err(|error| self.view_error("workers", &error))?;
-        let workers: Result<Vec<_>, _> = views.into_iter().map(convert::worker).collect();
+        let workers: Result<Vec<_>, _> = views.iter().map(convert::worker).collect();
         let workers = workers.map_err(|error| RpcError::Malformed { request: "workers", reason: error.to_string() })?;
         Ok(workers.into_iter().flatten().collect())
     }
@@ -370,7 +370,7 @@ impl Contracts {
 
     // Calls of keepers and of anyone
 
-    /// Signs and sends a round; `before_send` is told what will be sent and waited for.
+    /// Signs and sends a round; `before_send` is told what will be sent, and may stop it by answering false.
     ///
     /// # Errors
     /// Fails where the contract refuses the round.
@@ -383,7 +383,7 @@ impl Contracts {
         before_send: F,
     ) -> Result<TxHash, SendError>
     where
-        F: AsyncFnOnce(&SignedTransaction),
+        F: AsyncFnOnce(&SignedTransaction) -> bool,
     {
         let packed: Vec<Felt> = items.iter().map(AllocationItem::pack).collect();
         let call = TaskAllocator::new(self.deployment.task_allocator.address.0, &sender.wallet).apply_batch_getcall(

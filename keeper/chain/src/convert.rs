@@ -19,7 +19,7 @@ pub struct ValueError {
     value: String,
 }
 
-pub(crate) fn impossible(field: &'static str, value: impl ToString) -> ValueError {
+pub(crate) fn impossible(field: &'static str, value: &dyn ToString) -> ValueError {
     ValueError { field, value: value.to_string() }
 }
 
@@ -63,11 +63,11 @@ pub(crate) fn address(address: ContractAddress) -> Address {
 }
 
 pub(crate) fn strategy(number: u8) -> Result<Strategy, ValueError> {
-    Strategy::from_number(number).ok_or_else(|| impossible("strategy", number))
+    Strategy::from_number(number).ok_or_else(|| impossible("strategy", &number))
 }
 
 fn region(felt: Felt) -> Result<Option<Region>, ValueError> {
-    Region::from_felt(felt).map_err(|error| impossible("region", error))
+    Region::from_felt(felt).map_err(|error| impossible("region", &error))
 }
 
 fn region_felt(region: Option<Region>) -> Felt {
@@ -92,7 +92,7 @@ pub(crate) fn job_spec(spec: job_mgr::JobSpec) -> Result<JobSpec, ValueError> {
             region: region(needs.region)?,
         },
         priority: spec.priority,
-        queue: Queue::from_number(spec.queue).ok_or_else(|| impossible("queue", spec.queue))?,
+        queue: Queue::from_number(spec.queue).ok_or_else(|| impossible("queue", &spec.queue))?,
         max_price: Fri(spec.max_price),
         deadline: spec.deadline,
         execution_timeout_s: spec.execution_timeout_s,
@@ -126,7 +126,7 @@ pub(crate) fn job_spec_to_chain(spec: &JobSpec) -> job_mgr::JobSpec {
     }
 }
 
-pub(crate) fn capabilities(chain: cdc_pool::Capabilities) -> Result<Capabilities, ValueError> {
+pub(crate) fn capabilities(chain: &cdc_pool::Capabilities) -> Result<Capabilities, ValueError> {
     Ok(Capabilities {
         gpu_count: chain.gpu_count,
         vram_gib: chain.vram_gib,
@@ -188,7 +188,7 @@ pub(crate) fn job(view: job_mgr::JobView) -> Result<Option<ChainJob>, ValueError
 }
 
 /// The worker, or `None` where the contract has none of that number.
-pub(crate) fn worker(view: cdc_pool::WorkerView) -> Result<Option<Worker>, ValueError> {
+pub(crate) fn worker(view: &cdc_pool::WorkerView) -> Result<Option<Worker>, ValueError> {
     let status = match view.status {
         cdc_pool::WorkerStatus::None => return Ok(None),
         cdc_pool::WorkerStatus::Active => WorkerStatus::Active,
@@ -196,14 +196,14 @@ pub(crate) fn worker(view: cdc_pool::WorkerView) -> Result<Option<Worker>, Value
         cdc_pool::WorkerStatus::Exiting => WorkerStatus::Exiting,
         cdc_pool::WorkerStatus::Exited => WorkerStatus::Exited,
     };
-    let used = |total: u8, free: u8, field| total.checked_sub(free).ok_or_else(|| impossible(field, free));
+    let used = |total: u8, free: u8, field| total.checked_sub(free).ok_or_else(|| impossible(field, &free));
     Ok(Some(Worker {
         worker_id: WorkerId(view.worker_id),
         owner: address(view.owner),
         status,
         used_slots: used(view.slots, view.free_slots, "free slots")?,
         used_gpus: used(view.capabilities.gpu_count, view.free_gpus, "free GPUs")?,
-        capabilities: capabilities(view.capabilities)?,
+        capabilities: capabilities(&view.capabilities)?,
         slots: view.slots,
         rate: Rate(view.rate_gfri),
         stake: Fri(view.stake),

@@ -123,14 +123,14 @@ fn pool_event(event: cdc_pool::Event) -> Result<MarketEvent, DecodeError> {
         Event::WorkerRegistered(event) => MarketEvent::WorkerRegistered {
             worker_id: WorkerId(event.worker_id),
             owner: address(event.owner),
-            capabilities: convert::capabilities(event.capabilities)?,
+            capabilities: convert::capabilities(&event.capabilities)?,
             slots: event.slots,
             rate: Rate(event.rate_gfri),
             stake: Fri(event.stake),
         },
         Event::WorkerUpdated(event) => MarketEvent::WorkerUpdated {
             worker_id: WorkerId(event.worker_id),
-            capabilities: convert::capabilities(event.capabilities)?,
+            capabilities: convert::capabilities(&event.capabilities)?,
             slots: event.slots,
             rate: Rate(event.rate_gfri),
         },
@@ -169,13 +169,13 @@ fn allocator_event(event: task_allocator::Event) -> Result<MarketEvent, DecodeEr
             job_id: JobId(event.job_id),
             worker_id: WorkerId(event.worker_id),
             attempt: Attempt(event.attempt),
-            reason: SkipReason::from_number(event.reason).ok_or_else(|| impossible("skip reason", event.reason))?,
+            reason: SkipReason::from_number(event.reason).ok_or_else(|| impossible("skip reason", &event.reason))?,
         },
         Event::KeeperAdded(event) => MarketEvent::KeeperAdded { keeper: address(event.keeper) },
         Event::KeeperRemoved(event) => MarketEvent::KeeperRemoved { keeper: address(event.keeper) },
         Event::WorkerMetricsUpdated(event) => {
             let worker_id = u32::try_from(event.worker_id);
-            let worker_id = worker_id.map_err(|_| impossible("worker_id", format!("{:#x}", event.worker_id)))?;
+            let worker_id = worker_id.map_err(|_| impossible("worker_id", &format!("{:#x}", event.worker_id)))?;
             MarketEvent::WorkerMetricsUpdated { worker_id: WorkerId(worker_id) }
         }
     })

@@ -150,6 +150,26 @@ impl<'a> Deployer<'a> {
         Self { sender, rpc: sender.rpc(), terms }
     }
 
+    /// Where JobMgr will stand, or stands already.
+    ///
+    /// # Errors
+    /// Fails where a built-in class cannot be used.
+    pub fn job_mgr_address(&self) -> Result<Address, DeployError> {
+        Ok(Plan::new(self.sender.address(), &self.terms)?.job_mgr.address)
+    }
+
+    /// Whether a contract stands at `address`.
+    ///
+    /// # Errors
+    /// Fails where the node does not answer.
+    pub async fn is_deployed(&self, address: Address) -> Result<bool, RpcError> {
+        match self.rpc.client.get_class_hash_at(PRE_CONFIRMED, address.0).await {
+            Ok(_) => Ok(true),
+            Err(ProviderError::StarknetError(StarknetError::ContractNotFound)) => Ok(false),
+            Err(error) => Err(self.rpc.error("a contract's class", &error)),
+        }
+    }
+
     /// Does what is missing and returns where everything stands. `keepers` may apply rounds afterwards.
     ///
     /// # Errors
@@ -171,7 +191,7 @@ impl<'a> Deployer<'a> {
             task_allocator: plan.task_allocator.deployed(),
             block: keeper_types::BlockNumber(before),
             admin: self.sender.address(),
-            commit: option_env!("CIRO_COMMIT").map(ToOwned::to_owned),
+            commit: None,
         })
     }
 
@@ -216,7 +236,7 @@ impl<'a> Deployer<'a> {
     async fn deploy(&self, plan: &Plan, progress: &mut dyn FnMut(&str)) -> Result<(), DeployError> {
         let mut calls = Vec::new();
         for contract in plan.contracts() {
-            if self.exists(contract).await? {
+            if self.is_deployed(contract.address).await? {
                 progress(&format!("{} stands at {}", contract.name, contract.address));
             } else {
                 progress(&format!("deploying {} to {}", contract.name, contract.address));
@@ -227,14 +247,6 @@ impl<'a> Deployer<'a> {
             self.sender.execute(calls).await?;
         }
         Ok(())
-    }
-
-    async fn exists(&self, contract: &Planned) -> Result<bool, DeployError> {
-        match self.rpc.client.get_class_hash_at(PRE_CONFIRMED, contract.address.0).await {
-            Ok(_) => Ok(true),
-            Err(ProviderError::StarknetError(StarknetError::ContractNotFound)) => Ok(false),
-            Err(error) => Err(self.rpc.error("a contract's class", &error).into()),
-        }
     }
 
     async fn wire(&self, plan: &Plan, keepers: &[Address], progress: &mut dyn FnMut(&str)) -> Result<(), DeployError> {

@@ -7,9 +7,9 @@
 //! Events are looked up in two ways that must agree: the event index says in which blocks our contracts spoke,
 //! and those blocks' receipts say what, in the chain's own order.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use keeper_types::{BlockNumber, BlockRef, EventPosition, Felt, MarketEvent, TxHash};
+use keeper_types::{BlockEvents, BlockHeader, BlockNumber, BlockRef, EventPosition, Felt, TxHash};
 use starknet::{
     core::types::{
         BlockId, BlockTag, EventFilter, MaybePreConfirmedBlockWithReceipts, MaybePreConfirmedBlockWithTxHashes,
@@ -25,26 +25,6 @@ const BLOCKS_PER_STEP: u64 = 500;
 /// Events asked for at a time; nodes serve at most 1,024.
 const EVENTS_PER_PAGE: u64 = 1_000;
 
-/// A block's identity and time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BlockHeader {
-    /// Height and hash.
-    pub block: BlockRef,
-    /// The hash of the block before it.
-    pub parent_hash: Felt,
-    /// When it was made, in seconds since the epoch.
-    pub timestamp: u64,
-}
-
-/// A block and what our contracts said in it.
-#[derive(Clone, Debug)]
-pub struct FollowedBlock {
-    /// The block.
-    pub header: BlockHeader,
-    /// The events of our contracts, in order.
-    pub events: Vec<(EventPosition, MarketEvent)>,
-}
-
 /// What follows the last recorded block.
 #[derive(Clone, Debug)]
 pub enum Step {
@@ -53,7 +33,7 @@ pub enum Step {
     /// These blocks, in order; the last is the new cursor, those between without events are left out.
     Extended {
         /// The blocks.
-        blocks: Vec<FollowedBlock>,
+        blocks: Vec<BlockEvents>,
         /// The newest block of the chain when this was read.
         head: BlockNumber,
     },
@@ -91,7 +71,7 @@ impl Follower {
     /// Fails where the node does not answer.
     pub async fn contains(&self, block: BlockRef) -> Result<bool, RpcError> {
         let header = self.header_of(BlockId::Number(block.number.0)).await?;
-        Ok(header.is_some_and(|header| header.block.hash == block.hash))
+        Ok(header.is_some_and(|header| header.hash == block.hash))
     }
 
     /// What comes after `cursor`, the last recorded block; from the deployment on where there is none.
@@ -105,29 +85,36 @@ impl Follower {
             Some(cursor) => cursor.number.0 + 1,
             None => self.first.0,
         };
-        if head.block.number.0 < first {
+        if head.number.0 < first {
             return Ok(Step::UpToDate);
         }
-        let last = head.block.number.0.min(first + BLOCKS_PER_STEP - 1);
-        let end = if last == head.block.number.0 { Some(head) } else { self.header_of(BlockId::Number(last)).await? };
+        let last = head.number.0.min(first + BLOCKS_PER_STEP - 1);
+        let end = if last == head.number.0 { Some(head) } else { self.header_of(BlockId::Number(last)).await? };
         let Some(end) = end else { return Ok(Step::UpToDate) };
         let mut blocks = Vec::new();
-        for number in self.blocks_with_events(first, last).await? {
-            blocks.push(self.block(number).await?);
+        for (number, indexed) in self.blocks_with_events(first, last).await? {
+            let block = self.block(number).await?;
+            if block.events.len() != indexed {
+                let found = block.events.len();
+                let reason = format!("its event index has {indexed} events in block {number}, its receipts {found}");
+                return Err(RpcError::Malformed { request: "events", reason });
+            }
+            blocks.push(block);
         }
-        if blocks.last().is_none_or(|block| block.header.block.number != end.block.number) {
-            blocks.push(FollowedBlock { header: end, events: Vec::new() });
+        if blocks.last().is_none_or(|block| block.header.number != end.number) {
+            blocks.push(BlockEvents { header: end, events: Vec::new() });
         }
         // What was read in several requests must belong to one chain.
         let same_end = blocks.last().is_some_and(|block| block.header == end);
-        if !same_end || !self.contains(end.block).await? {
+        if !same_end || !self.contains(end.reference()).await? {
             return Ok(Step::UpToDate);
         }
-        Ok(Step::Extended { blocks, head: head.block.number })
+        Ok(Step::Extended { blocks, head: head.number })
     }
 
-    async fn blocks_with_events(&self, first: u64, last: u64) -> Result<BTreeSet<u64>, RpcError> {
-        let mut numbers = BTreeSet::new();
+    /// The blocks in which our contracts spoke, with how often, by the node's event index.
+    async fn blocks_with_events(&self, first: u64, last: u64) -> Result<BTreeMap<u64, usize>, RpcError> {
+        let mut counts = BTreeMap::new();
         for address in self.contracts {
             let mut token = None;
             loop {
@@ -139,18 +126,20 @@ impl Follower {
                 };
                 let page = self.rpc.client.get_events(filter, token, EVENTS_PER_PAGE).await;
                 let page = page.map_err(|error| self.rpc.error("events", &error))?;
-                numbers.extend(page.events.iter().filter_map(|event| event.block_number));
+                for number in page.events.iter().filter_map(|event| event.block_number) {
+                    *counts.entry(number).or_insert(0) += 1;
+                }
                 token = page.continuation_token;
                 if token.is_none() {
                     break;
                 }
             }
         }
-        Ok(numbers)
+        Ok(counts)
     }
 
     /// A block with the events of our contracts in it.
-    async fn block(&self, number: u64) -> Result<FollowedBlock, RpcError> {
+    async fn block(&self, number: u64) -> Result<BlockEvents, RpcError> {
         let answer = self.rpc.client.get_block_with_receipts(BlockId::Number(number)).await;
         let answer = answer.map_err(|error| self.rpc.error("a block's receipts", &error))?;
         let MaybePreConfirmedBlockWithReceipts::Block(block) = answer else {
@@ -158,7 +147,8 @@ impl Follower {
             return Err(RpcError::Malformed { request: "a block's receipts", reason });
         };
         let header = BlockHeader {
-            block: BlockRef { number: BlockNumber(block.block_number), hash: block.block_hash },
+            number: BlockNumber(block.block_number),
+            hash: block.block_hash,
             parent_hash: block.parent_hash,
             timestamp: block.timestamp,
         };
@@ -168,7 +158,7 @@ impl Follower {
             let (hash, emitted) = events_of(transaction.receipt);
             for event in emitted {
                 let position =
-                    EventPosition { block: header.block.number, timestamp: header.timestamp, index, tx_hash: hash };
+                    EventPosition { block: header.number, timestamp: header.timestamp, index, tx_hash: hash };
                 index += 1;
                 if !self.contracts.contains(&event.from_address) {
                     continue;
@@ -182,13 +172,14 @@ impl Follower {
                 }
             }
         }
-        Ok(FollowedBlock { header, events })
+        Ok(BlockEvents { header, events })
     }
 
     async fn header_of(&self, id: BlockId) -> Result<Option<BlockHeader>, RpcError> {
         match self.rpc.client.get_block_with_tx_hashes(id).await {
             Ok(MaybePreConfirmedBlockWithTxHashes::Block(block)) => Ok(Some(BlockHeader {
-                block: BlockRef { number: BlockNumber(block.block_number), hash: block.block_hash },
+                number: BlockNumber(block.block_number),
+                hash: block.block_hash,
                 parent_hash: block.parent_hash,
                 timestamp: block.timestamp,
             })),

@@ -26,6 +26,8 @@ use crate::{
 
 /// How long a transaction is waited for: public networks drop what they have not included after 300 s.
 const RECEIPT_TIMEOUT: Duration = Duration::from_secs(300);
+/// Nonces that are tried for one transaction.
+const MOST_NONCES: u32 = 5;
 /// What is allowed above the estimate, in percent, for gas and for its price.
 const MARGIN_PERCENT: u64 = 150;
 
@@ -117,6 +119,9 @@ pub enum SendError {
     /// Signing failed.
     #[error("signing failed: {0}")]
     Signing(String),
+    /// What was about to be sent could not be written down, so it was not sent.
+    #[error("the transaction was not sent, because it could not be recorded")]
+    NotRecorded,
     /// It was sent, and is not included after a long wait. It may still be.
     #[error("transaction {hash} is not included after {} s; it may still be", RECEIPT_TIMEOUT.as_secs())]
     NotIncluded {
@@ -176,26 +181,40 @@ impl Sender {
     /// # Errors
     /// See [`SendError`].
     pub(crate) async fn execute(&self, calls: Vec<Call>) -> Result<Receipt, SendError> {
-        let hash = {
-            let _lane = self.lane.lock().await;
-            let signed = self.sign(calls).await?;
-            self.send(&signed).await?;
-            signed.hash
-        };
+        let hash = self.send_calls(calls).await?;
         self.receipt(hash).await
     }
 
-    /// Like [`Sender::execute`], but tells `before_send` what is about to be sent and waits for it first.
+    /// A nonce may be taken by another process with the same account, or be an old one where the node lags.
+    /// Then nothing was sent, and the next nonce is tried.
+    async fn send_calls(&self, calls: Vec<Call>) -> Result<TxHash, SendError> {
+        let _lane = self.lane.lock().await;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let signed = self.sign(calls.clone()).await?;
+            match self.send(&signed).await {
+                Ok(()) => return Ok(signed.hash),
+                Err(SendError::NonceTaken { .. }) if tries < MOST_NONCES => tokio::time::sleep(self.poll).await,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Like [`Sender::execute`], but tells `before_send` what is about to be sent, and sends it only where that
+    /// answers true. Does not wait for a block.
     ///
     /// # Errors
     /// See [`SendError`].
     pub(crate) async fn execute_recorded<F>(&self, calls: Vec<Call>, before_send: F) -> Result<TxHash, SendError>
     where
-        F: AsyncFnOnce(&SignedTransaction),
+        F: AsyncFnOnce(&SignedTransaction) -> bool,
     {
         let _lane = self.lane.lock().await;
         let signed = self.sign(calls).await?;
-        before_send(&signed).await;
+        if !before_send(&signed).await {
+            return Err(SendError::NotRecorded);
+        }
         self.send(&signed).await?;
         Ok(signed.hash)
     }

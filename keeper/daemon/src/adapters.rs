@@ -1,9 +1,9 @@
 //! Where crates that must not know each other meet: the chain behind the dispatcher's and the agent's traits.
 
 use async_trait::async_trait;
-use keeper_chain::{AccountProof, Contracts, Credentials, ProofError, RpcError, SendError, Sender};
-use keeper_dispatch::{AuthError, Authenticator, ProofOfAccount, ProofSigner, SignError};
-use keeper_types::{Attempt, ContentHash, Felt, JobId, TxHash, WorkerStatus};
+use keeper_chain::{Contracts, Credentials, ProofError, RpcError, SendError, Sender, sign_proof, verify_proof};
+use keeper_dispatch::{AuthError, Authenticator, ProofSigner, SignError};
+use keeper_types::{Attempt, ContentHash, Felt, JobId, ProofOfAccount, TxHash, WorkerStatus};
 use keeper_worker::{AllocationOnChain, FailureCode, WorkerChain, WorkerChainError};
 
 /// Checks agents' proofs on chain.
@@ -24,7 +24,7 @@ impl Authenticator for ChainAuthenticator {
             Some(worker) if worker.status == WorkerStatus::Exited => return Err(not_owner("it has left")),
             Some(_) => {}
         }
-        match account_proof(proof).verify(self.contracts.rpc(), signature).await {
+        match verify_proof(self.contracts.rpc(), proof, signature).await {
             Ok(()) => Ok(()),
             Err(ProofError::Refused(account)) => Err(AuthError::BadSignature { account }),
             Err(error) => Err(AuthError::Unavailable(error.to_string())),
@@ -40,7 +40,7 @@ pub(crate) struct AccountSigner {
 #[async_trait]
 impl ProofSigner for AccountSigner {
     async fn sign(&self, proof: &ProofOfAccount) -> Result<Vec<Felt>, SignError> {
-        account_proof(proof).sign(&self.credentials).map_err(|error| SignError(error.to_string()))
+        sign_proof(proof, &self.credentials).map_err(|error| SignError(error.to_string()))
     }
 }
 
@@ -108,18 +108,7 @@ fn send_failure(error: &SendError) -> WorkerChainError {
         SendError::WouldRevert { .. }
         | SendError::Reverted { .. }
         | SendError::NoSuchAccount { .. }
+        | SendError::NotRecorded
         | SendError::Signing(_) => WorkerChainError::Permanent(error.to_string()),
-    }
-}
-
-fn account_proof(proof: &ProofOfAccount) -> AccountProof {
-    AccountProof {
-        account: proof.account,
-        worker_id: proof.worker_id,
-        nonce: proof.nonce,
-        audience: proof.audience.clone(),
-        chain_id: proof.chain_id,
-        cdc_pool: proof.cdc_pool,
-        expires_at: proof.expires_at,
     }
 }

@@ -18,7 +18,7 @@ use url::Url;
 
 /// Allocates GPU jobs to workers on Starknet
 #[derive(Debug, Parser)]
-#[command(name = "keeper", version, propagate_version = true)]
+#[command(name = "keeper", version = env!("CIRO_VERSION"), propagate_version = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,

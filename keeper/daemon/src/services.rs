@@ -19,8 +19,7 @@ mod supervisor;
 
 use std::sync::Arc;
 
-use keeper_chain::BlockHeader;
-use keeper_types::Market;
+use keeper_types::{BlockHeader, Market};
 use tokio::sync::watch;
 
 pub(crate) use self::{

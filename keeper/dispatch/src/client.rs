@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use keeper_types::{Address, ChainId, WorkerId};
+use keeper_types::{Address, ChainId, ProofOfAccount, WorkerId};
 use tokio::time::timeout;
 
 use crate::{
-    AgentMessage, Challenge, Channel, PROTOCOL, ProofOfAccount, ProofSigner, RejectionCode, ServerMessage, SignError,
-    TransportError,
+    AgentMessage, Challenge, Channel, PROTOCOL, ProofSigner, RejectionCode, ServerMessage, SignError, TransportError,
 };
 
 /// A session's end in the agent.

@@ -27,7 +27,7 @@ mod server;
 mod transport;
 
 pub use artifacts::{ArtifactError, ArtifactStore, MAX_ARTIFACT_BYTES};
-pub use auth::{AuthError, Authenticator, ProofOfAccount, ProofSigner, SignError};
+pub use auth::{AuthError, Authenticator, ProofSigner, SignError};
 pub use client::{AgentChannel, AgentIdentity, SessionError, authenticate};
 pub use dispatcher::{Action, Allocation, Dispatcher, Ledger, RetryPolicy};
 pub use message::{

@@ -84,7 +84,7 @@ pub enum AgentMessage {
     },
     /// The answer to the challenge. Comes second.
     Proof {
-        /// The account's signature of the [`ProofOfAccount`](crate::ProofOfAccount).
+        /// The account's signature of the [`ProofOfAccount`](keeper_types::ProofOfAccount).
         signature: Vec<Felt>,
         /// The challenge's nonce.
         nonce: Felt,

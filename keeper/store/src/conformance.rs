@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use futures::TryStreamExt as _;
 use keeper_scheduler::{Explanation, Outcome};
 use keeper_types::{
-    Address, AllocationItem, Attempt, BlockNumber, Capabilities, ChainId, EventPosition, Felt, Fri, JobId, JobSpec,
-    JobState, MarketEvent, Queue, Rate, Requirements, Strategy, TxHash, WorkerId,
+    Address, AllocationItem, Attempt, BlockEvents, BlockHeader, BlockNumber, Capabilities, ChainId, EventPosition,
+    Felt, Fri, JobId, JobSpec, JobState, MarketEvent, Queue, Rate, Requirements, Strategy, TxHash, WorkerId,
 };
 
 use crate::{
-    BlockEvents, BlockHeader, ExplanationRecord, Identity, IntentAction, IntentId, IntentState, IntentUpdate,
-    JobTimings, MaintenanceCall, NewIntent, Observation, Stage, Store, StoreError, rebuild_market,
+    ExplanationRecord, Identity, IntentAction, IntentId, IntentState, IntentUpdate, JobTimings, MaintenanceCall,
+    NewIntent, Observation, Stage, Store, StoreError, rebuild_market,
 };
 
 /// Runs the suite. `open` gives a new, empty store for [`identity`] each time.

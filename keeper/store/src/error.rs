@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use keeper_types::{BlockNumber, BlockRef, EventPosition};
+use keeper_types::{BlockHeader, BlockNumber, BlockRef, EventPosition};
 
-use crate::{BlockHeader, Identity, IntentId};
+use crate::{Identity, IntentId};
 
 /// What went wrong. Nothing was written where an error is returned.
 #[derive(Debug, thiserror::Error)]

@@ -22,7 +22,6 @@ mod observation;
 mod sqlite;
 mod store;
 
-pub use block::{BlockEvents, BlockHeader};
 pub use error::StoreError;
 pub use identity::Identity;
 pub use intent::{Intent, IntentAction, IntentId, IntentState, IntentUpdate, MaintenanceCall, NewIntent, UnknownName};

@@ -20,7 +20,7 @@ use std::{
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use keeper_types::{Address, BlockNumber, EventPosition, JobId, MarketEvent, TxHash};
+use keeper_types::{Address, BlockEvents, BlockHeader, BlockNumber, EventPosition, JobId, MarketEvent, TxHash};
 use sqlx::{
     Sqlite, SqlitePool, Transaction,
     migrate::{MigrateError, Migrator},
@@ -28,8 +28,7 @@ use sqlx::{
 };
 
 use crate::{
-    BlockEvents, BlockHeader, ExplanationRecord, Identity, Intent, IntentId, IntentUpdate, JobTimings, NewIntent,
-    Observation, Store, StoreError,
+    ExplanationRecord, Identity, Intent, IntentId, IntentUpdate, JobTimings, NewIntent, Observation, Store, StoreError,
 };
 
 static MIGRATOR: Migrator = sqlx::migrate!();

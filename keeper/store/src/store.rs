@@ -4,11 +4,12 @@ use std::fmt;
 
 use async_trait::async_trait;
 use futures::{TryStreamExt as _, stream::BoxStream};
-use keeper_types::{Address, ApplyError, BlockNumber, EventPosition, Felt, JobId, Market, MarketEvent, TxHash};
+use keeper_types::{
+    Address, ApplyError, BlockEvents, BlockHeader, BlockNumber, EventPosition, Felt, JobId, Market, MarketEvent, TxHash,
+};
 
 use crate::{
-    BlockEvents, BlockHeader, ExplanationRecord, Identity, Intent, IntentId, IntentUpdate, JobTimings, NewIntent,
-    Observation, StoreError,
+    ExplanationRecord, Identity, Intent, IntentId, IntentUpdate, JobTimings, NewIntent, Observation, StoreError,
 };
 
 /// What the keeper keeps.

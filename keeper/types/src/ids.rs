@@ -102,15 +102,6 @@ impl ChainId {
     }
 }
 
-/// A block, by its height and hash. Two blocks of the same height on different forks differ in the hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BlockRef {
-    /// The height.
-    pub number: BlockNumber,
-    /// The hash.
-    pub hash: Felt,
-}
-
 /// A text is not a field element in hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(

@@ -8,6 +8,7 @@
 //! can be rebuilt from it at any time.
 
 mod allocation;
+mod block;
 mod content_hash;
 mod event;
 mod ids;
@@ -15,19 +16,22 @@ mod job;
 mod manifest;
 mod market;
 mod money;
+mod proof;
 mod requirements;
 mod worker;
 
 pub use allocation::{AllocationItem, ItemError, MAX_ITEMS_PER_BATCH, SkipReason, Strategy};
+pub use block::{BlockEvents, BlockHeader, BlockRef};
 pub use content_hash::{ContentHash, ContentHashError};
 pub use event::{EventPosition, MarketEvent};
-pub use ids::{Address, Attempt, BlockNumber, BlockRef, ChainId, FeltParseError, JobId, TxHash, WorkerId};
+pub use ids::{Address, Attempt, BlockNumber, ChainId, FeltParseError, JobId, TxHash, WorkerId};
 pub use job::{Job, JobSpec, JobState, Queue, UnknownState};
 pub use manifest::{
     Executor, Limits, MAX_MANIFEST_BYTES, MAX_MATMUL_SIZE, Manifest, ManifestError, MatmulJob, ProcessJob,
 };
 pub use market::{ApplyError, Market};
 pub use money::{Fri, MoneyError, Rate};
+pub use proof::ProofOfAccount;
 pub use requirements::{Capabilities, Features, Region, RegionError, RequirementError, Requirements};
 pub use starknet_types_core::felt::Felt;
 pub use worker::{MAX_REPUTATION, Worker, WorkerStatus};

@@ -1,8 +1,8 @@
 //! `keeper contracts deploy|status`.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
-use keeper_chain::{Deployer, Deployment, DeploymentTerms, built_in_class};
+use keeper_chain::{Deployer, Deployment, DeploymentError, DeploymentTerms, built_in_class};
 use keeper_types::{Address, Felt, Fri};
 use serde_json::json;
 
@@ -36,6 +36,9 @@ pub(crate) struct DeployArgs {
     /// Tells several deployments of one account apart
     #[arg(long, default_value_t = 0)]
     salt: u64,
+    /// Write over a deployment file that names other contracts
+    #[arg(long)]
+    replace: bool,
 }
 
 /// Deploys the contracts or shows where they stand.
@@ -61,20 +64,21 @@ async fn deploy(context: &Context, args: DeployArgs) -> Result<()> {
         salt: Felt::from(args.salt),
     };
     let keepers = if args.keepers.is_empty() { vec![sender.address()] } else { args.keepers };
+    let path = &context.settings.deployment;
+    let deployer = Deployer::new(&sender, terms);
+    let known = known_deployment(context, &deployer, args.replace).await?;
     let spinner = output::spinner("deploying");
     let mut report = |step: &str| {
         spinner.set_message(step.to_owned());
         spinner.suspend(|| eprintln!("{step}"));
     };
-    let mut deployment = Deployer::new(&sender, terms).run(&keepers, &mut report).await?;
+    let mut deployment = deployer.run(&keepers, &mut report).await?;
     spinner.finish_and_clear();
-    let path = &context.settings.deployment;
+    deployment.commit = option_env!("CIRO_COMMIT").map(ToOwned::to_owned);
     // Following begins where these contracts were first deployed, not where they were last looked at.
-    if let Ok(known) = Deployment::load(path, context.settings.network)
-        && known.job_mgr == deployment.job_mgr
-    {
+    if let Some(known) = known {
         deployment.block = deployment.block.min(known.block);
-        deployment.commit = known.commit.or(deployment.commit);
+        deployment.commit = known.commit;
     }
     deployment.save(path)?;
     if context.json {
@@ -83,6 +87,32 @@ async fn deploy(context: &Context, args: DeployArgs) -> Result<()> {
     print_deployment(&deployment);
     println!("written to {}", path.display());
     Ok(())
+}
+
+/// The file's deployment, where it names the contracts that are about to be deployed. A file that names others is
+/// not written over: it may be the only record of where they are.
+async fn known_deployment(context: &Context, deployer: &Deployer<'_>, replace: bool) -> Result<Option<Deployment>> {
+    let (path, network) = (&context.settings.deployment, context.settings.network);
+    let known = match Deployment::load(path, network) {
+        Ok(known) => known,
+        Err(DeploymentError::Missing { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let stands = deployer.is_deployed(known.job_mgr.address).await?;
+    if known.job_mgr.address == deployer.job_mgr_address()? {
+        // A local chain that began anew has forgotten them.
+        return Ok(stands.then_some(known));
+    }
+    if stands && !replace {
+        bail!(
+            "{} names other contracts on {network}: JobMgr {}, deployed by {}\n\
+             hint: pass --deployment with another file to deploy beside them, or --replace to write over it",
+            path.display(),
+            known.job_mgr.address,
+            known.admin
+        );
+    }
+    Ok(None)
 }
 
 async fn status(context: &Context) -> Result<()> {

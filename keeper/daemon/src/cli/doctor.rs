@@ -79,7 +79,7 @@ async fn check_contracts(
     let contracts = Contracts::new(&context.rpc, deployment);
     let stats = contracts.allocation_stats().await?;
     let head = Follower::new(&context.rpc, deployment).head().await?;
-    let (rounds, block) = (stats.rounds, head.block.number);
+    let (rounds, block) = (stats.rounds, head.number);
     Ok(format!("JobMgr {}, {rounds} rounds applied, block {block}", deployment.job_mgr.address))
 }
 

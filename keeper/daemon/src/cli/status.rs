@@ -107,7 +107,7 @@ async fn read_chain(context: &Context, contracts: &Contracts) -> Result<Tally> {
                     tally.market.apply(event, position).context("reading the chain's events")?;
                     tally.count(event, position.tx_hash, position.block.0);
                 }
-                cursor = blocks.last().map(|block| block.header.block);
+                cursor = blocks.last().map(|block| block.header.reference());
             }
         }
     }

@@ -3,10 +3,14 @@
 //! One round at a time: what was decided is sent, and the next decision waits until the follower has seen what
 //! became of it. A round that fails is no error but news: the chain has moved, so the next round decides anew.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Result;
-use keeper_chain::{Contracts, SendError, Sender};
+use keeper_chain::{Contracts, SendError, Sender, SignedTransaction};
 use keeper_dispatch::{ArtifactStore, Sessions};
 use keeper_scheduler::{Explanation, ManifestStatus, Outcome, Plan, Policy, Snapshot, plan};
 use keeper_store::{ExplanationRecord, Intent, IntentAction, IntentId, IntentState, IntentUpdate, NewIntent, Store};
@@ -74,7 +78,7 @@ impl Allocating {
                     changed = self.sessions.changed() => if changed.is_err() { return Ok(()) },
                     () = tokio::time::sleep(LONGEST_PAUSE) => {}
                 }
-                let head = self.believed.borrow().as_ref().map(|believed| believed.head.block.number);
+                let head = self.believed.borrow().as_ref().map(|believed| believed.head.number);
                 if head.is_some_and(|head| head >= until) {
                     break;
                 }
@@ -90,6 +94,8 @@ impl Allocating {
         }
         let queued: Vec<&Job> = believed.market.jobs.values().filter(|job| job.state == JobState::Queued).collect();
         memory.explained.retain(|job_id, _| believed.market.jobs.get(job_id).is_some_and(|job| !job.state.is_final()));
+        let open: BTreeSet<ContentHash> = queued.iter().filter_map(|job| job.spec.manifest()).collect();
+        memory.manifests.retain(|hash, _| open.contains(hash));
         if queued.is_empty() {
             return Ok(None);
         }
@@ -121,8 +127,8 @@ impl Allocating {
         };
         let snapshot = Snapshot::of_market(
             &believed.market,
-            (head.block.number, head.timestamp),
-            low_bits(head.block.hash),
+            (head.number, head.timestamp),
+            low_bits(head.hash),
             manifest,
             |worker_id| sessions.contains_key(&worker_id),
         );
@@ -161,7 +167,7 @@ impl Allocating {
             .map(|explanation| ExplanationRecord {
                 explanation: explanation.clone(),
                 round: if matches!(explanation.outcome, Outcome::Placed { .. }) { round } else { None },
-                snapshot_block: believed.head.block.number,
+                snapshot_block: believed.head.number,
                 time_ms: now_ms(),
             })
             .collect();
@@ -184,20 +190,19 @@ impl Allocating {
         round: u64,
         memory: &mut Memory,
     ) -> Result<Option<BlockNumber>> {
-        let snapshot_block = believed.head.block.number;
+        let snapshot_block = believed.head.number;
         let action = IntentAction::ApplyBatch { round, snapshot_block, items: plan.items.clone() };
         let log = IntentLog { store: &*self.store, account: self.sender.address() };
         // Written before anything is sent: a keeper that is killed now finds the transaction again.
-        let (recorded, intent) = tokio::sync::oneshot::channel();
-        let before_send = async |signed: &keeper_chain::SignedTransaction| {
-            let written = log.write(action, signed.nonce, signed.hash).await;
-            recorded.send(written).ok();
+        let mut written = None;
+        let before_send = async |signed: &SignedTransaction| {
+            let intent = log.write(action, signed.nonce, signed.hash).await;
+            let recorded = intent.is_ok();
+            written = Some(intent);
+            recorded
         };
         let sent = self.contracts.send_round(&self.sender, round, snapshot_block, &plan.items, before_send).await;
-        let intent = match intent.await {
-            Ok(written) => Some(written?),
-            Err(_) => None,
-        };
+        let intent = written.transpose()?;
         let result = match sent {
             Ok(hash) => self.sender.receipt(hash).await,
             Err(error) => Err(error),
@@ -266,7 +271,10 @@ impl Allocating {
 fn state_after(error: &SendError) -> IntentState {
     match error {
         SendError::Reverted { .. } => IntentState::Reverted,
-        SendError::NonceTaken { .. } | SendError::WouldRevert { .. } | SendError::Unfunded { .. } => IntentState::Lost,
+        SendError::NonceTaken { .. }
+        | SendError::WouldRevert { .. }
+        | SendError::Unfunded { .. }
+        | SendError::NotRecorded => IntentState::Lost,
         // It may have been sent.
         _ => IntentState::Sent,
     }

@@ -99,7 +99,7 @@ impl Exiting {
 
 /// What anyone may end as of the newest block.
 fn due_exits(believed: &Believed) -> Vec<DueExit> {
-    let now = (believed.head.timestamp, believed.head.block.number);
+    let now = (believed.head.timestamp, believed.head.number);
     believed.market.jobs.values().filter_map(|job| due_exit(job, now)).collect()
 }
 

@@ -4,9 +4,9 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use keeper_chain::{BlockHeader, FollowedBlock, Follower, Step};
-use keeper_store::{BlockEvents, Observation, Stage, Store, rebuild_market};
-use keeper_types::{Attempt, BlockNumber, Market, MarketEvent};
+use keeper_chain::{Follower, RpcError, Step};
+use keeper_store::{Observation, Stage, Store, rebuild_market};
+use keeper_types::{Attempt, BlockEvents, BlockHeader, BlockNumber, Market, MarketEvent};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -59,7 +59,7 @@ impl Following {
                     if self.believed.borrow().is_none()
                         && let Some(cursor) = cursor
                     {
-                        self.publish(header_of(cursor));
+                        self.publish(cursor);
                     }
                     self.poll
                 }
@@ -68,16 +68,14 @@ impl Following {
                     self.extend(&blocks, head).await?;
                     Duration::ZERO
                 }
-                Ok(Step::Reorganised) => {
-                    self.roll_back().await?;
-                    Duration::ZERO
-                }
-                Err(error) => {
-                    tracing::warn!(%error, retry_in = ?backoff, "the chain cannot be read");
-                    let pause = backoff;
-                    backoff = (backoff * 2).min(LONGEST_BACKOFF);
-                    pause
-                }
+                Ok(Step::Reorganised) => match self.last_standing().await? {
+                    Ok(standing) => {
+                        self.roll_back(standing).await?;
+                        Duration::ZERO
+                    }
+                    Err(error) => back_off(&error, &mut backoff),
+                },
+                Err(error) => back_off(&error, &mut backoff),
             };
             tokio::select! {
                 () = cancel.cancelled() => return Ok(()),
@@ -86,22 +84,21 @@ impl Following {
         }
     }
 
-    async fn extend(&mut self, blocks: &[FollowedBlock], head: BlockNumber) -> Result<()> {
+    async fn extend(&mut self, blocks: &[BlockEvents], head: BlockNumber) -> Result<()> {
         let mut market = self.market.clone();
         for (position, event) in blocks.iter().flat_map(|block| &block.events) {
             if let Err(error) = market.apply(event, position) {
                 return self.reindex(&error.to_string()).await;
             }
         }
-        let records: Vec<BlockEvents> = blocks.iter().map(record).collect();
-        self.store.append_blocks(&records).await?;
+        self.store.append_blocks(blocks).await?;
         self.store.observe(&observations(blocks, &market)).await?;
         self.market = market;
         for (position, event) in blocks.iter().flat_map(|block| &block.events) {
             tracing::debug!(block = %position.block, event = event.name(), job_id = ?event.job_id(), "event");
         }
         if let Some(last) = blocks.last()
-            && last.header.block.number >= head
+            && last.header.number >= head
         {
             self.publish(last.header);
         }
@@ -112,15 +109,20 @@ impl Following {
         self.believed.send_replace(Some(Arc::new(Believed { market: self.market.clone(), head, fork: self.fork })));
     }
 
-    /// Goes back to the newest recorded block that is still part of the chain.
-    async fn roll_back(&mut self) -> Result<()> {
-        let mut standing = None;
+    /// The newest recorded block that is still part of the chain; the node may fail to answer.
+    async fn last_standing(&self) -> Result<Result<Option<BlockNumber>, RpcError>> {
         for header in self.store.recent_blocks(LOOK_BACK).await? {
-            if self.follower.contains(header.reference()).await? {
-                standing = Some(header.number);
-                break;
+            match self.follower.contains(header.reference()).await {
+                Ok(true) => return Ok(Ok(Some(header.number))),
+                Ok(false) => {}
+                Err(error) => return Ok(Err(error)),
             }
         }
+        Ok(Ok(None))
+    }
+
+    /// Forgets every block above the one that is still standing.
+    async fn roll_back(&mut self, standing: Option<BlockNumber>) -> Result<()> {
         tracing::warn!(?standing, "the chain was reorganised");
         self.fork += 1;
         match standing {
@@ -154,24 +156,16 @@ impl Following {
     }
 }
 
-fn record(block: &FollowedBlock) -> BlockEvents {
-    BlockEvents {
-        header: keeper_store::BlockHeader {
-            number: block.header.block.number,
-            hash: block.header.block.hash,
-            parent_hash: block.header.parent_hash,
-            timestamp: block.header.timestamp,
-        },
-        events: block.events.clone(),
-    }
-}
-
-fn header_of(header: keeper_store::BlockHeader) -> BlockHeader {
-    BlockHeader { block: header.reference(), parent_hash: header.parent_hash, timestamp: header.timestamp }
+/// How long to wait after a failure: longer each time.
+fn back_off(error: &RpcError, backoff: &mut Duration) -> Duration {
+    tracing::warn!(%error, retry_in = ?*backoff, "the chain cannot be read");
+    let pause = *backoff;
+    *backoff = (pause * 2).min(LONGEST_BACKOFF);
+    pause
 }
 
 /// When this keeper saw jobs move; the first time counts.
-fn observations(blocks: &[FollowedBlock], market: &Market) -> Vec<Observation> {
+fn observations(blocks: &[BlockEvents], market: &Market) -> Vec<Observation> {
     let observed_ms = now_ms();
     let attempt_of = |job_id| market.jobs.get(&job_id).map_or(Attempt(1), |job| job.attempt);
     let events = blocks.iter().flat_map(|block| &block.events);

@@ -2,14 +2,13 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use keeper_types::{Address, Felt, WorkerId};
+use keeper_types::{Address, Felt, ProofOfAccount, WorkerId};
 use serde::Deserialize;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{ServerChannel, ServerConfig, SessionEnd};
 use crate::{
-    AgentMessage, AuthError, Authenticator, Challenge, PROTOCOL, ProofOfAccount, RejectionCode, ServerMessage,
-    TransportError,
+    AgentMessage, AuthError, Authenticator, Challenge, PROTOCOL, RejectionCode, ServerMessage, TransportError,
 };
 
 /// Random bytes in a nonce: 248 bits, which any felt can hold.

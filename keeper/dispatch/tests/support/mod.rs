@@ -7,10 +7,10 @@ use std::{io, net::SocketAddr, sync::Arc};
 use async_trait::async_trait;
 use keeper_dispatch::{
     AgentChannel, AgentIdentity, AgentMessage, AuthError, Authenticator, Challenge, Channel, Connector as _,
-    DispatchServer, PROTOCOL, ProofOfAccount, ProofSigner, RejectionCode, Report, ServerConfig, ServerMessage,
-    SessionError, SignError, WebSocketConnector, authenticate,
+    DispatchServer, PROTOCOL, ProofSigner, RejectionCode, Report, ServerConfig, ServerMessage, SessionError, SignError,
+    WebSocketConnector, authenticate,
 };
-use keeper_types::{Address, ChainId, ContentHash, Felt, WorkerId};
+use keeper_types::{Address, ChainId, ContentHash, Felt, ProofOfAccount, WorkerId};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 

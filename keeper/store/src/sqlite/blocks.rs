@@ -1,11 +1,14 @@
 //! Blocks and their events. The highest block is the cursor, so the two cannot disagree.
 
 use futures::{StreamExt as _, stream::BoxStream};
-use keeper_types::{BlockNumber, EventPosition, MarketEvent, TxHash};
+use keeper_types::{BlockEvents, BlockHeader, BlockNumber, EventPosition, MarketEvent, TxHash};
 use sqlx::{SqliteConnection, SqliteExecutor, SqlitePool};
 
 use super::columns::{bound, felt, from_json, hex, integer, json, number, parsed};
-use crate::{BlockEvents, BlockHeader, StoreError};
+use crate::{
+    StoreError,
+    block::{check_events, check_follows},
+};
 
 type HeaderRow = (i64, String, String, i64);
 type EventRow = (i64, i64, i64, String, String);
@@ -57,9 +60,9 @@ pub(super) async fn append(connection: &mut SqliteConnection, blocks: &[BlockEve
     let mut below = cursor(&mut *connection).await?;
     for block in blocks {
         if let Some(below) = &below {
-            block.header.check_follows(below)?;
+            check_follows(&block.header, below)?;
         }
-        block.check_events()?;
+        check_events(block)?;
         insert_header(connection, &block.header).await?;
         for (position, event) in &block.events {
             insert_event(connection, position, event).await?;
