@@ -149,7 +149,7 @@ impl Credentials {
     pub fn from_files(account: &Path, key: &KeySource) -> Result<Self, CredentialsError> {
         let (address, public_key) = read_account(account)?;
         let key = read_key(key)?;
-        let actual = key.verifying_key().scalar();
+        let actual = starknet_crypto::get_public_key(&key.secret_scalar());
         match public_key {
             Some(expected) if expected != actual => {
                 Err(CredentialsError::WrongKey { path: account.to_owned(), expected, actual })

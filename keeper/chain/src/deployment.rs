@@ -83,6 +83,11 @@ pub enum DeploymentError {
 }
 
 impl Deployment {
+    /// The contracts' addresses: CdcPool, JobMgr, TaskAllocator.
+    pub(crate) fn addresses(&self) -> [Felt; 3] {
+        [self.cdc_pool, self.job_mgr, self.task_allocator].map(|contract| contract.address.0)
+    }
+
     /// Reads the file of `network`.
     ///
     /// # Errors

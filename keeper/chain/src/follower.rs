@@ -52,8 +52,7 @@ pub struct Follower {
 impl Follower {
     /// A follower of the contracts of `deployment`.
     pub fn new(rpc: &Rpc, deployment: &Deployment) -> Self {
-        let contracts = [deployment.cdc_pool, deployment.job_mgr, deployment.task_allocator];
-        Self { rpc: rpc.clone(), contracts: contracts.map(|contract| contract.address.0), first: deployment.block }
+        Self { rpc: rpc.clone(), contracts: deployment.addresses(), first: deployment.block }
     }
 
     /// The newest block.

@@ -1,0 +1,190 @@
+//! What the contracts hold, as of the newest block unless a function says otherwise.
+
+use alloy_primitives::U256;
+use cainome::cairo_serde::ContractAddress;
+use keeper_bindings::{
+    cdc_pool::CdcPoolReader,
+    job_mgr::JobMgrReader,
+    task_allocator::{self, TaskAllocatorReader},
+};
+use keeper_types::{Address, Felt, Fri, JobId, Worker, WorkerId};
+use starknet::{
+    core::types::{BlockId, BlockTag, FunctionCall},
+    macros::selector,
+    providers::Provider as _,
+};
+
+use super::{AllocationStats, Contracts};
+use crate::{
+    ChainJob, Rpc, RpcError, convert,
+    rpc::{Client, readable_revert},
+};
+
+/// Entries that one paged view returns at most.
+const PAGE: u8 = 50;
+const LATEST: BlockId = BlockId::Tag(BlockTag::Latest);
+
+impl Contracts {
+    /// One job, or `None` where there is none of that number.
+    ///
+    /// # Errors
+    /// Fails where the node does not answer.
+    pub async fn job(&self, job_id: JobId) -> Result<Option<ChainJob>, RpcError> {
+        Ok(self.jobs_from(job_id, 1).await?.into_iter().next())
+    }
+
+    /// Every job, in the order of submission.
+    ///
+    /// # Errors
+    /// Fails where the node does not answer.
+    pub async fn jobs(&self) -> Result<Vec<ChainJob>, RpcError> {
+        let mut jobs = Vec::new();
+        loop {
+            let first = JobId(jobs.len() as u64 + 1);
+            let page = self.jobs_from(first, PAGE).await?;
+            let last = page.len() < usize::from(PAGE);
+            jobs.extend(page);
+            if last {
+                return Ok(jobs);
+            }
+        }
+    }
+
+    async fn jobs_from(&self, first: JobId, count: u8) -> Result<Vec<ChainJob>, RpcError> {
+        let reader = self.job_mgr_reader();
+        let views = reader.get_jobs(&first.0, &count).block_id(LATEST).call().await;
+        let views = views.map_err(|error| self.view_error("jobs", &error))?;
+        let jobs: Result<Vec<_>, _> = views.into_iter().map(convert::job).collect();
+        let jobs = jobs.map_err(|error| RpcError::Malformed { request: "jobs", reason: error.to_string() })?;
+        Ok(jobs.into_iter().flatten().collect())
+    }
+
+    /// One worker, or `None` where there is none of that number.
+    ///
+    /// # Errors
+    /// Fails where the node does not answer.
+    pub async fn worker(&self, worker_id: WorkerId) -> Result<Option<Worker>, RpcError> {
+        Ok(self.workers_from(worker_id, 1).await?.into_iter().next())
+    }
+
+    /// Every worker, in the order of registration.
+    ///
+    /// # Errors
+    /// Fails where the node does not answer.
+    pub async fn workers(&self) -> Result<Vec<Worker>, RpcError> {
+        let mut workers = Vec::new();
+        loop {
+            let first = u32::try_from(workers.len() + 1).unwrap_or(u32::MAX);
+            let page = self.workers_from(WorkerId(first), PAGE).await?;
+            let last = page.len() < usize::from(PAGE);
+            workers.extend(page);
+            if last {
+                return Ok(workers);
+            }
+        }
+    }
+
+    async fn workers_from(&self, first: WorkerId, count: u8) -> Result<Vec<Worker>, RpcError> {
+        let reader = self.cdc_pool_reader();
+        let views = reader.get_workers(&first.0, &count).block_id(LATEST).call().await;
+        let views = views.map_err(|error| self.view_error("workers", &error))?;
+        let workers: Result<Vec<_>, _> = views.iter().map(convert::worker).collect();
+        let workers = workers.map_err(|error| RpcError::Malformed { request: "workers", reason: error.to_string() })?;
+        Ok(workers.into_iter().flatten().collect())
+    }
+
+    /// The worker that an account registered.
+    ///
+    /// # Errors
+    /// Fails where the node does not answer.
+    pub async fn worker_of(&self, owner: Address) -> Result<Option<WorkerId>, RpcError> {
+        let reader = self.cdc_pool_reader();
+        let id = reader.worker_of(&ContractAddress(owner.0)).block_id(LATEST).call().await;
+        let id = id.map_err(|error| self.view_error("an account's worker", &error))?;
+        Ok((id != 0).then_some(WorkerId(id)))
+    }
+
+    /// The stake that each slot needs.
+    ///
+    /// # Errors
+    /// Fails where the node does not answer.
+    pub async fn min_stake_per_slot(&self) -> Result<Fri, RpcError> {
+        let config = self.cdc_pool_reader().get_config().block_id(LATEST).call().await;
+        Ok(Fri(config.map_err(|error| self.view_error("the pool's configuration", &error))?.min_stake_per_slot))
+    }
+
+    /// Whether `account` may apply rounds.
+    ///
+    /// # Errors
+    /// Fails where the node does not answer.
+    pub async fn is_keeper(&self, account: Address) -> Result<bool, RpcError> {
+        let answer = self.task_allocator_reader().is_keeper(&ContractAddress(account.0)).block_id(LATEST).call().await;
+        answer.map_err(|error| self.view_error("the keepers", &error))
+    }
+
+    /// The latest round that `keeper` applied, 0 before the first.
+    ///
+    /// # Errors
+    /// Fails where the node does not answer.
+    pub async fn last_round(&self, keeper: Address) -> Result<u64, RpcError> {
+        let block = BlockId::Tag(BlockTag::PreConfirmed);
+        let answer = self.task_allocator_reader().last_round(&ContractAddress(keeper.0)).block_id(block).call().await;
+        answer.map_err(|error| self.view_error("the last round", &error))
+    }
+
+    /// What TaskAllocator counts.
+    ///
+    /// # Errors
+    /// Fails where the node does not answer.
+    pub async fn allocation_stats(&self) -> Result<AllocationStats, RpcError> {
+        let stats = self.task_allocator_reader().get_allocation_stats().block_id(LATEST).call().await;
+        let stats = stats.map_err(|error| self.view_error("allocation statistics", &error))?;
+        let task_allocator::AllocationStats { rounds, allocated, skipped, last_round_block } = stats;
+        Ok(AllocationStats { rounds, allocated, skipped, last_round_block })
+    }
+
+    /// What JobMgr holds in escrow.
+    ///
+    /// # Errors
+    /// Fails where the node does not answer.
+    pub async fn held(&self) -> Result<Fri, RpcError> {
+        Self::balance(&self.rpc, self.deployment.token, self.deployment.job_mgr.address).await
+    }
+
+    /// What `account` holds of the ERC-20 `token`.
+    ///
+    /// # Errors
+    /// Fails where the node does not answer, or the balance exceeds `u128`.
+    pub async fn balance(rpc: &Rpc, token: Address, account: Address) -> Result<Fri, RpcError> {
+        let request = FunctionCall {
+            contract_address: token.0,
+            entry_point_selector: selector!("balance_of"),
+            calldata: vec![account.0],
+        };
+        let answer = rpc.client.call(request, LATEST).await.map_err(|error| rpc.error("a balance", &error))?;
+        let malformed = |reason: String| RpcError::Malformed { request: "a balance", reason };
+        let [low, high] = answer[..] else { return Err(malformed(format!("{} felts, not 2", answer.len()))) };
+        let part = |felt: Felt| u128::try_from(felt).map(U256::from).map_err(|error| malformed(error.to_string()));
+        let balance: U256 = (part(high)? << 128) | part(low)?;
+        u128::try_from(balance).map(Fri).map_err(|_| malformed("it exceeds 128 bits".to_owned()))
+    }
+
+    fn job_mgr_reader(&self) -> JobMgrReader<&Client> {
+        JobMgrReader::new(self.deployment.job_mgr.address.0, &self.rpc.client)
+    }
+
+    fn cdc_pool_reader(&self) -> CdcPoolReader<&Client> {
+        CdcPoolReader::new(self.deployment.cdc_pool.address.0, &self.rpc.client)
+    }
+
+    fn task_allocator_reader(&self) -> TaskAllocatorReader<&Client> {
+        TaskAllocatorReader::new(self.deployment.task_allocator.address.0, &self.rpc.client)
+    }
+
+    fn view_error(&self, request: &'static str, error: &cainome::cairo_serde::Error) -> RpcError {
+        match error {
+            cainome::cairo_serde::Error::Provider(error) => self.rpc.error(request, error),
+            other => RpcError::Malformed { request, reason: readable_revert(&other.to_string()) },
+        }
+    }
+}
