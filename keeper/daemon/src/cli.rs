@@ -44,13 +44,13 @@ pub(crate) struct Global {
     /// The account's keystore; STARKNET_KEYSTORE_PASSWORD opens it
     #[arg(long, global = true, env = "STARKNET_KEYSTORE", value_name = "FILE")]
     pub(crate) keystore: Option<PathBuf>,
-    /// Where the contracts stand [default: deployments/<network>.json]
+    /// Where the contracts stand [default: deployments/NETWORK.json]
     #[arg(long, global = true, env = "KEEPER_DEPLOYMENT", value_name = "FILE")]
     pub(crate) deployment: Option<PathBuf>,
     /// Where the keeper keeps its database
     #[arg(long, global = true, env = "KEEPER_DATA_DIR", value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Where manifests and outputs are kept: a folder or a file:// URL [default: <data-dir>/artifacts]
+    /// Where manifests and outputs are kept: a folder or a file:// URL [default: artifacts in the data directory]
     #[arg(long, global = true, env = "KEEPER_ARTIFACTS", value_name = "URL")]
     pub(crate) artifacts: Option<String>,
     /// Print JSON

@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: formatting, clippy, the dependency rules of ARCHITECTURE.md, and links.
+//! `cargo xtask lint`: formatting, clippy, documentation, the dependency rules of ARCHITECTURE.md, and links.
 
 mod boundaries;
 mod links;
@@ -21,7 +21,7 @@ const CLIPPY_HINT: &str =
 
 /// Runs every check, the quick ones first, and fails where one has failed.
 pub(crate) fn run(repo: &Repo) -> Result<()> {
-    let checks: [fn(&Repo) -> Result<()>; 4] = [formatting, boundaries::check, links::check, clippy];
+    let checks: [fn(&Repo) -> Result<()>; 5] = [formatting, boundaries::check, links::check, clippy, documentation];
     let failed = checks.iter().filter_map(|check| check(repo).err()).inspect(failure::report).count();
     if failed > 0 {
         return Err(failure(format!("{failed} of {} checks failed", checks.len()), "each says above what to do"));
@@ -42,4 +42,11 @@ fn clippy(repo: &Repo) -> Result<()> {
     let mut clippy = cargo(repo.root());
     clippy.args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]);
     run_command(&mut clippy, CLIPPY_HINT)
+}
+
+/// Links between documented items must resolve.
+fn documentation(repo: &Repo) -> Result<()> {
+    let mut doc = cargo(repo.root());
+    doc.args(["doc", "--workspace", "--no-deps", "--locked", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings");
+    run_command(&mut doc, "mend the comment that is named")
 }

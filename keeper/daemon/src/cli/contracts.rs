@@ -12,7 +12,7 @@ use crate::{context::Context, output};
 /// What to do with the contracts.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ContractsCommand {
-    /// Declare, deploy and wire what is missing, and write deployments/<network>.json. Safe to repeat
+    /// Declare, deploy and wire what is missing, and write deployments/NETWORK.json. Safe to repeat
     Deploy(DeployArgs),
     /// Show where the contracts stand and how they are set up
     Status,

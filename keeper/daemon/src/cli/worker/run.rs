@@ -30,7 +30,7 @@ pub(crate) struct AgentArgs {
     /// Run clients' commands too, with this user's rights: they are bounded, but not isolated
     #[arg(long)]
     allow_processes: bool,
-    /// The folder that jobs run below [default: <data-dir>/jobs]
+    /// The folder that jobs run below [default: jobs in the data directory]
     #[arg(long, value_name = "DIR")]
     workspaces: Option<PathBuf>,
     /// How long running jobs may go on after the agent was told to stop
