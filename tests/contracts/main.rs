@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "tests fail by panicking")]
 
+mod attempts;
 mod life;
+mod results;
 mod roles;
+mod rounds;
+mod skips;
 mod submit;
 mod workers;
 mod world;

@@ -4,18 +4,11 @@ use cainome::cairo_serde::ContractAddress;
 use e2e::spec_to_chain;
 use keeper_bindings::job_mgr;
 use keeper_types::{BlockNumber, Features, Felt, Fri, JobId, JobSpec, JobState, MarketEvent, Queue, Requirements};
-use serde_json::json;
 use starknet::{core::types::Call, macros::selector};
 
-use crate::world::{CLIENT, OTHER, STRK, World, refused, spec, view_refused};
+use crate::world::{BALANCE, CLIENT, OTHER, STRK, World, refused, spec, view_refused};
 
 const GFRI: u128 = 1_000_000_000;
-
-/// Gives an account more than it was born with.
-async fn mint(world: &World, account: usize, amount: u128) {
-    let params = json!({ "address": world.address(account), "amount": amount, "unit": "FRI" });
-    world.market.chain.ask("devnet_mint", params).await;
-}
 
 fn approve_escrow(world: &World, amount: u128) -> Call {
     let deployment = world.deployment();
@@ -109,7 +102,6 @@ const FAULTS: [Fault; 22] = [
 #[tokio::test]
 async fn a_bad_spec_is_refused_for_its_first_fault() {
     let world = World::start_with(4).await;
-    mint(&world, CLIENT, 1 << 120).await;
     let submit = async |spec: &job_mgr::JobSpec| {
         let calls = vec![approve_escrow(&world, spec.max_price), world.job_mgr().submit_job_getcall(spec)];
         world.caller(CLIENT).send(calls).await
@@ -162,7 +154,6 @@ fn largest(now: u64) -> JobSpec {
 #[tokio::test]
 async fn a_spec_at_its_limits_is_kept_as_it_is() {
     let world = World::start_with(4).await;
-    mint(&world, CLIENT, 1 << 120).await;
     let highest = Fri(((1 << 40) - 1) * GFRI * 100 + GFRI * 100 - 1);
     let bends: [fn(&mut JobSpec); 9] = [
         |_| {},
@@ -215,12 +206,12 @@ async fn a_job_without_its_escrow_is_refused() {
     let short = vec![approve_escrow(&world, STRK - 1), submit.clone()];
     refused(world.caller(OTHER).send(short).await, unapproved);
 
-    let poor = JobSpec { max_price: Fri(1_001 * STRK), ..spec.clone() };
+    let poor = JobSpec { max_price: Fri(BALANCE + 1), execution_timeout_s: 2_592_000, ..spec.clone() };
     let calls = vec![approve_escrow(&world, u128::MAX), world.job_mgr().submit_job_getcall(&spec_to_chain(&poor))];
     refused(world.caller(OTHER).send(calls).await, "ERC20: insufficient balance");
 
     // One job too many: none of the batch is submitted.
-    let half = JobSpec { max_price: Fri(600 * STRK), ..spec };
+    let half = JobSpec { max_price: Fri(BALANCE / 2), execution_timeout_s: 2_592_000, ..spec };
     world.contracts().submit_jobs(world.sender(OTHER), &[half.clone(), half]).await.unwrap_err();
     assert_eq!(world.job_mgr().job_count().call().await.unwrap(), 0);
     world.conserved().await;

@@ -42,7 +42,7 @@ impl Caller {
         let url = Url::parse(chain.rpc_url()).expect("the chain says where it is");
         let key = Felt::from_hex(&account.private_key).expect("a key");
         let mut wallet = SingleOwnerAccount::new(
-            JsonRpcClient::new(HttpTransport::new(url)),
+            JsonRpcClient::new(HttpTransport::new_with_client(url, chain.http.clone())),
             LocalWallet::from_signing_key(SigningKey::from_secret_scalar(key)),
             account.address.0,
             Network::Devnet.chain_id().0,

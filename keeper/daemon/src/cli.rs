@@ -28,6 +28,7 @@ pub(crate) struct Cli {
 
 /// Options of every command.
 #[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// Network: devnet, sepolia or mainnet [default: devnet]
     #[arg(long, global = true, env = "STARKNET_NETWORK")]
