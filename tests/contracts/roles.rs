@@ -35,7 +35,7 @@ async fn unwired(world: &World) -> Deployment {
 
 #[tokio::test]
 async fn constructors_refuse_what_cannot_work() {
-    let world = World::start_with(4).await;
+    let world = World::start_with(OTHER).await;
     let some = Felt::from(5);
     let refuses = async |name, arguments: &[Felt], words| {
         refused(world.caller(ADMIN).deploy(class(name), 1, arguments).await, words);
@@ -61,7 +61,7 @@ async fn constructors_refuse_what_cannot_work() {
 
 #[tokio::test]
 async fn the_admin_wires_the_contracts_once() {
-    let world = World::start_with(4).await;
+    let world = World::start_with(OTHER).await;
     let deployment = unwired(&world).await;
     let (jobs, pool, allocator) =
         (deployment.job_mgr.address, deployment.cdc_pool.address, deployment.task_allocator.address);
@@ -102,7 +102,7 @@ async fn the_admin_wires_the_contracts_once() {
 
 #[tokio::test]
 async fn the_admin_adds_and_removes_keepers() {
-    let world = World::start_with(4).await;
+    let world = World::start_with(OTHER).await;
     let allocator = world.task_allocator();
     let keeper = world.address(OTHER);
     let add = |address: Address| allocator.add_keeper_getcall(&ContractAddress(address.0));

@@ -20,7 +20,7 @@ pub(crate) const KEEPER: usize = 2;
 pub(crate) const CLIENT: usize = 3;
 /// Has no part in anything: who calls deadlines' exits, and who must not get through.
 pub(crate) const OTHER: usize = 4;
-/// Owners of workers; there are more after these.
+/// Owners of workers; a chain with more accounts has more of them after these.
 pub(crate) const W1: usize = 5;
 pub(crate) const W2: usize = 6;
 
@@ -69,24 +69,27 @@ struct Followed {
 }
 
 impl World {
-    /// With accounts for fifteen workers.
+    /// With accounts for everyone named above.
     pub(crate) async fn start() -> Self {
-        Self::start_with(20).await
+        Self::start_with(W2).await
     }
 
-    pub(crate) async fn start_with(accounts: u8) -> Self {
+    pub(crate) async fn start_with(accounts: usize) -> Self {
         let terms = DeploymentTerms {
             min_stake_per_slot: Fri(MIN_STAKE),
             unbonding_s: UNBONDING_S,
             challenge_window_s: CHALLENGE_S,
             ..DeploymentTerms::of(Network::Devnet)
         };
-        let options =
-            LocalnetOptions { accounts: Some(accounts), balance: Some(BALANCE), ..LocalnetOptions::default() };
+        let options = LocalnetOptions {
+            accounts: u8::try_from(accounts).ok(),
+            balance: Some(BALANCE),
+            ..LocalnetOptions::default()
+        };
         let market = Market::start_on(options, terms).await;
         let mut callers = Vec::new();
-        for number in 1..=usize::from(accounts) {
-            callers.push(Caller::new(&market.chain, number).await);
+        for number in 1..=accounts {
+            callers.push(Caller::new(&market.chain, market.chain.account(number)).await);
         }
         Self { market, callers, followed: Mutex::default() }
     }

@@ -19,7 +19,7 @@ pub struct LocalnetOptions {
     pub block_time: Option<u64>,
     /// Keep every state, so that blocks can be aborted.
     pub archive: bool,
-    /// Predeployed accounts, 16 unless another number is named.
+    /// Predeployed accounts, 16 unless another number is named. Each takes the chain some 40 MB of memory.
     pub accounts: Option<u8>,
     /// What each of them holds, in fri; 1,000 STRK unless another amount is named.
     pub balance: Option<u128>,
@@ -113,8 +113,12 @@ impl Localnet {
 
     /// The n-th predeployed account as one that sends.
     pub async fn sender(&self, number: usize) -> Sender {
-        let credentials = self.account(number).credentials();
-        Sender::new(&self.rpc().await, &credentials, std::time::Duration::from_millis(20))
+        self.sender_of(self.account(number)).await
+    }
+
+    /// An account of the predeployed ones' class as one that sends.
+    pub async fn sender_of(&self, account: &DevnetAccount) -> Sender {
+        Sender::new(&self.rpc().await, &account.credentials(), std::time::Duration::from_millis(20))
     }
 
     /// Asks the chain something that only a local one answers.

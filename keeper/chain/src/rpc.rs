@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use keeper_types::{ChainId, TxHash};
+use keeper_types::{ChainId, Felt, TxHash};
 use starknet::{
     core::types::{StarknetError, TransactionReceipt},
     providers::{JsonRpcClient, Provider as _, ProviderError, jsonrpc::HttpTransport},
@@ -169,14 +169,27 @@ pub(crate) fn describe(error: &StarknetError) -> String {
     }
 }
 
-/// Finds the contract's own words in a trace: Cairo panics carry short strings, printed as `('Text')`.
+/// Finds the contract's own words in a trace. Cairo panics carry short strings; nodes print them as `('Text')`,
+/// as hexadecimal numbers, or both.
 pub(crate) fn readable_revert(trace: &str) -> String {
     let quoted = trace.rsplit("('").find_map(|tail| {
         let (text, _) = tail.split_once("')")?;
-        let ours = text.contains(": ") && text.len() <= 31;
-        ours.then(|| text.to_owned())
+        is_contracts_words(text).then(|| text.to_owned())
     });
-    quoted.unwrap_or_else(|| short(trace))
+    let spelt = || {
+        trace.rsplit("0x").find_map(|tail| {
+            let digits = tail.split(|character: char| !character.is_ascii_hexdigit()).next()?;
+            let bytes = Felt::from_hex(&format!("0x{digits}")).ok()?.to_bytes_be();
+            let text: String = bytes.into_iter().skip_while(|byte| *byte == 0).map(char::from).collect();
+            is_contracts_words(&text).then_some(text)
+        })
+    };
+    quoted.or_else(spelt).unwrap_or_else(|| short(trace))
+}
+
+/// Our contracts' errors read `JobMgr: not queued`, and fit a felt.
+fn is_contracts_words(text: &str) -> bool {
+    text.contains(": ") && text.len() <= 31 && text.chars().all(|character| (' '..='~').contains(&character))
 }
 
 fn short(text: &str) -> String {
@@ -221,6 +234,8 @@ mod tests {
     fn the_contracts_words_are_found_in_a_trace() {
         let trace = "Error in the called contract (0x1): 0x4a6f (('JobMgr: not queued'), 'ENTRYPOINT_FAILED')";
         assert_eq!(readable_revert(trace), "JobMgr: not queued");
+        let felt = "Execution failed. Failure reason: [0x4a6f624d67723a206e6f7420717565756564, 0x454e5452]";
+        assert_eq!(readable_revert(felt), "JobMgr: not queued");
         assert_eq!(readable_revert("boom"), "boom");
     }
 }

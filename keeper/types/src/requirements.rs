@@ -163,12 +163,19 @@ impl fmt::Display for Features {
 
 /// Where a worker stands: a name of one to five printable ASCII characters, such as `eu-w1`. It is a Starknet
 /// short string on chain, so that an explorer shows it.
+///
+/// The contracts take any number of 40 bits. One that spells no name is a region like any other, written as
+/// `0x` and ten hexadecimal digits; a keeper that could not read it could be stopped by anyone's job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Region(u64);
 
 impl Region {
     /// Characters of the longest name: what the packed slots have room for.
     pub const MAX_LEN: usize = 5;
+    /// The largest number that the contracts take.
+    const MAX: u64 = (1 << 40) - 1;
+    /// `0x` and ten digits: longer than any name.
+    const NUMBER_LEN: usize = 12;
 
     /// The short string as a number.
     pub fn to_felt(self) -> Felt {
@@ -178,14 +185,19 @@ impl Region {
     /// Reads what a contract holds; zero is no region.
     ///
     /// # Errors
-    /// Fails where the felt is not such a short string.
+    /// Fails where the felt has more than 40 bits, which the contracts refuse.
     pub fn from_felt(felt: Felt) -> Result<Option<Self>, RegionError> {
-        if felt == Felt::ZERO {
-            return Ok(None);
+        match u64::try_from(felt) {
+            Ok(0) => Ok(None),
+            Ok(number) if number <= Self::MAX => Ok(Some(Self(number))),
+            _ => Err(RegionError { text: format!("{felt:#x}") }),
         }
-        let bytes: Vec<u8> = felt.to_bytes_be().into_iter().skip_while(|byte| *byte == 0).collect();
-        let text = String::from_utf8(bytes).map_err(|_| RegionError { text: format!("{felt:#x}") })?;
-        text.parse().map(Some)
+    }
+
+    fn name(self) -> Option<String> {
+        let bytes = self.0.to_be_bytes().into_iter().skip_while(|byte| *byte == 0);
+        let name: String = bytes.map(char::from).collect();
+        name.chars().all(|character| character.is_ascii_graphic()).then_some(name)
     }
 }
 
@@ -193,8 +205,15 @@ impl FromStr for Region {
     type Err = RegionError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let error = || RegionError { text: text.to_owned() };
+        if text.len() == Self::NUMBER_LEN
+            && let Some(digits) = text.strip_prefix("0x")
+        {
+            let number = u64::from_str_radix(digits, 16).map_err(|_| error())?;
+            return if number == 0 { Err(error()) } else { Ok(Self(number)) };
+        }
         if text.is_empty() || text.len() > Self::MAX_LEN || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(RegionError { text: text.to_owned() });
+            return Err(error());
         }
         Ok(Self(text.bytes().fold(0, |number, byte| (number << 8) | u64::from(byte))))
     }
@@ -202,8 +221,7 @@ impl FromStr for Region {
 
 impl fmt::Display for Region {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text: String = self.0.to_be_bytes().into_iter().skip_while(|byte| *byte == 0).map(char::from).collect();
-        f.pad(&text)
+        f.pad(&self.name().unwrap_or_else(|| format!("{:#012x}", self.0)))
     }
 }
 
@@ -237,8 +255,17 @@ mod tests {
         assert_eq!(Region::from_felt(region.to_felt()).unwrap(), Some(region));
         assert_eq!(region.to_string(), "eu-w1");
         assert_eq!(Region::from_felt(Felt::ZERO).unwrap(), None);
-        for text in ["", "europe", "e u", "é"] {
+        for text in ["", "europe", "e u", "é", "0x0000000000", "0xzzzzzzzzzz"] {
             assert!(text.parse::<Region>().is_err(), "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_region_that_the_contracts_take_is_read_and_shown(number in 1_u64..1 << 40) {
+            let region = Region::from_felt(Felt::from(number)).unwrap().unwrap();
+            proptest::prop_assert_eq!(region.to_felt(), Felt::from(number));
+            proptest::prop_assert_eq!(region.to_string().parse::<Region>().unwrap(), region);
         }
     }
 
