@@ -11,10 +11,12 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use keeper_dispatch::{
-    AgentIdentity, ArtifactStore, AuthError, Authenticator, Connector, DispatchServer, ProofSigner,
-    Report, ReportKind, ServerConfig, SessionEnd, SignError, Transport, TransportError, memory_pair,
+    AgentIdentity, ArtifactStore, AuthError, Authenticator, Connector, DispatchServer, ProofSigner, Report, ReportKind,
+    ServerConfig, SessionEnd, SignError, Transport, TransportError, memory_pair,
 };
-use keeper_types::{Address, Attempt, ChainId, ContentHash, Felt, JobId, JobState, Manifest, TxHash, WorkerId, ProofOfAccount};
+use keeper_types::{
+    Address, Attempt, ChainId, ContentHash, Felt, JobId, JobState, Manifest, ProofOfAccount, TxHash, WorkerId,
+};
 use keeper_worker::{
     Agent, AgentConfig, AgentError, AgentParts, AllocationOnChain, Executor, FailureCode, JobRun, Output, RunError,
     WorkerChain, WorkerChainError,
