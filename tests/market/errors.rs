@@ -85,7 +85,7 @@ async fn an_account_without_funds_is_told_to_get_some() {
     let submitted = place.run(&submit).await;
     assert!(submitted.error().contains("is to go into escrow"), "{}", submitted.error());
     assert!(submitted.error().contains("hint: fund the account with STRK"), "{}", submitted.error());
-    let deployed = place.run(&["contracts", "deploy", "--salt", "9", "--account", "devnet-7"]).await;
+    let deployed = place.run(&["contracts", "deploy", "--deployment", "other.json", "--account", "devnet-7"]).await;
     assert!(deployed.error().contains("cannot pay for the transaction"), "{}", deployed.error());
     assert!(deployed.error().contains("fund it with STRK"), "{}", deployed.error());
 }
@@ -180,4 +180,36 @@ async fn a_configuration_is_checked_and_shown_without_secrets() {
     let shown = place.finish(command).await;
     assert!(shown.stdout.contains("max_batch = 50"), "{}", shown.stdout);
     assert!(!shown.stdout.contains("123456789abcdef") && !shown.stdout.contains("hunter2"), "{}", shown.stdout);
+}
+
+#[tokio::test]
+async fn the_admin_lets_keepers_in_and_out() {
+    let (chain, place) = market().await;
+    let address = chain.account(8).address.to_string();
+    let refused = place.run(&["run", "--account", "devnet-8"]).await;
+    assert!(refused.error().contains(&format!("keeper contracts add-keeper {address}")), "{}", refused.error());
+    let stranger = place.run(&["contracts", "add-keeper", &address, "--account", "devnet-8"]).await;
+    assert!(stranger.error().contains("TaskAllocator: not the admin"), "{}", stranger.error());
+    place.json(1, &["contracts", "add-keeper", &address]).await;
+    let checked = place.run(&["doctor", "--account", "devnet-8"]).await;
+    assert!(checked.stdout.contains("nonce 0, keeper"), "{}", checked.stdout);
+    // Deploying again makes nobody a keeper.
+    place.json(1, &["contracts", "deploy", "--challenge-window", "1s"]).await;
+    let admin = place.run(&["doctor", "--account", "devnet-1"]).await;
+    assert!(!admin.stdout.contains(", keeper"), "{}", admin.stdout);
+    place.json(1, &["contracts", "remove-keeper", &address]).await;
+    assert!(!place.run(&["run", "--account", "devnet-8"]).await.success);
+}
+
+#[tokio::test]
+async fn a_deployment_file_that_was_lost_is_written_again_as_it_was() {
+    let (_chain, place) = market().await;
+    let file = place.path("deployments/devnet.json");
+    let before: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    crate::whole_loop::submit(&place, &[1], &[]).await;
+    std::fs::remove_file(&file).unwrap();
+    let again = place.json(1, &["contracts", "deploy", "--challenge-window", "1s"]).await;
+    assert_eq!(again["job_mgr"], before["job_mgr"]);
+    assert!(again["block"].as_u64() <= before["block"].as_u64().map(|block| block + 10), "{again} {before}");
+    assert_eq!(place.json(3, &["status"]).await["jobs"]["submitted"], 1, "nothing of the market's past is lost");
 }

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use starknet::{
     accounts::{Account as _, AccountError},
     core::{
-        types::{BlockId, BlockTag, Call, StarknetError, contract::SierraClass},
+        types::{BlockId, BlockTag, Call, EventFilter, StarknetError, contract::SierraClass},
         utils::get_contract_address,
     },
     macros::{felt, selector},
@@ -181,15 +181,16 @@ impl<'a> Deployer<'a> {
             self.declare(class, progress).await?;
         }
         let plan = Plan::new(self.sender.address(), &self.terms)?;
-        self.deploy(&plan, progress).await?;
+        let deployed = self.deploy(&plan, progress).await?;
         self.wire(&plan, keepers, progress).await?;
+        let block = if deployed { before } else { self.first_event(&plan).await?.unwrap_or(before) };
         Ok(Deployment {
             network: self.rpc.network,
             token: STRK_TOKEN,
             job_mgr: plan.job_mgr.deployed(),
             cdc_pool: plan.cdc_pool.deployed(),
             task_allocator: plan.task_allocator.deployed(),
-            block: keeper_types::BlockNumber(before),
+            block: keeper_types::BlockNumber(block),
             admin: self.sender.address(),
             commit: None,
         })
@@ -233,7 +234,8 @@ impl<'a> Deployer<'a> {
         }
     }
 
-    async fn deploy(&self, plan: &Plan, progress: &mut dyn FnMut(&str)) -> Result<(), DeployError> {
+    /// Deploys what is missing, and says whether that was anything.
+    async fn deploy(&self, plan: &Plan, progress: &mut dyn FnMut(&str)) -> Result<bool, DeployError> {
         let mut calls = Vec::new();
         for contract in plan.contracts() {
             if self.is_deployed(contract.address).await? {
@@ -243,10 +245,29 @@ impl<'a> Deployer<'a> {
                 calls.push(contract.call(self.terms.salt));
             }
         }
-        if !calls.is_empty() {
+        let deployed = !calls.is_empty();
+        if deployed {
             self.sender.execute(calls).await?;
         }
-        Ok(())
+        Ok(deployed)
+    }
+
+    /// The block of the contracts' first event, which wiring them emits: where following them has to begin.
+    async fn first_event(&self, plan: &Plan) -> Result<Option<u64>, DeployError> {
+        let mut first: Option<u64> = None;
+        for contract in plan.contracts() {
+            let filter = EventFilter {
+                from_block: Some(BlockId::Number(0)),
+                to_block: Some(BlockId::Tag(BlockTag::Latest)),
+                address: Some(contract.address.0),
+                keys: None,
+            };
+            let page = self.rpc.client.get_events(filter, None, 1).await;
+            let page = page.map_err(|error| self.rpc.error("the contracts' first event", &error))?;
+            let block = page.events.first().and_then(|event| event.block_number);
+            first = [first, block].into_iter().flatten().min();
+        }
+        Ok(first)
     }
 
     async fn wire(&self, plan: &Plan, keepers: &[Address], progress: &mut dyn FnMut(&str)) -> Result<(), DeployError> {

@@ -31,5 +31,5 @@ pub use deploy::{ClassHashes, DeployError, Deployer, DeploymentTerms, built_in_c
 pub use deployment::{DeployedContract, Deployment, DeploymentError};
 pub use follower::{Follower, Step};
 pub use network::{Network, UnknownNetwork};
-pub use rpc::{Rpc, RpcError};
+pub use rpc::{Rpc, RpcError, shown_url};
 pub use sender::{Receipt, SendError, Sender, SignedTransaction};

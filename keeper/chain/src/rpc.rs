@@ -102,7 +102,7 @@ impl Rpc {
     /// # Errors
     /// Fails where the node cannot be reached, is on another chain, or speaks another specification.
     pub async fn connect(network: Network, url: &Url) -> Result<Self, RpcError> {
-        let unreachable = |reason: String| RpcError::Unreachable { url: redacted(url), reason };
+        let unreachable = |reason: String| RpcError::Unreachable { url: shown_url(url), reason };
         let http = reqwest::Client::builder()
             .timeout(REQUEST_TIMEOUT)
             .connect_timeout(CONNECT_TIMEOUT)
@@ -112,12 +112,12 @@ impl Rpc {
         let rpc = Self { client: Arc::new(JsonRpcClient::new(transport)), http, url: url.clone(), network };
         let version = rpc.client.spec_version().await.map_err(|error| rpc.error("spec version", &error))?;
         if !matches!(version.split('.').collect::<Vec<_>>()[..], ["0", "9" | "10", ..]) {
-            return Err(RpcError::WrongVersion { url: redacted(url), version });
+            return Err(RpcError::WrongVersion { url: shown_url(url), version });
         }
         let actual = ChainId(rpc.client.chain_id().await.map_err(|error| rpc.error("chain id", &error))?);
         if actual != network.chain_id() {
             return Err(RpcError::WrongChain {
-                url: redacted(url),
+                url: shown_url(url),
                 network,
                 expected: network.chain_id().name(),
                 actual: actual.name(),
@@ -128,7 +128,7 @@ impl Rpc {
 
     /// The endpoint, without a key that its path or query may hold.
     pub fn endpoint(&self) -> String {
-        redacted(&self.url)
+        shown_url(&self.url)
     }
 
     /// L2 gas and L1 data gas that a transaction used.
@@ -148,12 +148,17 @@ impl Rpc {
         Ok((used.l2_gas, used.l1_data_gas))
     }
 
+    /// What a library says, without the endpoint's key that it may repeat.
+    fn reason(&self, text: &str) -> String {
+        short(&text.replace(self.url.as_str(), &shown_url(&self.url)))
+    }
+
     /// Classifies what the client library reports. A refusal by the node is an answer; everything else is the
     /// lack of one.
     pub(crate) fn error(&self, request: &'static str, error: &ProviderError) -> RpcError {
         match error {
             ProviderError::StarknetError(error) => RpcError::Refused { request, reason: describe(error) },
-            other => RpcError::Unreachable { url: redacted(&self.url), reason: short(&other.to_string()) },
+            other => RpcError::Unreachable { url: shown_url(&self.url), reason: self.reason(&other.to_string()) },
         }
     }
 }
@@ -202,8 +207,8 @@ fn short(text: &str) -> String {
     format!("{}...", &line[..end])
 }
 
-/// Endpoints of hosted nodes carry their key in the path or the query.
-fn redacted(url: &Url) -> String {
+/// An endpoint as it may be shown: those of hosted nodes carry their key in the path or the query.
+pub fn shown_url(url: &Url) -> String {
     let mut shown = url.clone();
     let has_key = url.path().split('/').any(|part| part.len() >= 20);
     if has_key {
@@ -223,7 +228,7 @@ mod tests {
 
     #[test]
     fn keys_in_endpoints_are_not_shown() {
-        let shown = |text: &str| redacted(&Url::parse(text).unwrap());
+        let shown = |text: &str| shown_url(&Url::parse(text).unwrap());
         assert_eq!(shown("http://127.0.0.1:5050/rpc"), "http://127.0.0.1:5050/rpc");
         assert_eq!(shown("https://node.example/v2/abcdefghijklmnopqrstuv"), "https://node.example/...");
         assert_eq!(shown("https://node.example/rpc?key=secret"), "https://node.example/rpc?...");

@@ -12,7 +12,7 @@ mod worker;
 use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, builder::BoolishValueParser};
 use keeper_chain::Network;
 use url::Url;
 
@@ -58,7 +58,7 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Log in JSON
-    #[arg(long, global = true, env = "KEEPER_LOG_JSON")]
+    #[arg(long, global = true, env = "KEEPER_LOG_JSON", value_parser = BoolishValueParser::new())]
     pub(crate) log_json: bool,
     /// How often the node is asked for news, in milliseconds
     #[arg(long, global = true, env = "KEEPER_POLL_MS", value_name = "MS")]
@@ -75,7 +75,7 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "KEEPER_MAX_BATCH", value_name = "N")]
     pub(crate) max_batch: Option<usize>,
     /// Leave expiring and settling what is due to others
-    #[arg(long, env = "KEEPER_NO_EXITS")]
+    #[arg(long, env = "KEEPER_NO_EXITS", value_parser = BoolishValueParser::new())]
     pub(crate) no_exits: bool,
 }
 

@@ -72,8 +72,13 @@ impl Context {
                  --account devnet-1"
             );
         };
-        if let Some(index) = account.strip_prefix("devnet-").and_then(|index| index.parse().ok()) {
-            return Ok(AccountSource::Devnet(index));
+        if let Some(index) = account.strip_prefix("devnet-")
+            && !std::path::Path::new(account).exists()
+        {
+            return match index.parse() {
+                Ok(index) => Ok(AccountSource::Devnet(index)),
+                Err(_) => bail!("{account} names no account: a local chain's are devnet-1, devnet-2, and so on"),
+            };
         }
         let key = match &self.settings.keystore {
             Some(path) => KeySource::Keystore { path: path.clone(), password: password(path)? },

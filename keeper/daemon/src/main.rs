@@ -12,6 +12,7 @@ mod settings;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use nix::sys::signal::{SigHandler, Signal, signal};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::cli::Cli;
@@ -30,6 +31,9 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn start() -> ExitCode {
     let cli = Cli::parse();
+    if !cli.is_service() {
+        end_with_the_reader();
+    }
     start_logging(&cli);
     match cli::run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -38,6 +42,15 @@ async fn start() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A command whose output nobody reads any more, as in `keeper job list | head`, ends like any other program's.
+/// Services go on: their output is not what they are for.
+#[expect(unsafe_code, reason = "the default action takes the place of the standard library's, which ignores SIGPIPE")]
+fn end_with_the_reader() {
+    // SAFETY: no handler is installed, only the system's default action.
+    let restored = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+    debug_assert!(restored.is_ok(), "SIGPIPE exists and may be set");
 }
 
 /// Logs go to standard error; standard output is for data.

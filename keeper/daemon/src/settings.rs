@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use keeper_chain::Network;
+use keeper_chain::{Network, shown_url};
 use keeper_scheduler::Policy;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -27,6 +27,7 @@ pub(crate) struct Settings {
     /// The network.
     pub(crate) network: Network,
     /// The node.
+    #[serde(serialize_with = "without_key")]
     pub(crate) rpc_url: Url,
     /// Where the contracts' addresses are.
     pub(crate) deployment: PathBuf,
@@ -101,9 +102,10 @@ impl Settings {
         let data_dir = global.data_dir.clone().or(file.keeper.data_dir);
         let data_dir = data_dir.unwrap_or_else(|| default_data_dir(network));
         let artifacts = global.artifacts.clone().or(file.keeper.artifacts);
-        let policy = Policy {
-            max_items: run.max_batch.or(file.keeper.max_batch).unwrap_or(DEFAULT_MAX_BATCH),
-            ..file.policy.unwrap_or_default()
+        let max_batch = run.max_batch.or(file.keeper.max_batch);
+        let policy = match file.policy {
+            Some(policy) => Policy { max_items: max_batch.unwrap_or(policy.max_items), ..policy },
+            None => Policy { max_items: max_batch.unwrap_or(DEFAULT_MAX_BATCH), ..Policy::default() },
         };
         let settings = Self {
             network,
@@ -160,7 +162,7 @@ impl Settings {
         let file = File {
             chain: ChainSection {
                 network: Some(self.network),
-                rpc_url: Some(self.rpc_url.clone()),
+                rpc_url: shown_url(&self.rpc_url).parse().ok(),
                 deployment: Some(self.deployment.clone()),
                 poll_ms: Some(self.poll_ms),
             },
@@ -186,6 +188,10 @@ impl Settings {
     pub(crate) fn poll(&self) -> std::time::Duration {
         std::time::Duration::from_millis(self.poll_ms)
     }
+}
+
+fn without_key<S: serde::Serializer>(url: &Url, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&shown_url(url))
 }
 
 impl File {

@@ -234,7 +234,7 @@ impl Dispatcher {
             Action::Withdraw { worker_id, job_id, attempt } => {
                 // An agent that misses this finds out on chain.
                 match self.server.withdraw(worker_id, job_id, attempt) {
-                    Ok(_) => info!(%job_id, %attempt, %worker_id, "withdrew the job"),
+                    Ok(_) => debug!(%job_id, %attempt, %worker_id, "the job is no longer allocated"),
                     Err(error) => debug!(%job_id, %attempt, %worker_id, %error, "could not withdraw the job"),
                 }
             }

@@ -11,7 +11,7 @@ const KEPT: usize = 31;
 
 /// The first 31 bytes of the SHA-256 of some bytes: 62 hexadecimal digits, the beginning of what `sha256sum`
 /// prints, and a number that any felt can hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContentHash([u8; KEPT]);
 
 impl ContentHash {
@@ -47,6 +47,13 @@ impl ContentHash {
 impl fmt::Display for ContentHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// As it is shown: logs are searched for it.
+impl fmt::Debug for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -83,7 +83,9 @@ impl FromStr for JobState {
 
 /// A text names no job state.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a job state")]
+#[error(
+    "`{text}` is not a job state: they are queued, allocated, committed, revealed, disputed, settled, cancelled, expired, failed"
+)]
 pub struct UnknownState {
     text: String,
 }

@@ -1,6 +1,7 @@
 //! What clients, workers, keepers and anyone do, as transactions.
 
 use alloy_primitives::U256;
+use cainome::cairo_serde::ContractAddress;
 use keeper_bindings::{cdc_pool::CdcPool, job_mgr::JobMgr, task_allocator::TaskAllocator};
 use keeper_types::{
     Address, AllocationItem, Attempt, BlockNumber, Capabilities, ContentHash, Felt, Fri, JobId, JobSpec, MarketEvent,
@@ -151,6 +152,26 @@ impl Contracts {
         reason: Felt,
     ) -> Result<Receipt, SendError> {
         sender.execute(vec![self.job_mgr(sender).fail_attempt_getcall(&job_id.0, &attempt.0, &reason)]).await
+    }
+
+    // Calls of the admin
+
+    /// Lets an account apply rounds.
+    ///
+    /// # Errors
+    /// Fails where the sender is not the admin, or the account may already.
+    pub async fn add_keeper(&self, sender: &Sender, keeper: Address) -> Result<Receipt, SendError> {
+        let contract = TaskAllocator::new(self.deployment.task_allocator.address.0, &sender.wallet);
+        sender.execute(vec![contract.add_keeper_getcall(&ContractAddress(keeper.0))]).await
+    }
+
+    /// Takes that right away.
+    ///
+    /// # Errors
+    /// Fails where the sender is not the admin, or the account has not got it.
+    pub async fn remove_keeper(&self, sender: &Sender, keeper: Address) -> Result<Receipt, SendError> {
+        let contract = TaskAllocator::new(self.deployment.task_allocator.address.0, &sender.wallet);
+        sender.execute(vec![contract.remove_keeper_getcall(&ContractAddress(keeper.0))]).await
     }
 
     // Calls of keepers and of anyone

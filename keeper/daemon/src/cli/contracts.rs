@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
-use keeper_chain::{Deployer, Deployment, DeploymentError, DeploymentTerms, built_in_class};
+use keeper_chain::{Deployer, Deployment, DeploymentError, DeploymentTerms, Receipt, built_in_class};
 use keeper_types::{Address, Felt, Fri};
 use serde_json::json;
 
@@ -14,14 +14,25 @@ use crate::{context::Context, output};
 pub(crate) enum ContractsCommand {
     /// Declare, deploy and wire what is missing, and write deployments/NETWORK.json. Safe to repeat
     Deploy(DeployArgs),
+    /// Let an account apply rounds; for the admin
+    AddKeeper(KeeperArgs),
+    /// Take that right away; for the admin
+    RemoveKeeper(KeeperArgs),
     /// Show where the contracts stand and how they are set up
     Status,
+}
+
+/// Which keeper.
+#[derive(Debug, Args)]
+pub(crate) struct KeeperArgs {
+    /// The keeper's account
+    address: Address,
 }
 
 /// Terms of a deployment.
 #[derive(Debug, Args)]
 pub(crate) struct DeployArgs {
-    /// Account that may apply rounds; repeat for several [default: the deploying account]
+    /// Account that may apply rounds; repeat for several [default: the deploying account, at the first deployment]
     #[arg(long = "keeper", value_name = "ADDRESS")]
     keepers: Vec<Address>,
     /// What each slot of a worker must stake, in STRK
@@ -49,6 +60,14 @@ pub(crate) async fn run(global: &Global, command: ContractsCommand) -> Result<()
     let context = Context::connect(global).await?;
     match command {
         ContractsCommand::Deploy(args) => deploy(&context, args).await,
+        ContractsCommand::AddKeeper(args) => {
+            let receipt = context.contracts()?.add_keeper(&context.sender().await?, args.address).await?;
+            done(&context, &receipt, &format!("{} may apply rounds", args.address))
+        }
+        ContractsCommand::RemoveKeeper(args) => {
+            let receipt = context.contracts()?.remove_keeper(&context.sender().await?, args.address).await?;
+            done(&context, &receipt, &format!("{} may no longer apply rounds", args.address))
+        }
         ContractsCommand::Status => status(&context).await,
     }
 }
@@ -63,10 +82,13 @@ async fn deploy(context: &Context, args: DeployArgs) -> Result<()> {
         challenge_window_s: seconds(args.challenge_window, defaults.challenge_window_s),
         salt: Felt::from(args.salt),
     };
-    let keepers = if args.keepers.is_empty() { vec![sender.address()] } else { args.keepers };
     let path = &context.settings.deployment;
     let deployer = Deployer::new(&sender, terms);
     let known = known_deployment(context, &deployer, args.replace).await?;
+    let keepers = match args.keepers {
+        keepers if keepers.is_empty() && known.is_none() => vec![sender.address()],
+        keepers => keepers,
+    };
     let spinner = output::spinner("deploying");
     let mut report = |step: &str| {
         spinner.set_message(step.to_owned());
@@ -115,6 +137,15 @@ async fn known_deployment(context: &Context, deployer: &Deployer<'_>, replace: b
     Ok(None)
 }
 
+fn done(context: &Context, receipt: &Receipt, what: &str) -> Result<()> {
+    if context.json {
+        return output::json(&json!({ "tx_hash": receipt.hash, "fee_fri": receipt.fee }));
+    }
+    println!("{what}; block {}, transaction {}", receipt.block.number, receipt.hash);
+    output::explorer_link(context.settings.network, receipt.hash);
+    Ok(())
+}
+
 async fn status(context: &Context) -> Result<()> {
     let contracts = context.contracts()?;
     let deployment = contracts.deployment();
@@ -154,7 +185,7 @@ fn print_deployment(deployment: &Deployment) {
         ("TaskAllocator", deployment.task_allocator),
     ];
     for (name, contract) in contracts {
-        table.add_row([name.to_owned(), contract.address.to_string(), format!("{:#x}", contract.class_hash)]);
+        table.add_row([name.to_owned(), contract.address.to_string(), format!("{:#066x}", contract.class_hash)]);
     }
     println!("{table}");
     for (_, contract) in contracts {

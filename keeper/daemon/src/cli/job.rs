@@ -127,7 +127,9 @@ async fn show(context: &Context, contracts: &Contracts, job_id: JobId) -> Result
     println!("attempt           {} of {}", job.attempt, spec.max_attempts);
     if let Some(worker_id) = job.worker_id {
         println!("worker            {worker_id}");
-        println!("agreed price      {}", job.rate.cost(needs.billed_units(), spec.execution_timeout_s));
+    }
+    if let Some(price) = list::price(&job) {
+        println!("agreed price      {price}");
     }
     println!("highest price     {}", spec.max_price);
     println!("priority          {} in the {} queue", spec.priority, spec.queue);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use keeper_chain::{Contracts, Follower, Sender};
 use keeper_dispatch::{ArtifactStore, DispatchServer, Dispatcher, RetryPolicy, ServerConfig};
 use keeper_store::{Identity, SqliteStore, Store};
@@ -30,9 +30,9 @@ pub(crate) async fn run(global: &Global, args: &RunArgs) -> Result<()> {
     check_account(&contracts, &sender).await?;
     let artifacts = ArtifactStore::open(&settings.artifacts)?;
     let store = open_store(&context, &contracts).await?;
-    let listener = TcpListener::bind(settings.listen)
-        .await
-        .with_context(|| format!("listening on {}\nhint: choose another --listen address", settings.listen))?;
+    let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
+        anyhow!("cannot listen on {}: {error}\nhint: choose another --listen address", settings.listen)
+    })?;
     let address = listener.local_addr()?;
 
     let deployment = contracts.deployment().clone();
@@ -85,7 +85,7 @@ async fn check_account(contracts: &Contracts, sender: &Sender) -> Result<()> {
     if !contracts.is_keeper(sender.address()).await? {
         bail!(
             "account {address} may not apply rounds on {network}\n\
-             hint: the admin authorises it with `keeper contracts deploy --keeper {address}`",
+             hint: the admin authorises it with `keeper contracts add-keeper {address}`",
             address = sender.address(),
             network = contracts.deployment().network
         );

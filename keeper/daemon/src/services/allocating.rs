@@ -22,6 +22,11 @@ use super::{Believed, BelievedReceiver, now_ms};
 
 /// Waiting jobs age and manifests arrive without an event, so a round is tried this often at least.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause after rounds that failed one after the other.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+/// How often the receipt of an earlier run's transaction is asked for once its nonce is used: a node may know the
+/// nonce before it knows the receipt.
+const RECEIPT_TRIES: u32 = 10;
 
 /// The service.
 pub(crate) struct Allocating {
@@ -45,6 +50,8 @@ struct Memory {
     round: u64,
     /// The fork that the explanations are of.
     fork: u64,
+    /// Rounds that failed one after the other.
+    failures: u32,
 }
 
 impl Allocating {
@@ -69,6 +76,12 @@ impl Allocating {
                 },
                 None => None,
             };
+            if memory.failures > 0 {
+                tokio::select! {
+                    () = cancel.cancelled() => return Ok(()),
+                    () = tokio::time::sleep(backoff(memory.failures)) => {}
+                }
+            }
             // A round that was applied must be believed before the next is decided.
             let until = seen.unwrap_or_default();
             loop {
@@ -177,8 +190,15 @@ impl Allocating {
         self.store.save_explanations(&records).await?;
         for record in records {
             let explanation = record.explanation;
-            tracing::info!(job_id = %explanation.job_id, attempt = %explanation.attempt, code = explanation.outcome.code(), "{explanation}");
-            memory.explained.insert(explanation.job_id, explanation);
+            let (job_id, attempt, code) = (explanation.job_id, explanation.attempt, explanation.outcome.code());
+            let before = memory.explained.get(&job_id).map(|before| before.outcome.code());
+            // Counts change with every worker that comes or goes; what is decided changes rarely.
+            if before == Some(code) {
+                tracing::debug!(%job_id, %attempt, code, "{explanation}");
+            } else {
+                tracing::info!(%job_id, %attempt, code, "{explanation}");
+            }
+            memory.explained.insert(job_id, explanation);
         }
         Ok(())
     }
@@ -210,6 +230,7 @@ impl Allocating {
         match result {
             Ok(receipt) => {
                 memory.round = round;
+                memory.failures = 0;
                 let done = self.contracts.round_receipt(receipt);
                 let block = done.receipt.block.number;
                 tracing::info!(round, allocated = done.allocated, skipped = done.skipped, %block, tx = %done.receipt.hash, "round applied");
@@ -217,6 +238,7 @@ impl Allocating {
                 Ok(Some(block))
             }
             Err(error) => {
+                memory.failures += 1;
                 log.update(intent, state_after(&error)).await?;
                 self.after_failure(&error, round).await
             }
@@ -230,7 +252,7 @@ impl Allocating {
             && matches!(self.contracts.is_keeper(self.sender.address()).await, Ok(false))
         {
             anyhow::bail!(
-                "account {} may not apply rounds\nhint: the admin authorises it with `keeper contracts deploy --keeper {}`",
+                "account {} may not apply rounds\nhint: the admin authorises it with `keeper contracts add-keeper {}`",
                 self.sender.address(),
                 self.sender.address()
             );
@@ -251,7 +273,7 @@ impl Allocating {
 
     async fn find_out(&self, intent: &Intent) -> IntentState {
         let Some(hash) = intent.tx_hash else { return IntentState::Lost };
-        loop {
+        for _ in 0..RECEIPT_TRIES {
             match self.sender.receipt_now(hash).await {
                 Ok(Some(_)) => return IntentState::Accepted,
                 Err(SendError::Reverted { .. }) => return IntentState::Reverted,
@@ -264,7 +286,15 @@ impl Allocating {
                 _ => tokio::time::sleep(LONGEST_PAUSE).await,
             }
         }
+        // Another transaction took the nonce, so this one never will be included.
+        IntentState::Lost
     }
+}
+
+/// The pause after so many failures in a row. One is ordinary: the chain has moved.
+fn backoff(failures: u32) -> Duration {
+    let pause = LONGEST_PAUSE.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(2)));
+    if failures < 2 { Duration::ZERO } else { pause.min(LONGEST_BACKOFF) }
 }
 
 /// What is known of a transaction after a failure.

@@ -3,8 +3,8 @@
 use anyhow::Result;
 use keeper_chain::{ChainJob, Contracts};
 use keeper_scheduler::{Explanation, ScoreBreakdown};
-use keeper_store::{ExplanationRecord, JobTimings, SqliteStore, Store as _};
-use keeper_types::{JobId, JobState};
+use keeper_store::{ExplanationRecord, JobTimings, SqliteStore, Store as _, rebuild_market};
+use keeper_types::{Felt, Job, JobId, JobState};
 use serde_json::json;
 
 use super::known_job;
@@ -16,17 +16,25 @@ use crate::{context::Context, output, settings::Settings};
 /// Fails where there is no such job, or no keeper has run here.
 pub(super) async fn run(context: &Context, contracts: &Contracts, job_id: JobId) -> Result<()> {
     let job = known_job(contracts, job_id).await?;
-    let (record, timings) = recorded(&context.settings, job_id).await?;
+    let Recorded { decision: record, timings, job: followed } = recorded(&context.settings, job_id).await?;
+    let failure = followed.as_ref().and_then(|job| job.last_failure).map(short_string);
+    let failed_on = followed.map(|job| job.excluded).unwrap_or_default();
     if context.json {
         return output::json(&json!({
             "job_id": job_id,
             "state": job.state,
             "attempt": job.attempt,
             "decision": record,
+            "last_failure": failure,
+            "failed_on": failed_on,
             "timings": timings,
         }));
     }
     println!("job {job_id} is {}, attempt {} of {}", job.state, job.attempt, job.spec.max_attempts);
+    if let Some(failure) = failure {
+        let workers: Vec<String> = failed_on.iter().map(ToString::to_string).collect();
+        println!("failed    {failure}; on workers {}, which are not given it again", workers.join(", "));
+    }
     match record {
         None if job.state == JobState::Queued => {
             println!("the keeper has not decided about it yet");
@@ -37,10 +45,31 @@ pub(super) async fn run(context: &Context, contracts: &Contracts, job_id: JobId)
     Ok(())
 }
 
-/// What the keeper on this machine recorded about the job.
-async fn recorded(settings: &Settings, job_id: JobId) -> Result<(Option<ExplanationRecord>, Vec<JobTimings>)> {
+/// What the keeper on this machine recorded about a job.
+struct Recorded {
+    decision: Option<ExplanationRecord>,
+    timings: Vec<JobTimings>,
+    job: Option<Job>,
+}
+
+async fn recorded(settings: &Settings, job_id: JobId) -> Result<Recorded> {
     let store = SqliteStore::open_read_only(&settings.database()).await?;
-    Ok((store.explanation(job_id).await?, store.timings(job_id).await?))
+    let mut market = rebuild_market(&store).await?;
+    Ok(Recorded {
+        decision: store.explanation(job_id).await?,
+        timings: store.timings(job_id).await?,
+        job: market.jobs.remove(&job_id),
+    })
+}
+
+/// A reason code as the worker wrote it; an attempt that ran out of time has none.
+fn short_string(felt: Felt) -> String {
+    let bytes: Vec<u8> = felt.to_bytes_be().into_iter().skip_while(|byte| *byte == 0).collect();
+    match String::from_utf8(bytes) {
+        Ok(text) if text.is_empty() => "DEADLINE_PASSED".to_owned(),
+        Ok(text) if text.chars().all(|character| character.is_ascii_graphic()) => text,
+        _ => format!("{felt:#x}"),
+    }
 }
 
 fn print_decision(job: &ChainJob, record: &ExplanationRecord) {

@@ -49,7 +49,7 @@ pub(super) async fn run(context: &Context, contracts: &Contracts, args: &ListArg
 }
 
 /// What the job's worker is paid, or was: `None` while there is none.
-fn price(job: &ChainJob) -> Option<keeper_types::Fri> {
+pub(super) fn price(job: &ChainJob) -> Option<keeper_types::Fri> {
     let agreed = matches!(
         job.state,
         JobState::Allocated | JobState::Committed | JobState::Revealed | JobState::Disputed | JobState::Settled

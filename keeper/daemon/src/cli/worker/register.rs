@@ -37,6 +37,12 @@ pub(super) async fn run(context: &Context, contracts: &Contracts, args: &Registe
     let capabilities = probe(args);
     let sender = context.sender().await?;
     if let Some(worker_id) = contracts.worker_of(sender.address()).await? {
+        if args.stake.is_some() {
+            bail!(
+                "worker {worker_id} is registered, and its stake cannot be changed\n\
+                 hint: leave out --stake, or leave (`keeper worker exit`, later `withdraw`) and register anew"
+            );
+        }
         let receipt = contracts.update_worker(&sender, &capabilities, args.slots, args.rate).await?;
         if context.json {
             return output::json(&json!({ "worker_id": worker_id, "tx_hash": receipt.hash, "updated": true }));

@@ -44,6 +44,8 @@ pub(crate) struct AgentArgs {
 /// Fails where the account has no worker, or something that the agent needs is missing.
 pub(super) async fn run(context: &Context, contracts: Contracts, args: &AgentArgs) -> Result<()> {
     let stop = stop_signal()?;
+    // Clients' commands run as this user. They must not read the agent's memory and environment, where its key is.
+    nix::sys::prctl::set_dumpable(false).context("protecting the agent's memory")?;
     let credentials = context.credentials().await?;
     let sender = Sender::new(&context.rpc, &credentials, context.settings.poll());
     let worker = own_worker(&contracts, &sender).await?;
