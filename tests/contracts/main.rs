@@ -2,8 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "tests fail by panicking")]
 
+mod attempts;
+mod gas;
 mod life;
+mod random;
+mod reputation;
+mod results;
 mod roles;
+mod rounds;
+mod skips;
 mod submit;
+mod views;
 mod workers;
 mod world;

@@ -1,26 +1,24 @@
 //! Submitting jobs: what is kept, what is refused, and the escrow.
 
 use cainome::cairo_serde::ContractAddress;
-use e2e::spec_to_chain;
+use e2e::{capabilities_to_chain, spec_to_chain};
 use keeper_bindings::job_mgr;
-use keeper_types::{BlockNumber, Features, Felt, Fri, JobId, JobSpec, JobState, MarketEvent, Queue, Requirements};
-use serde_json::json;
+use keeper_types::{
+    Address, BlockNumber, Features, Felt, Fri, JobId, JobSpec, JobState, MarketEvent, Queue, Requirements,
+};
 use starknet::{core::types::Call, macros::selector};
 
-use crate::world::{CLIENT, OTHER, STRK, World, refused, spec, view_refused};
+use crate::world::{BALANCE, CLIENT, OTHER, STRK, World, cap, refused, spec, view_refused};
 
 const GFRI: u128 = 1_000_000_000;
 
-/// Gives an account more than it was born with.
-async fn mint(world: &World, account: usize, amount: u128) {
-    let params = json!({ "address": world.address(account), "amount": amount, "unit": "FRI" });
-    world.market.chain.ask("devnet_mint", params).await;
+fn approve(world: &World, spender: Address, amount: u128) -> Call {
+    let calldata = vec![spender.0, Felt::from(amount), Felt::ZERO];
+    Call { to: world.deployment().token.0, selector: selector!("approve"), calldata }
 }
 
 fn approve_escrow(world: &World, amount: u128) -> Call {
-    let deployment = world.deployment();
-    let calldata = vec![deployment.job_mgr.address.0, Felt::from(amount), Felt::ZERO];
-    Call { to: deployment.token.0, selector: selector!("approve"), calldata }
+    approve(world, world.deployment().job_mgr.address, amount)
 }
 
 #[tokio::test]
@@ -31,7 +29,8 @@ async fn a_submitted_job_waits_in_the_queue() {
         let now = world.now().await;
         let spec = spec(now.timestamp);
         let before = world.balance(CLIENT).await;
-        let (ids, receipt) = world.contracts().submit_jobs(world.sender(CLIENT), &[spec.clone()]).await.unwrap();
+        let sent = world.contracts().submit_jobs(world.sender(CLIENT), std::slice::from_ref(&spec)).await;
+        let (ids, receipt) = sent.unwrap();
         let (job_id, client) = (JobId(number), world.address(CLIENT));
         assert_eq!(ids, [job_id]);
         let deadline_block = BlockNumber(now.block.0 + 60);
@@ -108,8 +107,7 @@ const FAULTS: [Fault; 22] = [
 
 #[tokio::test]
 async fn a_bad_spec_is_refused_for_its_first_fault() {
-    let world = World::start_with(4).await;
-    mint(&world, CLIENT, 1 << 120).await;
+    let world = World::start_with(OTHER).await;
     let submit = async |spec: &job_mgr::JobSpec| {
         let calls = vec![approve_escrow(&world, spec.max_price), world.job_mgr().submit_job_getcall(spec)];
         world.caller(CLIENT).send(calls).await
@@ -161,8 +159,7 @@ fn largest(now: u64) -> JobSpec {
 
 #[tokio::test]
 async fn a_spec_at_its_limits_is_kept_as_it_is() {
-    let world = World::start_with(4).await;
-    mint(&world, CLIENT, 1 << 120).await;
+    let world = World::start_with(OTHER).await;
     let highest = Fri(((1 << 40) - 1) * GFRI * 100 + GFRI * 100 - 1);
     let bends: [fn(&mut JobSpec); 9] = [
         |_| {},
@@ -194,20 +191,28 @@ async fn a_spec_at_its_limits_is_kept_as_it_is() {
 
 #[tokio::test]
 async fn what_the_contract_takes_as_a_region_can_be_read() {
-    let world = World::start_with(4).await;
-    for region in [&b"\x01"[..], b"a\0b", b"e u", b"\xff\xff\xff\xff\xff"] {
+    let world = World::start().await;
+    let deployment = world.deployment();
+    // Either is well: that nobody can submit such a job or register such a worker, or that nobody stumbles over
+    // it. A keeper that stops at an event stops for everyone.
+    for (account, region) in (CLIENT..).zip([&b"\x01"[..], b"a\0b", b"e u", b"\xff\xff\xff\xff\xff"]) {
+        let region = Felt::from_bytes_be_slice(region);
         let mut spec = spec_to_chain(&world.spec().await);
-        spec.requirements.region = Felt::from_bytes_be_slice(region);
-        let calls = vec![approve_escrow(&world, spec.max_price), world.job_mgr().submit_job_getcall(&spec)];
-        // Either is well: that nobody can submit such a job, or that nobody stumbles over it.
-        drop(world.caller(CLIENT).send(calls).await);
+        spec.requirements.region = region;
+        let approve = approve(&world, deployment.job_mgr.address, spec.max_price);
+        drop(world.caller(CLIENT).send(vec![approve, world.job_mgr().submit_job_getcall(&spec)]).await);
+
+        let offer = keeper_bindings::cdc_pool::Capabilities { region, ..capabilities_to_chain(&cap()) };
+        let approve = self::approve(&world, deployment.cdc_pool.address, STRK);
+        let register = world.cdc_pool().register_worker_getcall(&offer, &1, &1, &STRK);
+        drop(world.caller(account).send(vec![approve, register]).await);
     }
     world.conserved().await;
 }
 
 #[tokio::test]
 async fn a_job_without_its_escrow_is_refused() {
-    let world = World::start_with(4).await;
+    let world = World::start_with(OTHER).await;
     let spec = world.spec().await;
     let submit = world.job_mgr().submit_job_getcall(&spec_to_chain(&spec));
     let unapproved = "ERC20: insufficient allowance";
@@ -215,12 +220,12 @@ async fn a_job_without_its_escrow_is_refused() {
     let short = vec![approve_escrow(&world, STRK - 1), submit.clone()];
     refused(world.caller(OTHER).send(short).await, unapproved);
 
-    let poor = JobSpec { max_price: Fri(1_001 * STRK), ..spec.clone() };
+    let poor = JobSpec { max_price: Fri(BALANCE + 1), execution_timeout_s: 2_592_000, ..spec.clone() };
     let calls = vec![approve_escrow(&world, u128::MAX), world.job_mgr().submit_job_getcall(&spec_to_chain(&poor))];
     refused(world.caller(OTHER).send(calls).await, "ERC20: insufficient balance");
 
     // One job too many: none of the batch is submitted.
-    let half = JobSpec { max_price: Fri(600 * STRK), ..spec };
+    let half = JobSpec { max_price: Fri(BALANCE / 2), execution_timeout_s: 2_592_000, ..spec };
     world.contracts().submit_jobs(world.sender(OTHER), &[half.clone(), half]).await.unwrap_err();
     assert_eq!(world.job_mgr().job_count().call().await.unwrap(), 0);
     world.conserved().await;

@@ -147,3 +147,37 @@ async fn a_workers_output_over_its_limit_fails_the_attempt_and_the_job_is_refund
     assert_eq!(worker["reputation"], 475, "a twentieth of its reputation is gone");
     crate::whole_loop::sound_status(&place).await;
 }
+
+#[tokio::test]
+async fn a_deployment_file_that_names_other_contracts_is_not_written_over() {
+    let chain = Localnet::start(LocalnetOptions::default());
+    let place = Workplace::new(&chain);
+    place.deploy(&chain).await;
+    let before = std::fs::read_to_string(place.path("deployments/devnet.json")).unwrap();
+    let other = place.run(&["contracts", "deploy", "--account", "devnet-5"]).await;
+    assert!(other.error().contains("deployments/devnet.json names other contracts on devnet"), "{}", other.error());
+    assert!(other.error().contains("--replace to write over it"), "{}", other.error());
+    assert_eq!(std::fs::read_to_string(place.path("deployments/devnet.json")).unwrap(), before);
+
+    let replaced = place.json(5, &["contracts", "deploy", "--replace"]).await;
+    assert_eq!(replaced["admin"], format!("{:#x}", chain.account(5).address.0));
+    assert_eq!(replaced["network"], "devnet");
+    // The new contracts are whole: the deploying account may apply rounds.
+    assert!(place.json(5, &["doctor"]).await["ok"].as_bool().unwrap());
+}
+
+#[tokio::test]
+async fn a_configuration_is_checked_and_shown_without_secrets() {
+    let place = Workplace::at("http://127.0.0.1:9/rpc");
+    place.write("keeper.toml", "[keeper]\nmax_batch = 501\n");
+    let wrong = place.run(&["config", "check", "--config", "keeper.toml"]).await;
+    assert!(wrong.error().contains("keeper.max_batch is 501, but must be 1 to 500"), "{}", wrong.error());
+    place.write("keeper.toml", "[keeper]\nmax_batch = 50\n");
+    let right = place.run(&["config", "check", "--config", "keeper.toml"]).await;
+    assert!(right.success, "{}", right.stderr);
+    let mut command = place.command(&["config", "show", "--config", "keeper.toml"]);
+    command.env("STARKNET_PRIVATE_KEY", "0x123456789abcdef").env("STARKNET_KEYSTORE_PASSWORD", "hunter2");
+    let shown = place.finish(command).await;
+    assert!(shown.stdout.contains("max_batch = 50"), "{}", shown.stdout);
+    assert!(!shown.stdout.contains("123456789abcdef") && !shown.stdout.contains("hunter2"), "{}", shown.stdout);
+}

@@ -35,8 +35,8 @@ async fn a_job_without_its_manifest_or_with_a_malformed_one_says_so() {
     let _keeper = place.start_keeper().await;
     let market_contracts = place.contracts(&chain).await;
     let client = chain.sender(3).await;
-    let now = 60
-        + u64::try_from(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()).unwrap();
+    let follower = keeper_chain::Follower::new(market_contracts.rpc(), market_contracts.deployment());
+    let now = follower.head().await.unwrap().timestamp;
     let missing = e2e::job_spec(now);
     let malformed_bytes = b"{\"version\":1}";
     let malformed = keeper_types::ContentHash::of(malformed_bytes);

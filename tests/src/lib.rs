@@ -13,7 +13,7 @@ mod raw;
 pub use keeper::{Agent, KeeperProcess, Outcome, Workplace};
 pub use localnet::{DevnetAccount, Localnet, LocalnetOptions};
 pub use market::{Market, capabilities, job_spec};
-pub use raw::{Caller, Wallet, capabilities_to_chain, contracts_words, spec_to_chain};
+pub use raw::{Caller, Wallet, capabilities_to_chain, contracts_words, deployment_of, spec_to_chain};
 
 use std::{path::PathBuf, time::Duration};
 

@@ -5,7 +5,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use keeper_chain::{AccountSource, Credentials, Network, Rpc, Sender};
+use keeper_chain::{Credentials, KeySource, Network, Rpc, Sender};
 use keeper_types::Address;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -19,8 +19,10 @@ pub struct LocalnetOptions {
     pub block_time: Option<u64>,
     /// Keep every state, so that blocks can be aborted.
     pub archive: bool,
-    /// Predeployed accounts, 16 unless another number is named.
+    /// Predeployed accounts, 16 unless another number is named. Each takes the chain some 40 MB of memory.
     pub accounts: Option<u8>,
+    /// What each of them holds, in fri; 1,000 STRK unless another amount is named.
+    pub balance: Option<u128>,
 }
 
 /// A running local chain; it stops when this is dropped.
@@ -28,7 +30,9 @@ pub struct LocalnetOptions {
 pub struct Localnet {
     child: Child,
     ready: Ready,
-    http: reqwest::Client,
+    pub(crate) http: reqwest::Client,
+    /// Made once: a client reads the system's certificates, which takes longer than anything it is used for.
+    rpc: tokio::sync::OnceCell<Rpc>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -50,12 +54,30 @@ pub struct DevnetAccount {
     pub private_key: String,
 }
 
+impl DevnetAccount {
+    /// Through an account file: the chain takes up to a second to list its accounts, each time it is asked.
+    fn credentials(&self) -> Credentials {
+        let file = tempfile::NamedTempFile::new().expect("making a file");
+        let account = json!({
+            "version": 1,
+            "variant": { "type": "open_zeppelin", "version": 1, "public_key": self.public_key, "legacy": false },
+            "deployment": { "status": "deployed", "class_hash": self.class_hash, "address": self.address },
+        });
+        std::fs::write(file.path(), account.to_string()).expect("writing the account file");
+        let key = KeySource::Plain(self.private_key.clone().into());
+        Credentials::from_files(file.path(), &key).expect("the chain's own account and key")
+    }
+}
+
 impl Localnet {
     /// Starts a chain on a free port and waits until it answers.
     pub fn start(options: LocalnetOptions) -> Self {
         let mut command = Command::new(program("CIRO_LOCALNET"));
         let accounts = options.accounts.unwrap_or(16).to_string();
         command.args(["--port", "0", "--stop-with-stdin", "--accounts", &accounts]);
+        if let Some(fri) = options.balance {
+            command.args(["--balance", &fri.to_string()]);
+        }
         if let Some(seconds) = options.block_time {
             command.args(["--block-time", &seconds.to_string()]);
         }
@@ -67,7 +89,7 @@ impl Localnet {
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line).expect("reading its first line");
         let ready = serde_json::from_str(&line).unwrap_or_else(|error| panic!("the chain said `{line}`: {error}"));
-        Self { child, ready, http: reqwest::Client::new() }
+        Self { child, ready, http: reqwest::Client::new(), rpc: tokio::sync::OnceCell::new() }
     }
 
     /// Where it answers.
@@ -82,15 +104,21 @@ impl Localnet {
 
     /// A connection to it.
     pub async fn rpc(&self) -> Rpc {
-        let url = self.rpc_url().parse().expect("the chain says where it is");
-        Rpc::connect(Network::Devnet, &url).await.expect("the chain answers")
+        let connect = async || {
+            let url = self.rpc_url().parse().expect("the chain says where it is");
+            Rpc::connect(Network::Devnet, &url).await.expect("the chain answers")
+        };
+        self.rpc.get_or_init(connect).await.clone()
     }
 
     /// The n-th predeployed account as one that sends.
     pub async fn sender(&self, number: usize) -> Sender {
-        let rpc = self.rpc().await;
-        let credentials = Credentials::load(&rpc, &AccountSource::Devnet(number)).await.expect("it is predeployed");
-        Sender::new(&rpc, &credentials, std::time::Duration::from_millis(20))
+        self.sender_of(self.account(number)).await
+    }
+
+    /// An account of the predeployed ones' class as one that sends.
+    pub async fn sender_of(&self, account: &DevnetAccount) -> Sender {
+        Sender::new(&self.rpc().await, &account.credentials(), std::time::Duration::from_millis(20))
     }
 
     /// Asks the chain something that only a local one answers.

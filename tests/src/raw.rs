@@ -20,15 +20,15 @@ use starknet::{
 };
 use url::Url;
 
-use crate::Localnet;
+use crate::{DevnetAccount, Localnet};
 
 /// Makes contracts from classes.
 const UNIVERSAL_DEPLOYER: Felt = felt!("0x02ceed65a4bd731034c01113685c831b01c15d7d432f71afb1cf1634b53a2125");
 
-/// What signs for a predeployed account.
+/// What signs for an account.
 pub type Wallet = SingleOwnerAccount<JsonRpcClient<HttpTransport>, LocalWallet>;
 
-/// A predeployed account that sends any call.
+/// An account that sends any call.
 #[derive(Debug)]
 pub struct Caller {
     wallet: Wallet,
@@ -36,20 +36,19 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// The n-th predeployed account of a chain, from 1.
-    pub async fn new(chain: &Localnet, number: usize) -> Self {
-        let account = chain.account(number);
+    /// An account of a chain, of the predeployed ones' class.
+    pub async fn new(chain: &Localnet, account: &DevnetAccount) -> Self {
         let url = Url::parse(chain.rpc_url()).expect("the chain says where it is");
         let key = Felt::from_hex(&account.private_key).expect("a key");
         let mut wallet = SingleOwnerAccount::new(
-            JsonRpcClient::new(HttpTransport::new(url)),
+            JsonRpcClient::new(HttpTransport::new_with_client(url, chain.http.clone())),
             LocalWallet::from_signing_key(SigningKey::from_secret_scalar(key)),
             account.address.0,
             Network::Devnet.chain_id().0,
             ExecutionEncoding::New,
         );
         wallet.set_block_id(BlockId::Tag(BlockTag::PreConfirmed));
-        Self { wallet, sender: chain.sender(number).await }
+        Self { wallet, sender: chain.sender_of(account).await }
     }
 
     /// The account's address.
@@ -78,11 +77,9 @@ impl Caller {
     /// # Errors
     /// Says what its constructor says.
     pub async fn deploy(&self, class_hash: Felt, salt: u64, arguments: &[Felt]) -> Result<Address, SendError> {
-        let (salt, unique) = (Felt::from(salt), Felt::ZERO);
-        let mut calldata = vec![class_hash, salt, unique, Felt::from(arguments.len())];
-        calldata.extend_from_slice(arguments);
-        self.send(vec![Call { to: UNIVERSAL_DEPLOYER, selector: selector!("deployContract"), calldata }]).await?;
-        Ok(Address(get_contract_address(salt, class_hash, arguments, Felt::ZERO)))
+        let (call, address) = deployment_of(class_hash, salt, arguments);
+        self.send(vec![call]).await?;
+        Ok(address)
     }
 
     /// JobMgr's functions, as this account would call them.
@@ -99,6 +96,15 @@ impl Caller {
     pub fn task_allocator(&self, deployment: &Deployment) -> TaskAllocator<&Wallet> {
         TaskAllocator::new(deployment.task_allocator.address.0, &self.wallet)
     }
+}
+
+/// The call that deploys a declared class, and where it will stand.
+pub fn deployment_of(class_hash: Felt, salt: u64, arguments: &[Felt]) -> (Call, Address) {
+    let (salt, unique) = (Felt::from(salt), Felt::ZERO);
+    let mut calldata = vec![class_hash, salt, unique, Felt::from(arguments.len())];
+    calldata.extend_from_slice(arguments);
+    let call = Call { to: UNIVERSAL_DEPLOYER, selector: selector!("deployContract"), calldata };
+    (call, Address(get_contract_address(salt, class_hash, arguments, Felt::ZERO)))
 }
 
 /// The innermost contract's own words in a trace, or all of it where no contract speaks in it.
