@@ -328,109 +328,6 @@ impl ReputationChanged {
     }
 }
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Reservation {
-    pub reason: u8,
-    #[serde(
-        serialize_with = "cainome::cairo_serde::serialize_as_hex",
-        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
-    )]
-    pub rate_gfri: u64,
-}
-impl cainome::cairo_serde::CairoSerde for Reservation {
-    type RustType = Self;
-    const SERIALIZED_SIZE: std::option::Option<usize> = None;
-    #[inline]
-    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
-        let mut __size = 0;
-        __size += u8::cairo_serialized_size(&__rust.reason);
-        __size += u64::cairo_serialized_size(&__rust.rate_gfri);
-        __size
-    }
-    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
-        let mut __out: Vec<starknet::core::types::Felt> = vec![];
-        __out.extend(u8::cairo_serialize(&__rust.reason));
-        __out.extend(u64::cairo_serialize(&__rust.rate_gfri));
-        __out
-    }
-    fn cairo_deserialize(
-        __felts: &[starknet::core::types::Felt],
-        __offset: usize,
-    ) -> cainome::cairo_serde::Result<Self::RustType> {
-        let mut __offset = __offset;
-        let reason = u8::cairo_deserialize(__felts, __offset)?;
-        __offset += u8::cairo_serialized_size(&reason);
-        let rate_gfri = u64::cairo_deserialize(__felts, __offset)?;
-        __offset += u64::cairo_serialized_size(&rate_gfri);
-        Ok(Reservation { reason, rate_gfri })
-    }
-}
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct ReserveRequest {
-    #[serde(
-        serialize_with = "cainome::cairo_serde::serialize_as_hex",
-        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
-    )]
-    pub job_id: u64,
-    pub worker_id: u32,
-    #[serde(
-        serialize_with = "cainome::cairo_serde::serialize_as_hex",
-        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
-    )]
-    pub needs: u128,
-    #[serde(
-        serialize_with = "cainome::cairo_serde::serialize_as_hex",
-        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
-    )]
-    pub max_rate_gfri: u64,
-    pub region: starknet::core::types::Felt,
-}
-impl cainome::cairo_serde::CairoSerde for ReserveRequest {
-    type RustType = Self;
-    const SERIALIZED_SIZE: std::option::Option<usize> = None;
-    #[inline]
-    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
-        let mut __size = 0;
-        __size += u64::cairo_serialized_size(&__rust.job_id);
-        __size += u32::cairo_serialized_size(&__rust.worker_id);
-        __size += u128::cairo_serialized_size(&__rust.needs);
-        __size += u64::cairo_serialized_size(&__rust.max_rate_gfri);
-        __size += starknet::core::types::Felt::cairo_serialized_size(&__rust.region);
-        __size
-    }
-    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
-        let mut __out: Vec<starknet::core::types::Felt> = vec![];
-        __out.extend(u64::cairo_serialize(&__rust.job_id));
-        __out.extend(u32::cairo_serialize(&__rust.worker_id));
-        __out.extend(u128::cairo_serialize(&__rust.needs));
-        __out.extend(u64::cairo_serialize(&__rust.max_rate_gfri));
-        __out.extend(starknet::core::types::Felt::cairo_serialize(&__rust.region));
-        __out
-    }
-    fn cairo_deserialize(
-        __felts: &[starknet::core::types::Felt],
-        __offset: usize,
-    ) -> cainome::cairo_serde::Result<Self::RustType> {
-        let mut __offset = __offset;
-        let job_id = u64::cairo_deserialize(__felts, __offset)?;
-        __offset += u64::cairo_serialized_size(&job_id);
-        let worker_id = u32::cairo_deserialize(__felts, __offset)?;
-        __offset += u32::cairo_serialized_size(&worker_id);
-        let needs = u128::cairo_deserialize(__felts, __offset)?;
-        __offset += u128::cairo_serialized_size(&needs);
-        let max_rate_gfri = u64::cairo_deserialize(__felts, __offset)?;
-        __offset += u64::cairo_serialized_size(&max_rate_gfri);
-        let region = starknet::core::types::Felt::cairo_deserialize(__felts, __offset)?;
-        __offset += starknet::core::types::Felt::cairo_serialized_size(&region);
-        Ok(ReserveRequest {
-            job_id,
-            worker_id,
-            needs,
-            max_rate_gfri,
-            region,
-        })
-    }
-}
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct StakeWithdrawn {
     pub worker_id: u32,
     pub owner: cainome::cairo_serde::ContractAddress,
@@ -900,28 +797,25 @@ impl cainome::cairo_serde::CairoSerde for WorkerView {
     }
 }
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub enum AttemptOutcome {
-    Settled,
+pub enum AttemptFailure {
     Failed,
     Expired,
 }
-impl cainome::cairo_serde::CairoSerde for AttemptOutcome {
+impl cainome::cairo_serde::CairoSerde for AttemptFailure {
     type RustType = Self;
     const SERIALIZED_SIZE: std::option::Option<usize> = std::option::Option::None;
     #[inline]
     fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
         match __rust {
-            AttemptOutcome::Settled => 1,
-            AttemptOutcome::Failed => 1,
-            AttemptOutcome::Expired => 1,
+            AttemptFailure::Failed => 1,
+            AttemptFailure::Expired => 1,
             _ => 0,
         }
     }
     fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
         match __rust {
-            AttemptOutcome::Settled => usize::cairo_serialize(&0usize),
-            AttemptOutcome::Failed => usize::cairo_serialize(&1usize),
-            AttemptOutcome::Expired => usize::cairo_serialize(&2usize),
+            AttemptFailure::Failed => usize::cairo_serialize(&0usize),
+            AttemptFailure::Expired => usize::cairo_serialize(&1usize),
             _ => vec![],
         }
     }
@@ -932,13 +826,12 @@ impl cainome::cairo_serde::CairoSerde for AttemptOutcome {
         let __f = __felts[__offset];
         let __index = u128::from_be_bytes(__f.to_bytes_be()[16..].try_into().unwrap());
         match __index as usize {
-            0usize => Ok(AttemptOutcome::Settled),
-            1usize => Ok(AttemptOutcome::Failed),
-            2usize => Ok(AttemptOutcome::Expired),
+            0usize => Ok(AttemptFailure::Failed),
+            1usize => Ok(AttemptFailure::Expired),
             _ => {
                 return Err(
                     cainome::cairo_serde::Error::Deserialize(
-                        format!("Index not handle for enum {}", "AttemptOutcome"),
+                        format!("Index not handle for enum {}", "AttemptFailure"),
                     ),
                 );
             }
@@ -2111,35 +2004,70 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> CdcPool<A> {
     }
     #[allow(clippy::ptr_arg)]
     #[allow(clippy::too_many_arguments)]
-    pub fn record_outcome_getcall(
+    pub fn record_failure_getcall(
         &self,
         worker_id: &u32,
-        outcome: &AttemptOutcome,
+        gpu_count: &u8,
+        failure: &AttemptFailure,
     ) -> starknet::core::types::Call {
         use cainome::cairo_serde::CairoSerde;
         let mut __calldata = vec![];
         __calldata.extend(u32::cairo_serialize(worker_id));
-        __calldata.extend(AttemptOutcome::cairo_serialize(outcome));
+        __calldata.extend(u8::cairo_serialize(gpu_count));
+        __calldata.extend(AttemptFailure::cairo_serialize(failure));
         starknet::core::types::Call {
             to: self.address,
-            selector: starknet::macros::selector!("record_outcome"),
+            selector: starknet::macros::selector!("record_failure"),
             calldata: __calldata,
         }
     }
     #[allow(clippy::ptr_arg)]
     #[allow(clippy::too_many_arguments)]
-    pub fn record_outcome(
+    pub fn record_failure(
         &self,
         worker_id: &u32,
-        outcome: &AttemptOutcome,
+        gpu_count: &u8,
+        failure: &AttemptFailure,
     ) -> starknet::accounts::ExecutionV3<A> {
         use cainome::cairo_serde::CairoSerde;
         let mut __calldata = vec![];
         __calldata.extend(u32::cairo_serialize(worker_id));
-        __calldata.extend(AttemptOutcome::cairo_serialize(outcome));
+        __calldata.extend(u8::cairo_serialize(gpu_count));
+        __calldata.extend(AttemptFailure::cairo_serialize(failure));
         let __call = starknet::core::types::Call {
             to: self.address,
-            selector: starknet::macros::selector!("record_outcome"),
+            selector: starknet::macros::selector!("record_failure"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn record_settlement_getcall(
+        &self,
+        worker_id: &u32,
+    ) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u32::cairo_serialize(worker_id));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("record_settlement"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn record_settlement(
+        &self,
+        worker_id: &u32,
+    ) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u32::cairo_serialize(worker_id));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("record_settlement"),
             calldata: __calldata,
         };
         self.account.execute_v3(vec![__call])
@@ -2193,11 +2121,13 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> CdcPool<A> {
         &self,
         worker_id: &u32,
         gpu_count: &u8,
+        owner: &cainome::cairo_serde::ContractAddress,
     ) -> starknet::core::types::Call {
         use cainome::cairo_serde::CairoSerde;
         let mut __calldata = vec![];
         __calldata.extend(u32::cairo_serialize(worker_id));
         __calldata.extend(u8::cairo_serialize(gpu_count));
+        __calldata.extend(cainome::cairo_serde::ContractAddress::cairo_serialize(owner));
         starknet::core::types::Call {
             to: self.address,
             selector: starknet::macros::selector!("release"),
@@ -2210,11 +2140,13 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> CdcPool<A> {
         &self,
         worker_id: &u32,
         gpu_count: &u8,
+        owner: &cainome::cairo_serde::ContractAddress,
     ) -> starknet::accounts::ExecutionV3<A> {
         use cainome::cairo_serde::CairoSerde;
         let mut __calldata = vec![];
         __calldata.extend(u32::cairo_serialize(worker_id));
         __calldata.extend(u8::cairo_serialize(gpu_count));
+        __calldata.extend(cainome::cairo_serde::ContractAddress::cairo_serialize(owner));
         let __call = starknet::core::types::Call {
             to: self.address,
             selector: starknet::macros::selector!("release"),
@@ -2226,11 +2158,11 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> CdcPool<A> {
     #[allow(clippy::too_many_arguments)]
     pub fn reserve_batch_getcall(
         &self,
-        requests: &Vec<ReserveRequest>,
+        requests: &Vec<starknet::core::types::Felt>,
     ) -> starknet::core::types::Call {
         use cainome::cairo_serde::CairoSerde;
         let mut __calldata = vec![];
-        __calldata.extend(Vec::<ReserveRequest>::cairo_serialize(requests));
+        __calldata.extend(Vec::<starknet::core::types::Felt>::cairo_serialize(requests));
         starknet::core::types::Call {
             to: self.address,
             selector: starknet::macros::selector!("reserve_batch"),
@@ -2241,11 +2173,11 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> CdcPool<A> {
     #[allow(clippy::too_many_arguments)]
     pub fn reserve_batch(
         &self,
-        requests: &Vec<ReserveRequest>,
+        requests: &Vec<starknet::core::types::Felt>,
     ) -> starknet::accounts::ExecutionV3<A> {
         use cainome::cairo_serde::CairoSerde;
         let mut __calldata = vec![];
-        __calldata.extend(Vec::<ReserveRequest>::cairo_serialize(requests));
+        __calldata.extend(Vec::<starknet::core::types::Felt>::cairo_serialize(requests));
         let __call = starknet::core::types::Call {
             to: self.address,
             selector: starknet::macros::selector!("reserve_batch"),

@@ -143,25 +143,12 @@ pub struct JobAllocated {
     )]
     pub job_id: u64,
     pub worker_id: u32,
-    pub client: cainome::cairo_serde::ContractAddress,
-    pub attempt: u8,
     #[serde(
         serialize_with = "cainome::cairo_serde::serialize_as_hex",
         deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
     )]
     pub rate_gfri: u64,
-    pub score: u16,
-    pub strategy: u8,
-    #[serde(
-        serialize_with = "cainome::cairo_serde::serialize_as_hex",
-        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
-    )]
-    pub deadline: u64,
-    #[serde(
-        serialize_with = "cainome::cairo_serde::serialize_as_hex",
-        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
-    )]
-    pub deadline_block: u64,
+    pub choice: u32,
 }
 impl cainome::cairo_serde::CairoSerde for JobAllocated {
     type RustType = Self;
@@ -171,32 +158,16 @@ impl cainome::cairo_serde::CairoSerde for JobAllocated {
         let mut __size = 0;
         __size += u64::cairo_serialized_size(&__rust.job_id);
         __size += u32::cairo_serialized_size(&__rust.worker_id);
-        __size
-            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
-                &__rust.client,
-            );
-        __size += u8::cairo_serialized_size(&__rust.attempt);
         __size += u64::cairo_serialized_size(&__rust.rate_gfri);
-        __size += u16::cairo_serialized_size(&__rust.score);
-        __size += u8::cairo_serialized_size(&__rust.strategy);
-        __size += u64::cairo_serialized_size(&__rust.deadline);
-        __size += u64::cairo_serialized_size(&__rust.deadline_block);
+        __size += u32::cairo_serialized_size(&__rust.choice);
         __size
     }
     fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
         let mut __out: Vec<starknet::core::types::Felt> = vec![];
         __out.extend(u64::cairo_serialize(&__rust.job_id));
         __out.extend(u32::cairo_serialize(&__rust.worker_id));
-        __out
-            .extend(
-                cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.client),
-            );
-        __out.extend(u8::cairo_serialize(&__rust.attempt));
         __out.extend(u64::cairo_serialize(&__rust.rate_gfri));
-        __out.extend(u16::cairo_serialize(&__rust.score));
-        __out.extend(u8::cairo_serialize(&__rust.strategy));
-        __out.extend(u64::cairo_serialize(&__rust.deadline));
-        __out.extend(u64::cairo_serialize(&__rust.deadline_block));
+        __out.extend(u32::cairo_serialize(&__rust.choice));
         __out
     }
     fn cairo_deserialize(
@@ -208,34 +179,15 @@ impl cainome::cairo_serde::CairoSerde for JobAllocated {
         __offset += u64::cairo_serialized_size(&job_id);
         let worker_id = u32::cairo_deserialize(__felts, __offset)?;
         __offset += u32::cairo_serialized_size(&worker_id);
-        let client = cainome::cairo_serde::ContractAddress::cairo_deserialize(
-            __felts,
-            __offset,
-        )?;
-        __offset
-            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&client);
-        let attempt = u8::cairo_deserialize(__felts, __offset)?;
-        __offset += u8::cairo_serialized_size(&attempt);
         let rate_gfri = u64::cairo_deserialize(__felts, __offset)?;
         __offset += u64::cairo_serialized_size(&rate_gfri);
-        let score = u16::cairo_deserialize(__felts, __offset)?;
-        __offset += u16::cairo_serialized_size(&score);
-        let strategy = u8::cairo_deserialize(__felts, __offset)?;
-        __offset += u8::cairo_serialized_size(&strategy);
-        let deadline = u64::cairo_deserialize(__felts, __offset)?;
-        __offset += u64::cairo_serialized_size(&deadline);
-        let deadline_block = u64::cairo_deserialize(__felts, __offset)?;
-        __offset += u64::cairo_serialized_size(&deadline_block);
+        let choice = u32::cairo_deserialize(__felts, __offset)?;
+        __offset += u32::cairo_serialized_size(&choice);
         Ok(JobAllocated {
             job_id,
             worker_id,
-            client,
-            attempt,
             rate_gfri,
-            score,
-            strategy,
-            deadline,
-            deadline_block,
+            choice,
         })
     }
 }
@@ -1138,6 +1090,39 @@ impl ResultSubmitted {
     }
 }
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Skip {
+    pub item: starknet::core::types::Felt,
+    pub reason: u8,
+}
+impl cainome::cairo_serde::CairoSerde for Skip {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size += starknet::core::types::Felt::cairo_serialized_size(&__rust.item);
+        __size += u8::cairo_serialized_size(&__rust.reason);
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out.extend(starknet::core::types::Felt::cairo_serialize(&__rust.item));
+        __out.extend(u8::cairo_serialize(&__rust.reason));
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let item = starknet::core::types::Felt::cairo_deserialize(__felts, __offset)?;
+        __offset += starknet::core::types::Felt::cairo_serialized_size(&item);
+        let reason = u8::cairo_deserialize(__felts, __offset)?;
+        __offset += u8::cairo_serialized_size(&reason);
+        Ok(Skip { item, reason })
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct TaskAllocatorSet {
     pub task_allocator: cainome::cairo_serde::ContractAddress,
 }
@@ -1468,34 +1453,6 @@ impl TryFrom<&starknet::core::types::EmittedEvent> for Event {
                 }
             };
             key_offset += u32::cairo_serialized_size(&worker_id);
-            let client = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
-                &event.keys,
-                key_offset,
-            ) {
-                Ok(v) => v,
-                Err(e) => {
-                    return Err(
-                        format!(
-                            "Could not deserialize field {} for {}: {:?}", "client",
-                            "JobAllocated", e
-                        ),
-                    );
-                }
-            };
-            key_offset
-                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&client);
-            let attempt = match u8::cairo_deserialize(&event.data, data_offset) {
-                Ok(v) => v,
-                Err(e) => {
-                    return Err(
-                        format!(
-                            "Could not deserialize field {} for {}: {:?}", "attempt",
-                            "JobAllocated", e
-                        ),
-                    );
-                }
-            };
-            data_offset += u8::cairo_serialized_size(&attempt);
             let rate_gfri = match u64::cairo_deserialize(&event.data, data_offset) {
                 Ok(v) => v,
                 Err(e) => {
@@ -1508,65 +1465,24 @@ impl TryFrom<&starknet::core::types::EmittedEvent> for Event {
                 }
             };
             data_offset += u64::cairo_serialized_size(&rate_gfri);
-            let score = match u16::cairo_deserialize(&event.data, data_offset) {
+            let choice = match u32::cairo_deserialize(&event.data, data_offset) {
                 Ok(v) => v,
                 Err(e) => {
                     return Err(
                         format!(
-                            "Could not deserialize field {} for {}: {:?}", "score",
+                            "Could not deserialize field {} for {}: {:?}", "choice",
                             "JobAllocated", e
                         ),
                     );
                 }
             };
-            data_offset += u16::cairo_serialized_size(&score);
-            let strategy = match u8::cairo_deserialize(&event.data, data_offset) {
-                Ok(v) => v,
-                Err(e) => {
-                    return Err(
-                        format!(
-                            "Could not deserialize field {} for {}: {:?}", "strategy",
-                            "JobAllocated", e
-                        ),
-                    );
-                }
-            };
-            data_offset += u8::cairo_serialized_size(&strategy);
-            let deadline = match u64::cairo_deserialize(&event.data, data_offset) {
-                Ok(v) => v,
-                Err(e) => {
-                    return Err(
-                        format!(
-                            "Could not deserialize field {} for {}: {:?}", "deadline",
-                            "JobAllocated", e
-                        ),
-                    );
-                }
-            };
-            data_offset += u64::cairo_serialized_size(&deadline);
-            let deadline_block = match u64::cairo_deserialize(&event.data, data_offset) {
-                Ok(v) => v,
-                Err(e) => {
-                    return Err(
-                        format!(
-                            "Could not deserialize field {} for {}: {:?}",
-                            "deadline_block", "JobAllocated", e
-                        ),
-                    );
-                }
-            };
-            data_offset += u64::cairo_serialized_size(&deadline_block);
+            data_offset += u32::cairo_serialized_size(&choice);
             return Ok(
                 Event::JobAllocated(JobAllocated {
                     job_id,
                     worker_id,
-                    client,
-                    attempt,
                     rate_gfri,
-                    score,
-                    strategy,
-                    deadline,
-                    deadline_block,
+                    choice,
                 }),
             );
         }
@@ -2147,34 +2063,6 @@ impl TryFrom<&starknet::core::types::Event> for Event {
                 }
             };
             key_offset += u32::cairo_serialized_size(&worker_id);
-            let client = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
-                &event.keys,
-                key_offset,
-            ) {
-                Ok(v) => v,
-                Err(e) => {
-                    return Err(
-                        format!(
-                            "Could not deserialize field {} for {}: {:?}", "client",
-                            "JobAllocated", e
-                        ),
-                    );
-                }
-            };
-            key_offset
-                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&client);
-            let attempt = match u8::cairo_deserialize(&event.data, data_offset) {
-                Ok(v) => v,
-                Err(e) => {
-                    return Err(
-                        format!(
-                            "Could not deserialize field {} for {}: {:?}", "attempt",
-                            "JobAllocated", e
-                        ),
-                    );
-                }
-            };
-            data_offset += u8::cairo_serialized_size(&attempt);
             let rate_gfri = match u64::cairo_deserialize(&event.data, data_offset) {
                 Ok(v) => v,
                 Err(e) => {
@@ -2187,65 +2075,24 @@ impl TryFrom<&starknet::core::types::Event> for Event {
                 }
             };
             data_offset += u64::cairo_serialized_size(&rate_gfri);
-            let score = match u16::cairo_deserialize(&event.data, data_offset) {
+            let choice = match u32::cairo_deserialize(&event.data, data_offset) {
                 Ok(v) => v,
                 Err(e) => {
                     return Err(
                         format!(
-                            "Could not deserialize field {} for {}: {:?}", "score",
+                            "Could not deserialize field {} for {}: {:?}", "choice",
                             "JobAllocated", e
                         ),
                     );
                 }
             };
-            data_offset += u16::cairo_serialized_size(&score);
-            let strategy = match u8::cairo_deserialize(&event.data, data_offset) {
-                Ok(v) => v,
-                Err(e) => {
-                    return Err(
-                        format!(
-                            "Could not deserialize field {} for {}: {:?}", "strategy",
-                            "JobAllocated", e
-                        ),
-                    );
-                }
-            };
-            data_offset += u8::cairo_serialized_size(&strategy);
-            let deadline = match u64::cairo_deserialize(&event.data, data_offset) {
-                Ok(v) => v,
-                Err(e) => {
-                    return Err(
-                        format!(
-                            "Could not deserialize field {} for {}: {:?}", "deadline",
-                            "JobAllocated", e
-                        ),
-                    );
-                }
-            };
-            data_offset += u64::cairo_serialized_size(&deadline);
-            let deadline_block = match u64::cairo_deserialize(&event.data, data_offset) {
-                Ok(v) => v,
-                Err(e) => {
-                    return Err(
-                        format!(
-                            "Could not deserialize field {} for {}: {:?}",
-                            "deadline_block", "JobAllocated", e
-                        ),
-                    );
-                }
-            };
-            data_offset += u64::cairo_serialized_size(&deadline_block);
+            data_offset += u32::cairo_serialized_size(&choice);
             return Ok(
                 Event::JobAllocated(JobAllocated {
                     job_id,
                     worker_id,
-                    client,
-                    attempt,
                     rate_gfri,
-                    score,
-                    strategy,
-                    deadline,
-                    deadline_block,
+                    choice,
                 }),
             );
         }

@@ -9,6 +9,7 @@
 
 mod clock;
 mod erc20;
+mod rare;
 pub mod types;
 
 pub(crate) mod math {
@@ -19,6 +20,7 @@ pub(crate) mod math {
     pub mod lanes;
     pub mod money;
     pub mod reputation;
+    pub mod reserve_request;
     pub mod worker_slot;
 }
 
@@ -28,6 +30,7 @@ pub mod cdc_pool {
     pub mod interface;
     mod offer;
     pub mod types;
+    mod worker_record;
 }
 
 pub mod job_mgr {
@@ -35,6 +38,7 @@ pub mod job_mgr {
     mod contract;
     mod errors;
     pub mod interface;
+    mod job_record;
     mod job_spec;
     mod job_view;
     pub mod types;

@@ -2,7 +2,7 @@
 
 use cainome::cairo_serde::ContractAddress;
 use keeper_bindings::{
-    cdc_pool::{AttemptOutcome, CdcPoolConfig, ReserveRequest},
+    cdc_pool::{AttemptFailure, CdcPoolConfig},
     job_mgr::JobMgrConfig,
     task_allocator::TaskAllocatorConfig,
 };
@@ -72,7 +72,10 @@ async fn the_admin_wires_the_contracts_once() {
     // Nobody is the zero address, which an unset role equals.
     for account in [ADMIN, KEEPER, CLIENT, OTHER] {
         refused(world.send(account, job_mgr.allocate_batch_getcall(&vec![])).await, "JobMgr: caller not allocator");
-        refused(world.send(account, cdc_pool.release_getcall(&1, &0)).await, "CdcPool: caller not job manager");
+        refused(
+            world.send(account, cdc_pool.release_getcall(&1, &0, &ContractAddress(Felt::ONE))).await,
+            "CdcPool: caller not job manager",
+        );
     }
 
     let set = |address: Address| job_mgr.set_task_allocator_getcall(&ContractAddress(address.0));
@@ -140,18 +143,18 @@ async fn what_is_for_contracts_is_closed_to_every_account() {
     let world = World::start().await;
     let worker_id = world.register(W1).await;
     let (job_id, _) = world.running(&world.spec().await, worker_id).await;
-    let request =
-        ReserveRequest { job_id: 1, worker_id: worker_id.0, needs: 0, max_rate_gfri: u64::MAX, region: Felt::ZERO };
+    let owner = ContractAddress(world.address(W1).0);
     let (jobs, pool) = (world.job_mgr(), world.cdc_pool());
     let before = (world.job(job_id).await, world.worker(worker_id).await);
     for account in [ADMIN, KEEPER, CLIENT, W1, W2, OTHER] {
         let items = vec![item(job_id, worker_id).pack()];
         refused(world.send(account, jobs.allocate_batch_getcall(&items)).await, "JobMgr: caller not allocator");
         let words = "CdcPool: caller not job manager";
-        refused(world.send(account, pool.reserve_batch_getcall(&vec![request.clone()])).await, words);
-        refused(world.send(account, pool.release_getcall(&worker_id.0, &1)).await, words);
-        for outcome in [AttemptOutcome::Settled, AttemptOutcome::Failed, AttemptOutcome::Expired] {
-            refused(world.send(account, pool.record_outcome_getcall(&worker_id.0, &outcome)).await, words);
+        refused(world.send(account, pool.reserve_batch_getcall(&vec![Felt::ONE])).await, words);
+        refused(world.send(account, pool.release_getcall(&worker_id.0, &1, &owner)).await, words);
+        refused(world.send(account, pool.record_settlement_getcall(&worker_id.0)).await, words);
+        for failure in [AttemptFailure::Failed, AttemptFailure::Expired] {
+            refused(world.send(account, pool.record_failure_getcall(&worker_id.0, &1, &failure)).await, words);
         }
     }
     assert_eq!((world.job(job_id).await, world.worker(worker_id).await), before);

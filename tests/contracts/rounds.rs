@@ -59,13 +59,10 @@ async fn an_allocation_is_told_and_shown() {
     let allocated = MarketEvent::JobAllocated {
         job_id,
         worker_id,
-        client,
         attempt: Attempt(1),
         rate: Rate(RATE),
         score: SCORE,
         strategy: Strategy::Standard,
-        deadline: due.timestamp,
-        deadline_block: due.block,
     };
     let snapshot_block = BlockNumber(now.block.0 - 1);
     let applied = MarketEvent::RoundApplied { keeper, round: 1, snapshot_block, allocated: 1, skipped: 0 };

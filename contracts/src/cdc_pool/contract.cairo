@@ -13,24 +13,20 @@
 #[starknet::contract]
 pub mod CdcPool {
     use core::cmp::max;
-    use core::dict::Felt252Dict;
     use core::num::traits::Zero;
     use crate::cdc_pool::interface::{
         Events, ICdcPoolAdmin, ICdcPoolJobMgr, ICdcPoolView, ICdcPoolWorker,
     };
-    use crate::cdc_pool::types::{
-        AttemptOutcome, Bond, CdcPoolConfig, Reservation, ReserveRequest, WorkerRecord,
-        WorkerStatus, WorkerView,
-    };
-    use crate::cdc_pool::{errors, offer};
+    use crate::cdc_pool::types::{AttemptFailure, Bond, CdcPoolConfig, WorkerStatus, WorkerView};
+    use crate::cdc_pool::{errors, offer, worker_record};
     use crate::clock::now;
     use crate::erc20::{IErc20Dispatcher, IErc20DispatcherTrait};
     use crate::math::worker_slot::WorkerSlot;
-    use crate::math::{deadlines, reputation, worker_slot};
-    use crate::types::{Capabilities, Deadline, skip_reason};
+    use crate::math::{deadlines, reputation, reserve_request, worker_slot};
+    use crate::types::{Capabilities, Deadline};
     use starknet::storage::{
-        Map, StorageMapReadAccess, StorageMapWriteAccess, StoragePathEntry,
-        StoragePointerReadAccess, StoragePointerWriteAccess,
+        Map, StorageMapReadAccess, StorageMapWriteAccess, StoragePointerReadAccess,
+        StoragePointerWriteAccess,
     };
     use starknet::{ContractAddress, get_caller_address, get_contract_address};
 
@@ -39,6 +35,7 @@ pub mod CdcPool {
     /// Workers that one call of `get_workers` returns.
     const MAX_PAGE: u8 = 50;
 
+    /// Workers lie apart from this, see `cdc_pool/worker_record.cairo`.
     #[storage]
     struct Storage {
         admin: ContractAddress,
@@ -47,7 +44,6 @@ pub mod CdcPool {
         min_stake_per_slot: u128,
         unbonding_s: u64,
         worker_count: u32,
-        workers: Map<u32, WorkerRecord>,
         worker_of: Map<ContractAddress, u32>,
     }
 
@@ -95,7 +91,7 @@ pub mod CdcPool {
             self._assert_offer(capabilities, slots, rate_gfri, stake);
 
             let worker_id = self.worker_count.read() + 1;
-            let record = self.workers.entry(worker_id);
+            let record = worker_record::at(worker_id.into());
             self.worker_count.write(worker_id);
             self.worker_of.write(owner, worker_id);
             record.owner.write(owner);
@@ -134,7 +130,7 @@ pub mod CdcPool {
             ref self: ContractState, capabilities: Capabilities, slots: u8, rate_gfri: u64,
         ) {
             let worker_id = self._worker_of_caller();
-            let record = self.workers.entry(worker_id);
+            let record = worker_record::at(worker_id.into());
             let worker = worker_slot::unpack(record.slot.read());
             assert_not_leaving(worker);
             assert_idle(worker);
@@ -160,7 +156,7 @@ pub mod CdcPool {
 
         fn drain_worker(ref self: ContractState) {
             let worker_id = self._worker_of_caller();
-            let record = self.workers.entry(worker_id);
+            let record = worker_record::at(worker_id.into());
             let worker = worker_slot::unpack(record.slot.read());
             assert(worker.status == WorkerStatus::Active, errors::NOT_ACTIVE);
 
@@ -170,7 +166,7 @@ pub mod CdcPool {
 
         fn resume_worker(ref self: ContractState) {
             let worker_id = self._worker_of_caller();
-            let record = self.workers.entry(worker_id);
+            let record = worker_record::at(worker_id.into());
             let worker = worker_slot::unpack(record.slot.read());
             assert(worker.status == WorkerStatus::Draining, errors::NOT_DRAINING);
 
@@ -180,7 +176,7 @@ pub mod CdcPool {
 
         fn exit_worker(ref self: ContractState) {
             let worker_id = self._worker_of_caller();
-            let record = self.workers.entry(worker_id);
+            let record = worker_record::at(worker_id.into());
             let worker = worker_slot::unpack(record.slot.read());
             assert_not_leaving(worker);
 
@@ -198,7 +194,7 @@ pub mod CdcPool {
 
         fn withdraw_stake(ref self: ContractState) {
             let worker_id = self._worker_of_caller();
-            let record = self.workers.entry(worker_id);
+            let record = worker_record::at(worker_id.into());
             let worker = worker_slot::unpack(record.slot.read());
             let bond = record.bond.read();
             assert(worker.status == WorkerStatus::Exiting, errors::NOT_EXITING);
@@ -220,38 +216,60 @@ pub mod CdcPool {
 
     #[abi(embed_v0)]
     impl JobMgrImpl of ICdcPoolJobMgr<ContractState> {
-        fn reserve_batch(
-            ref self: ContractState, requests: Span<ReserveRequest>,
-        ) -> Span<Reservation> {
+        fn reserve_batch(ref self: ContractState, requests: Span<felt252>) -> Span<felt252> {
             self.assert_only_job_mgr();
-            let mut placed_jobs: Felt252Dict<bool> = Default::default();
-            let mut reservations = array![];
+            let mut answers = array![];
             for request in requests {
-                reservations.append(self._reserve(*request, ref placed_jobs));
+                let request = reserve_request::unpack(*request);
+                let slot = worker_record::slot_at(request.worker_id.into());
+                match worker_slot::reserve(slot.read(), request) {
+                    Result::Ok((
+                        reserved, rate_gfri,
+                    )) => {
+                        slot.write(reserved);
+                        answers.append(rate_gfri.into());
+                    },
+                    Result::Err(reason) => {
+                        answers.append(reserve_request::REFUSED);
+                        answers.append(reason.into());
+                    },
+                }
             };
-            reservations.span()
+            answers.span()
         }
 
-        fn release(ref self: ContractState, worker_id: u32, gpu_count: u8) {
+        fn release(
+            ref self: ContractState, worker_id: u32, gpu_count: u8, owner: ContractAddress,
+        ) -> bool {
             self.assert_only_job_mgr();
-            let slot = self.workers.entry(worker_id).slot;
-            slot.write(worker_slot::release(slot.read(), gpu_count));
-        }
-
-        fn record_outcome(ref self: ContractState, worker_id: u32, outcome: AttemptOutcome) {
-            self.assert_only_job_mgr();
-            let slot = self.workers.entry(worker_id).slot;
-            let packed = slot.read();
-            let old_reputation = worker_slot::unpack(packed).reputation;
-            let new_reputation = match outcome {
-                AttemptOutcome::Settled => reputation::after_settlement(old_reputation),
-                AttemptOutcome::Failed => reputation::after_failure(old_reputation),
-                AttemptOutcome::Expired => reputation::after_expiry(old_reputation),
-            };
-            if new_reputation != old_reputation {
-                slot.write(worker_slot::with_reputation(packed, old_reputation, new_reputation));
-                self.emit(Events::ReputationChanged { worker_id, old_reputation, new_reputation });
+            let record = worker_record::at(worker_id.into());
+            if record.owner.read() != owner {
+                return false;
             }
+            record.slot.write(worker_slot::release(record.slot.read(), gpu_count));
+            true
+        }
+
+        fn record_failure(
+            ref self: ContractState, worker_id: u32, gpu_count: u8, failure: AttemptFailure,
+        ) {
+            self.assert_only_job_mgr();
+            let packed = worker_record::at(worker_id.into()).slot.read();
+            let old = worker_slot::reputation(packed);
+            let new = match failure {
+                AttemptFailure::Failed => reputation::after_failure(old),
+                AttemptFailure::Expired => reputation::after_expiry(old),
+            };
+            self._write_reputation(worker_id, worker_slot::release(packed, gpu_count), old, new);
+        }
+
+        fn record_settlement(ref self: ContractState, worker_id: u32) -> ContractAddress {
+            self.assert_only_job_mgr();
+            let record = worker_record::at(worker_id.into());
+            let packed = record.slot.read();
+            let old = worker_slot::reputation(packed);
+            self._write_reputation(worker_id, packed, old, reputation::after_settlement(old));
+            record.owner.read()
         }
     }
 
@@ -269,7 +287,7 @@ pub mod CdcPool {
     #[abi(embed_v0)]
     impl ViewImpl of ICdcPoolView<ContractState> {
         fn get_worker(self: @ContractState, worker_id: u32) -> WorkerView {
-            let record = self.workers.entry(worker_id);
+            let record = worker_record::at(worker_id.into());
             let worker = worker_slot::unpack(record.slot.read());
             let bond = record.bond.read();
             WorkerView {
@@ -303,7 +321,7 @@ pub mod CdcPool {
         }
 
         fn worker_owner(self: @ContractState, worker_id: u32) -> ContractAddress {
-            self.workers.entry(worker_id).owner.read()
+            worker_record::at(worker_id.into()).owner.read()
         }
 
         fn worker_of(self: @ContractState, owner: ContractAddress) -> u32 {
@@ -346,7 +364,7 @@ pub mod CdcPool {
         fn _assert_has_no_worker(self: @ContractState, owner: ContractAddress) {
             let worker_id = self.worker_of.read(owner);
             if worker_id != 0 {
-                let worker = worker_slot::unpack(self.workers.entry(worker_id).slot.read());
+                let worker = worker_slot::unpack(worker_record::at(worker_id.into()).slot.read());
                 assert(worker.status == WorkerStatus::Exited, errors::ALREADY_REGISTERED);
             }
         }
@@ -362,22 +380,18 @@ pub mod CdcPool {
             assert(stake / slots.into() >= self.min_stake_per_slot.read(), errors::STAKE_TOO_LOW);
         }
 
-        fn _reserve(
-            ref self: ContractState, request: ReserveRequest, ref placed_jobs: Felt252Dict<bool>,
-        ) -> Reservation {
-            if placed_jobs.get(request.job_id.into()) {
-                return Reservation { reason: skip_reason::JOB_NOT_QUEUED, rate_gfri: 0 };
-            }
-            let slot = self.workers.entry(request.worker_id).slot;
-            match worker_slot::reserve(slot.read(), request) {
-                Result::Ok((
-                    reserved, rate_gfri,
-                )) => {
-                    slot.write(reserved);
-                    placed_jobs.insert(request.job_id.into(), true);
-                    Reservation { reason: skip_reason::ALLOCATED, rate_gfri }
-                },
-                Result::Err(reason) => Reservation { reason, rate_gfri: 0 },
+        /// Writes the worker's slot with another reputation.
+        fn _write_reputation(
+            ref self: ContractState,
+            worker_id: u32,
+            packed: felt252,
+            old_reputation: u16,
+            new_reputation: u16,
+        ) {
+            let slot = worker_slot::with_reputation(packed, old_reputation, new_reputation);
+            worker_record::at(worker_id.into()).slot.write(slot);
+            if new_reputation != old_reputation {
+                self.emit(Events::ReputationChanged { worker_id, old_reputation, new_reputation });
             }
         }
     }

@@ -2,9 +2,7 @@
 
 //! The ABI of the worker pool, split by who calls it.
 
-use crate::cdc_pool::types::{
-    AttemptOutcome, CdcPoolConfig, Reservation, ReserveRequest, WorkerView,
-};
+use crate::cdc_pool::types::{AttemptFailure, CdcPoolConfig, WorkerView};
 use crate::types::Capabilities;
 use starknet::ContractAddress;
 
@@ -82,30 +80,45 @@ pub trait ICdcPoolWorker<TContractState> {
 #[starknet::interface]
 pub trait ICdcPoolJobMgr<TContractState> {
     /// Takes a slot and the GPUs for each request that its worker can serve, in order; later
-    /// requests see what earlier ones took. A second request for a job that got its reservation is
-    /// refused as `JOB_NOT_QUEUED`. Answers stand in the order of the requests.
+    /// requests see what earlier ones took. Requests and answers are packed as
+    /// `math/reserve_request.cairo` says and stand in the same order.
     ///
-    /// Preconditions: every `needs` is packed lanes, every job id is not 0.
+    /// Preconditions: no two requests are for the same job.
     /// Emits: nothing; the job manager reports allocations.
     /// Errors: `NOT_JOB_MGR`.
     /// Access: the job manager.
-    fn reserve_batch(ref self: TContractState, requests: Span<ReserveRequest>) -> Span<Reservation>;
+    fn reserve_batch(ref self: TContractState, requests: Span<felt252>) -> Span<felt252>;
 
-    /// Gives back one slot and `gpu_count` GPUs.
+    /// Gives back one slot and `gpu_count` GPUs after a result, if `owner` owns the worker; returns
+    /// whether it does.
     ///
     /// Preconditions: an earlier reservation of just that.
     /// Emits: nothing.
     /// Errors: `NOT_JOB_MGR`.
     /// Access: the job manager.
-    fn release(ref self: TContractState, worker_id: u32, gpu_count: u8);
+    fn release(
+        ref self: TContractState, worker_id: u32, gpu_count: u8, owner: ContractAddress,
+    ) -> bool;
 
-    /// Moves a worker's reputation by the rules of `math/reputation.cairo`.
+    /// Gives back one slot and `gpu_count` GPUs after an attempt without a result, and lowers the
+    /// worker's reputation by the rules of `math/reputation.cairo`.
+    ///
+    /// Preconditions: an earlier reservation of just that.
+    /// Emits: `ReputationChanged`, where it changed.
+    /// Errors: `NOT_JOB_MGR`.
+    /// Access: the job manager.
+    fn record_failure(
+        ref self: TContractState, worker_id: u32, gpu_count: u8, failure: AttemptFailure,
+    );
+
+    /// Raises a worker's reputation by the rules of `math/reputation.cairo` after its result was
+    /// accepted, and returns the worker's owner, who is to be paid.
     ///
     /// Preconditions: the worker exists, whatever its status.
     /// Emits: `ReputationChanged`, where it changed.
     /// Errors: `NOT_JOB_MGR`.
     /// Access: the job manager.
-    fn record_outcome(ref self: TContractState, worker_id: u32, outcome: AttemptOutcome);
+    fn record_settlement(ref self: TContractState, worker_id: u32) -> ContractAddress;
 }
 
 /// For the admin, who can do nothing else.

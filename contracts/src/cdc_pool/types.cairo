@@ -20,11 +20,9 @@ pub enum WorkerStatus {
     Exited,
 }
 
-/// How an attempt ended, as far as the worker's reputation is concerned.
+/// How an attempt ended that brought no result.
 #[derive(Copy, Drop, Serde, PartialEq, Debug)]
-pub enum AttemptOutcome {
-    /// The result was paid for.
-    Settled,
+pub enum AttemptFailure {
     /// The worker gave up.
     Failed,
     /// The worker let the deadline pass.
@@ -67,28 +65,7 @@ pub struct CdcPoolConfig {
     pub unbonding_s: u64,
 }
 
-/// One slot and some GPUs of a worker, asked for by the job manager.
-#[derive(Copy, Drop, Serde, PartialEq, Debug)]
-pub struct ReserveRequest {
-    pub job_id: u64,
-    pub worker_id: u32,
-    /// The job's requirements as packed lanes (`math/lanes.cairo`).
-    pub needs: u128,
-    pub max_rate_gfri: u64,
-    /// 0 for any.
-    pub region: felt252,
-}
-
-/// The pool's answer to a [`ReserveRequest`].
-#[derive(Copy, Drop, Serde, PartialEq, Debug)]
-pub struct Reservation {
-    /// 0 where it was granted, else why not (`types::skip_reason`).
-    pub reason: u8,
-    /// The worker's rate; 0 where it was not granted.
-    pub rate_gfri: u64,
-}
-
-/// A worker in storage.
+/// A worker in storage: one storage slot each.
 #[derive(Copy, Drop, starknet::Store)]
 pub(crate) struct WorkerRecord {
     /// `math/worker_slot.cairo`.

@@ -19,31 +19,38 @@ pub mod JobMgr {
         ICdcPoolJobMgrDispatcher, ICdcPoolJobMgrDispatcherTrait, ICdcPoolViewDispatcher,
         ICdcPoolViewDispatcherTrait,
     };
-    use crate::cdc_pool::types::AttemptOutcome;
+    use crate::cdc_pool::types::AttemptFailure;
     use crate::clock::now;
     use crate::erc20::{IErc20Dispatcher, IErc20DispatcherTrait};
-    use crate::job_mgr::candidate::Candidate;
+    use crate::job_mgr::candidate::Examined;
     use crate::job_mgr::interface::{
         Events, IJobMgrAdmin, IJobMgrAllocator, IJobMgrClient, IJobMgrDeadlines, IJobMgrView,
         IJobMgrWorker,
     };
     use crate::job_mgr::job_view::job_view;
-    use crate::job_mgr::types::{JobMgrConfig, JobRecord, JobSpec, JobState, JobView};
-    use crate::job_mgr::{candidate, errors, job_spec};
+    use crate::job_mgr::types::{JobMgrConfig, JobRecord, JobSpec, JobState, JobView, Skip};
+    use crate::job_mgr::{candidate, errors, job_record, job_spec};
+    use crate::math::allocation_item::AllocationItem;
     use crate::math::job_slot::PlacedJob;
-    use crate::math::{allocation_item, deadlines, job_slot, job_terms, money};
+    use crate::math::job_terms::Terms;
+    use crate::math::{allocation_item, deadlines, job_slot, job_terms, money, reserve_request};
+    use crate::rare::rare;
     use crate::types::{Deadline, skip_reason};
     use starknet::storage::{
-        Map, StorageMapReadAccess, StorageMapWriteAccess, StoragePathEntry,
+        Map, Mutable, StorageMapReadAccess, StorageMapWriteAccess, StoragePointer0Offset,
         StoragePointerReadAccess, StoragePointerWriteAccess,
     };
-    use starknet::{ContractAddress, get_caller_address, get_contract_address};
+    use starknet::syscalls::emit_event_syscall;
+    use starknet::{ContractAddress, SyscallResultTrait, get_caller_address, get_contract_address};
 
     /// Two years: timestamps are kept in 32 bits.
     const MAX_CHALLENGE_WINDOW_S: u64 = 63_072_000;
+    /// What is stored where a worker is excluded from a job.
+    const EXCLUDED: felt252 = 1;
     /// Jobs that one call of `get_jobs` returns.
     const MAX_PAGE: u8 = 50;
 
+    /// Jobs lie apart from this, see `job_mgr/job_record.cairo`.
     #[storage]
     struct Storage {
         admin: ContractAddress,
@@ -52,9 +59,10 @@ pub mod JobMgr {
         task_allocator: ContractAddress,
         challenge_window_s: u64,
         job_count: u64,
-        jobs: Map<u64, JobRecord>,
-        /// By job and worker.
-        excluded: Map<(u64, u32), bool>,
+        /// Clients are numbered from 1, so that a job need not hold an address.
+        client_count: u32,
+        clients: Map<u32, ContractAddress>,
+        client_number: Map<ContractAddress, u32>,
     }
 
     #[event]
@@ -94,19 +102,20 @@ pub mod JobMgr {
     impl ClientImpl of IJobMgrClient<ContractState> {
         fn submit_job(ref self: ContractState, spec: JobSpec) -> u64 {
             let client = get_caller_address();
-            let (terms, needs) = job_spec::checked(spec, now());
+            let (terms, queued) = job_spec::checked(spec, now());
 
             let job_id = self.job_count.read() + 1;
             self.job_count.write(job_id);
-            let record = self.jobs.entry(job_id);
-            record.slot.write(job_slot::pack_queued(job_spec::queued(terms, needs, 1)));
-            record.client.write(client);
+            let terms = Terms { client: self._number_client(client), ..terms };
+            let queued = job_slot::pack_queued(queued);
+            let record = job_record::at(job_id.into());
+            record.slot.write(queued);
+            record.terms.write(job_terms::pack(terms));
+            record.queued_or_result.write(queued);
             record.manifest_hash.write(spec.manifest_hash);
             if spec.model_id != 0 {
                 record.model_id.write(spec.model_id);
             }
-            record.terms.write(job_terms::pack_terms(terms));
-            record.needs.write(job_terms::pack_needs(needs));
 
             let is_paid = self
                 ._token()
@@ -137,21 +146,24 @@ pub mod JobMgr {
     #[abi(embed_v0)]
     impl WorkerImpl of IJobMgrWorker<ContractState> {
         fn submit_result(ref self: ContractState, job_id: u64, attempt: u8, result_hash: felt252) {
-            let placed = self._attempt_of_caller(job_id, attempt);
-            assert(result_hash != 0, errors::ZERO_RESULT);
-
+            let placed = self._attempt(job_id, attempt);
+            let worker_id = placed.worker_id;
             let challenge_ends = deadlines::after(now(), self.challenge_window_s.read());
-            let record = self.jobs.entry(job_id);
-            let revealed = PlacedJob { deadline: challenge_ends, ..placed };
+            let record = job_record::at(job_id.into());
+            let revealed = PlacedJob { challenge_ends, ..placed };
             record.slot.write(job_slot::with_state(revealed, JobState::Revealed));
-            record.result_hash.write(result_hash);
+            record.queued_or_result.write(result_hash);
 
-            self._pool().release(placed.worker_id, placed.gpu_count);
+            // The pool knows the owner. One call both asks it and frees the worker; where the
+            // answer is no, all of this is undone.
+            let is_owner = self._pool().release(worker_id, placed.gpu_count, get_caller_address());
+            assert(is_owner, errors::NOT_WORKER);
+            assert(result_hash != 0, errors::ZERO_RESULT);
             self
                 .emit(
                     Events::ResultSubmitted {
                         job_id,
-                        worker_id: placed.worker_id,
+                        worker_id,
                         attempt,
                         result_hash,
                         challenge_ends_at: challenge_ends.timestamp,
@@ -161,8 +173,10 @@ pub mod JobMgr {
         }
 
         fn fail_attempt(ref self: ContractState, job_id: u64, attempt: u8, reason: felt252) {
-            let placed = self._attempt_of_caller(job_id, attempt);
-            self._end_attempt(job_id, placed, AttemptOutcome::Failed, reason);
+            let placed = self._attempt(job_id, attempt);
+            let is_owner = get_caller_address() == self._worker_owner(placed.worker_id);
+            assert(is_owner, errors::NOT_WORKER);
+            self._end_attempt(job_id, placed, AttemptFailure::Failed, reason);
         }
     }
 
@@ -170,59 +184,41 @@ pub mod JobMgr {
     impl DeadlinesImpl of IJobMgrDeadlines<ContractState> {
         fn expire_job(ref self: ContractState, job_id: u64) {
             self._queued_attempt(job_id);
-            let record = self.jobs.entry(job_id);
-            let deadline = job_terms::unpack_terms(record.terms.read()).deadline;
-            assert(deadlines::has_passed(deadline, now()), errors::DEADLINE_NOT_PASSED);
+            let terms = self._terms(job_id);
+            assert(deadlines::has_passed(terms.deadline, now()), errors::DEADLINE_NOT_PASSED);
 
-            let client = record.client.read();
+            let client = self.clients.read(terms.client);
             let refunded = self._refund_queued(job_id, client, JobState::Expired);
             self.emit(Events::JobExpired { job_id, client, refunded });
         }
 
         fn expire_attempt(ref self: ContractState, job_id: u64) {
             let placed = self._placed(job_id, JobState::Allocated, errors::NOT_ALLOCATED);
-            assert(deadlines::has_passed(placed.deadline, now()), errors::DEADLINE_NOT_PASSED);
-            self._end_attempt(job_id, placed, AttemptOutcome::Expired, 0);
+            let due = deadlines::of_attempt(
+                placed.allocated_at, self._terms(job_id).execution_timeout_s,
+            );
+            assert(deadlines::has_passed(due, now()), errors::DEADLINE_NOT_PASSED);
+            self._end_attempt(job_id, placed, AttemptFailure::Expired, 0);
         }
 
         fn settle(ref self: ContractState, job_id: u64) {
             let placed = self._placed(job_id, JobState::Revealed, errors::NOT_REVEALED);
-            assert(deadlines::has_passed(placed.deadline, now()), errors::CHALLENGE_OPEN);
+            assert(deadlines::has_passed(placed.challenge_ends, now()), errors::CHALLENGE_OPEN);
             self._settle(job_id, placed);
         }
     }
 
     #[abi(embed_v0)]
     impl AllocatorImpl of IJobMgrAllocator<ContractState> {
-        fn allocate_batch(ref self: ContractState, items: Span<felt252>) -> Span<u8> {
+        fn allocate_batch(ref self: ContractState, items: Span<felt252>) -> Span<Skip> {
             self.assert_only_task_allocator();
             let now = now();
-            let mut examined: Array<Result<Candidate, u8>> = array![];
-            let mut requests = array![];
-            for item in items {
-                let verdict = self._examine(*item, now);
-                if let Result::Ok(candidate) = verdict {
-                    requests.append(candidate.request);
-                }
-                examined.append(verdict);
+            let mut items = items;
+            let mut skipped = array![];
+            while !items.is_empty() {
+                self._allocate_rising(ref items, now, ref skipped);
             };
-
-            let mut reservations = self._pool().reserve_batch(requests.span());
-            let mut reasons = array![];
-            for verdict in examined {
-                let reason = match verdict {
-                    Result::Ok(candidate) => {
-                        let reservation = *reservations.pop_front().unwrap();
-                        if reservation.reason == skip_reason::ALLOCATED {
-                            self._allocate(candidate, reservation.rate_gfri, now);
-                        }
-                        reservation.reason
-                    },
-                    Result::Err(reason) => reason,
-                };
-                reasons.append(reason);
-            };
-            reasons.span()
+            skipped.span()
         }
     }
 
@@ -240,7 +236,9 @@ pub mod JobMgr {
     #[abi(embed_v0)]
     impl ViewImpl of IJobMgrView<ContractState> {
         fn get_job(self: @ContractState, job_id: u64) -> JobView {
-            job_view(job_id, self.jobs.read(job_id))
+            let record: JobRecord = job_record::at(job_id.into()).read();
+            let client = self.clients.read(job_terms::unpack(record.terms).client);
+            job_view(job_id, record, client)
         }
 
         fn get_jobs(self: @ContractState, first: u64, count: u8) -> Span<JobView> {
@@ -262,7 +260,7 @@ pub mod JobMgr {
         }
 
         fn is_excluded(self: @ContractState, job_id: u64, worker_id: u32) -> bool {
-            self.excluded.read((job_id, worker_id))
+            is_excluded(job_id.into(), worker_id.into())
         }
 
         fn get_config(self: @ContractState) -> JobMgrConfig {
@@ -289,10 +287,27 @@ pub mod JobMgr {
 
         /// Returns the client, who is the caller.
         fn assert_only_client(self: @ContractState, job_id: u64) -> ContractAddress {
-            let client = self.jobs.entry(job_id).client.read();
+            let client = self.clients.read(self._terms(job_id).client);
             assert(client.is_non_zero(), errors::NO_SUCH_JOB);
             assert(get_caller_address() == client, errors::NOT_CLIENT);
             client
+        }
+
+        fn _terms(self: @ContractState, job_id: u64) -> Terms {
+            job_terms::unpack(job_record::at(job_id.into()).terms.read())
+        }
+
+        /// The number of a client, who gets one with its first job.
+        fn _number_client(ref self: ContractState, client: ContractAddress) -> u32 {
+            let known = self.client_number.read(client);
+            if known != 0 {
+                return known;
+            }
+            let number = self.client_count.read() + 1;
+            self.client_count.write(number);
+            self.clients.write(number, client);
+            self.client_number.write(client, number);
+            number
         }
 
         fn _token(self: @ContractState) -> IErc20Dispatcher {
@@ -308,35 +323,31 @@ pub mod JobMgr {
                 .worker_owner(worker_id)
         }
 
-        fn _pay(self: @ContractState, recipient: ContractAddress, amount: u128) {
-            assert(self._token().transfer(recipient, amount.into()), errors::TRANSFER_FAILED);
-        }
 
         /// The attempt that the job, which must be Queued, waits for.
         fn _queued_attempt(self: @ContractState, job_id: u64) -> u8 {
-            let (state, attempt) = job_slot::state_and_attempt(self.jobs.entry(job_id).slot.read());
+            let packed = job_record::at(job_id.into()).slot.read();
+            let state = job_slot::state(packed);
             assert(state != JobState::None, errors::NO_SUCH_JOB);
             assert(state == JobState::Queued, errors::NOT_QUEUED);
-            attempt
+            job_slot::unpack_queued(packed).attempt
         }
 
         /// The job, which must be in `state`, one that has a worker.
         fn _placed(
             self: @ContractState, job_id: u64, state: JobState, error: felt252,
         ) -> PlacedJob {
-            let packed = self.jobs.entry(job_id).slot.read();
-            let (found, _) = job_slot::state_and_attempt(packed);
+            let packed = job_record::at(job_id.into()).slot.read();
+            let found = job_slot::state(packed);
             assert(found != JobState::None, errors::NO_SUCH_JOB);
             assert(found == state, error);
             job_slot::unpack_placed(packed)
         }
 
-        /// The job, whose current attempt must be `attempt` and run by a worker of the caller.
-        fn _attempt_of_caller(self: @ContractState, job_id: u64, attempt: u8) -> PlacedJob {
+        /// The job, which must be Allocated, in `attempt`.
+        fn _attempt(self: @ContractState, job_id: u64, attempt: u8) -> PlacedJob {
             let placed = self._placed(job_id, JobState::Allocated, errors::NOT_ALLOCATED);
             assert(placed.attempt == attempt, errors::WRONG_ATTEMPT);
-            let is_owner = get_caller_address() == self._worker_owner(placed.worker_id);
-            assert(is_owner, errors::NOT_WORKER);
             placed
         }
 
@@ -345,52 +356,67 @@ pub mod JobMgr {
             ref self: ContractState, job_id: u64, client: ContractAddress, state: JobState,
         ) -> u128 {
             let attempt = self._queued_attempt(job_id);
-            let record = self.jobs.entry(job_id);
-            let refunded = job_terms::unpack_terms(record.terms.read()).max_price;
-            record.slot.write(job_slot::pack_placed(job_slot::unplaced(state, attempt)));
-            self._pay(client, refunded);
+            let refunded = self._terms(job_id).max_price;
+            let ended = job_slot::pack_placed(job_slot::unplaced(state, attempt));
+            job_record::at(job_id.into()).slot.write(ended);
+            pay(self._token(), client, refunded);
             refunded
         }
 
-        /// What the job's side says to an item.
-        fn _examine(self: @ContractState, item: felt252, now: Deadline) -> Result<Candidate, u8> {
-            let item = allocation_item::unpack(item);
-            if !item.is_well_formed {
-                return Result::Err(skip_reason::ITEM_MALFORMED);
-            }
-            let candidate = candidate::examine(
-                item, self.jobs.entry(item.job_id).slot.read(), now,
-            )?;
-            // Nobody is excluded from a first attempt, which saves the read in the ordinary case.
-            if item.attempt != 1 && self.excluded.read((item.job_id, item.worker_id)) {
-                return Result::Err(skip_reason::WORKER_EXCLUDED);
-            }
-            Result::Ok(candidate)
-        }
-
-        /// Places a job on the worker that was reserved for it.
-        fn _allocate(
-            ref self: ContractState, candidate: Candidate, rate_gfri: u64, now: Deadline,
+        /// Takes items from the front as long as their job ids rise, so that no two are for the
+        /// same job, and allocates those that hold. Appends the others to `skipped`.
+        fn _allocate_rising(
+            ref self: ContractState,
+            ref items: Span<felt252>,
+            now: Deadline,
+            ref skipped: Array<Skip>,
         ) {
-            let Candidate { item, .. } = candidate;
-            let record = self.jobs.entry(item.job_id);
-            let terms = job_terms::unpack_terms(record.terms.read());
-            let placed = candidate::placed(candidate, rate_gfri, now, terms.execution_timeout_s);
-            record.slot.write(job_slot::pack_placed(placed));
-            self
-                .emit(
-                    Events::JobAllocated {
-                        job_id: item.job_id,
-                        worker_id: item.worker_id,
-                        client: record.client.read(),
-                        attempt: item.attempt,
-                        rate_gfri,
-                        score: item.score,
-                        strategy: item.strategy,
-                        deadline: placed.deadline.timestamp,
-                        deadline_block: placed.deadline.block,
+            let mut examined: Array<Examined> = array![];
+            let mut requests = array![];
+            let mut last_job_id = 0;
+            loop {
+                let rest = items;
+                let item = match items.pop_front() {
+                    Option::Some(item) => allocation_item::unpack(*item),
+                    Option::None => { break; },
+                };
+                if item.job_id <= last_job_id && !examined.is_empty() {
+                    items = rest;
+                    break;
+                }
+                last_job_id = item.job_id;
+                let AllocationItem { job_id, worker_id, choice, .. } = item;
+                let slot = job_record::slot_at(job_id.into());
+                let (reserving, reason) = match examine(item, slot, now) {
+                    Result::Ok((
+                        request, reserving,
+                    )) => {
+                        requests.append(request);
+                        (reserving, skip_reason::ALLOCATED)
                     },
-                );
+                    Result::Err(reason) => (0, reason),
+                };
+                examined.append(Examined { slot, job_id, worker_id, choice, reserving, reason });
+            };
+
+            let mut answers = self._pool().reserve_batch(requests.span());
+            let allocated_now = job_slot::allocated_now(now);
+            for item in examined {
+                if item.reason != skip_reason::ALLOCATED {
+                    skipped.append(skip(item, item.reason));
+                    continue;
+                }
+                let rate_gfri = *answers.pop_front().unwrap();
+                if rate_gfri != reserve_request::REFUSED {
+                    let packed = job_slot::pack_allocated(item.reserving, allocated_now, rate_gfri);
+                    item.slot.write(packed);
+                    emit_allocated(item, rate_gfri);
+                } else {
+                    rare();
+                    let reason = (*answers.pop_front().unwrap()).try_into().unwrap();
+                    skipped.append(skip(item, reason));
+                }
+            };
         }
 
         /// Ends an attempt without a result: queues the job again or, after its last attempt,
@@ -399,53 +425,96 @@ pub mod JobMgr {
             ref self: ContractState,
             job_id: u64,
             placed: PlacedJob,
-            outcome: AttemptOutcome,
+            failure: AttemptFailure,
             reason: felt252,
         ) {
             let PlacedJob { worker_id, attempt, .. } = placed;
-            let record = self.jobs.entry(job_id);
-            let terms = job_terms::unpack_terms(record.terms.read());
-            let needs = job_terms::unpack_needs(record.needs.read());
-            let requeued = attempt < needs.max_attempts;
+            let record = job_record::at(job_id.into());
+            let terms = job_terms::unpack(record.terms.read());
+            let requeued = attempt < terms.max_attempts;
             let slot = if requeued {
-                job_slot::pack_queued(job_spec::queued(terms, needs, attempt + 1))
+                job_slot::with_later_attempt(record.queued_or_result.read(), attempt)
             } else {
                 job_slot::with_state(placed, JobState::Failed)
             };
             record.slot.write(slot);
-            // A worker that fails at once would otherwise be free again first and be given every attempt.
-            self.excluded.write((job_id, worker_id), true);
+            // A worker that fails at once would otherwise be free again first and be given every
+            // attempt.
+            job_record::exclusion_at(job_id.into(), worker_id.into()).write(EXCLUDED);
 
-            self._pool().release(worker_id, placed.gpu_count);
-            self._pool().record_outcome(worker_id, outcome);
-            let expired = outcome == AttemptOutcome::Expired;
+            self._pool().record_failure(worker_id, placed.gpu_count, failure);
+            let expired = failure == AttemptFailure::Expired;
             self
                 .emit(
                     Events::AttemptFailed { job_id, worker_id, attempt, expired, reason, requeued },
                 );
             if !requeued {
-                let client = record.client.read();
-                self._pay(client, terms.max_price);
+                let client = self.clients.read(terms.client);
+                pay(self._token(), client, terms.max_price);
                 self.emit(Events::JobFailed { job_id, client, refunded: terms.max_price });
             }
         }
 
         /// Pays for a revealed result.
         fn _settle(ref self: ContractState, job_id: u64, placed: PlacedJob) {
-            let record = self.jobs.entry(job_id);
-            let client = record.client.read();
-            let terms = job_terms::unpack_terms(record.terms.read());
+            let worker_id = placed.worker_id;
+            let terms = self._terms(job_id);
+            let client = self.clients.read(terms.client);
             let paid = money::price(placed.rate_gfri, placed.gpu_count, terms.execution_timeout_s);
             let refunded = terms.max_price - paid;
-            record.slot.write(job_slot::with_state(placed, JobState::Settled));
+            job_record::at(job_id.into())
+                .slot
+                .write(job_slot::with_state(placed, JobState::Settled));
 
-            let worker_id = placed.worker_id;
-            self._pool().record_outcome(worker_id, AttemptOutcome::Settled);
-            self._pay(self._worker_owner(worker_id), paid);
+            let owner = self._pool().record_settlement(worker_id);
+            let token = self._token();
+            pay(token, owner, paid);
             if refunded != 0 {
-                self._pay(client, refunded);
+                pay(token, client, refunded);
             }
             self.emit(Events::JobSettled { job_id, worker_id, client, paid, refunded });
         }
+    }
+
+    fn pay(token: IErc20Dispatcher, recipient: ContractAddress, amount: u128) {
+        assert(token.transfer(recipient, amount.into()), errors::TRANSFER_FAILED);
+    }
+
+    /// What the job's side says to an item: the request to the pool and what the job's slot
+    /// becomes, or the first reason to skip it.
+    #[inline(always)]
+    fn examine(
+        item: AllocationItem, slot: StoragePointer0Offset<Mutable<felt252>>, now: Deadline,
+    ) -> Result<(felt252, felt252), u8> {
+        if !allocation_item::is_well_formed(item) {
+            return Result::Err(skip_reason::ITEM_MALFORMED);
+        }
+        let attempt = allocation_item::attempt(item.choice);
+        let candidate = candidate::examine(item, attempt, slot.read(), now)?;
+        // Nobody is excluded from a first attempt, which saves the read in the ordinary case.
+        if attempt != 1 && is_excluded(item.job_id.into(), item.worker_id.into()) {
+            return Result::Err(skip_reason::WORKER_EXCLUDED);
+        }
+        Result::Ok(candidate)
+    }
+
+    /// Emits `JobAllocated`, written out because the fields need no conversion this way: nothing
+    /// else is emitted as often.
+    #[inline(always)]
+    fn emit_allocated(item: Examined, rate_gfri: felt252) {
+        let keys = array![selector!("JobAllocated"), item.job_id.into(), item.worker_id.into()];
+        let data = array![rate_gfri, item.choice.into()];
+        emit_event_syscall(keys.span(), data.span()).unwrap_syscall();
+    }
+
+    #[inline(always)]
+    fn is_excluded(job_id: felt252, worker_id: felt252) -> bool {
+        job_record::exclusion_at(job_id, worker_id).read() == EXCLUDED
+    }
+
+    fn skip(item: Examined, reason: u8) -> Skip {
+        let Examined { job_id, worker_id, choice, .. } = item;
+        let item = AllocationItem { job_id, worker_id, choice, excess: 0 };
+        Skip { item: allocation_item::pack(item), reason }
     }
 }

@@ -2,7 +2,7 @@
 
 //! The ABI of the job manager, split by who calls it.
 
-use crate::job_mgr::types::{JobMgrConfig, JobSpec, JobView};
+use crate::job_mgr::types::{JobMgrConfig, JobSpec, JobView, Skip};
 use starknet::ContractAddress;
 
 /// For the account that pays for a job.
@@ -96,15 +96,19 @@ pub trait IJobMgrDeadlines<TContractState> {
 /// For the task allocator.
 #[starknet::interface]
 pub trait IJobMgrAllocator<TContractState> {
-    /// Allocates each item that still holds, in order, and answers for each item 0 or the first
-    /// reason why not (`types::skip_reason`). An item that does not hold changes nothing. A later
-    /// item sees what earlier ones did. Items are packed as `math/allocation_item.cairo` says.
+    /// Allocates each item that still holds, in order, and returns each other one, in order, with
+    /// the first reason why not (`types::skip_reason`). An item that does not hold changes nothing.
+    /// A later item sees what earlier ones did. Items are packed as `math/allocation_item.cairo`
+    /// says.
+    ///
+    /// Batches cost least where job ids rise from item to item: the pool is called once for each
+    /// run of items that do.
     ///
     /// Preconditions: none on the items.
     /// Emits: `JobAllocated` for each allocated item.
     /// Errors: `NOT_TASK_ALLOCATOR`.
     /// Access: the task allocator.
-    fn allocate_batch(ref self: TContractState, items: Span<felt252>) -> Span<u8>;
+    fn allocate_batch(ref self: TContractState, items: Span<felt252>) -> Span<Skip>;
 }
 
 /// For the admin, who can do nothing else.
@@ -153,23 +157,20 @@ pub mod Events {
         pub deadline_block: u64,
     }
 
+    /// The result is due the execution timeout and 60 s after the block of this event. Nothing is
+    /// emitted as often, and every felt counts: `choice` is packed, and the client is that of
+    /// `JobSubmitted`.
     #[derive(Drop, PartialEq, Debug, starknet::Event)]
     pub struct JobAllocated {
         #[key]
         pub job_id: u64,
         #[key]
         pub worker_id: u32,
-        #[key]
-        pub client: ContractAddress,
-        pub attempt: u8,
         /// gFri per GPU-second.
         pub rate_gfri: u64,
-        pub score: u16,
-        pub strategy: u8,
-        /// Of the attempt: Unix time in seconds.
-        pub deadline: u64,
-        /// Of the attempt.
-        pub deadline_block: u64,
+        /// Attempt, strategy and score, in bits 0 to 7, 8 to 11 and 12 to 27 (the choice of
+        /// `math/allocation_item.cairo`).
+        pub choice: u32,
     }
 
     #[derive(Drop, PartialEq, Debug, starknet::Event)]

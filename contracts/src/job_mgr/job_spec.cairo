@@ -4,8 +4,8 @@
 
 use crate::job_mgr::errors;
 use crate::job_mgr::types::JobSpec;
-use crate::math::job_slot::QueuedJob;
-use crate::math::job_terms::{Needs, Terms};
+use crate::math::job_slot::{PlacedJob, QueuedJob};
+use crate::math::job_terms::Terms;
 use crate::math::lanes::Lanes;
 use crate::math::{deadlines, lanes, money, reputation, worker_slot};
 use crate::types::{Deadline, Requirements};
@@ -19,8 +19,9 @@ const MAX_EXECUTION_TIMEOUT_S: u32 = 2_592_000;
 /// A year of 365 days.
 const MAX_DEADLINE_AHEAD_S: u64 = 31_536_000;
 
-/// Checks every field, in the order that the interface documents, and derives the stored form.
-pub fn checked(spec: JobSpec, now: Deadline) -> (Terms, Needs) {
+/// Checks every field, in the order that the interface documents, and derives the stored form: the
+/// terms, still without a client, and the job in the queue.
+pub fn checked(spec: JobSpec, now: Deadline) -> (Terms, QueuedJob) {
     assert(spec.manifest_hash != 0, errors::ZERO_MANIFEST);
     assert(spec.priority != 0 && spec.priority <= MAX_PRIORITY, errors::BAD_PRIORITY);
     assert(spec.queue <= LAST_QUEUE, errors::BAD_QUEUE);
@@ -31,57 +32,65 @@ pub fn checked(spec: JobSpec, now: Deadline) -> (Terms, Needs) {
     assert(spec.deadline > now.timestamp, errors::DEADLINE_IN_PAST);
     assert(spec.deadline - now.timestamp <= MAX_DEADLINE_AHEAD_S, errors::DEADLINE_TOO_FAR);
 
+    let deadline = deadlines::after(now, spec.deadline - now.timestamp);
+    let queued = QueuedJob {
+        attempt: 1,
+        needs: packed_lanes(spec.requirements),
+        max_rate_gfri: checked_max_rate(spec),
+        region: spec.requirements.region,
+        deadline,
+    };
     let terms = Terms {
         max_price: spec.max_price,
         execution_timeout_s: spec.execution_timeout_s,
-        deadline: deadlines::after(now, spec.deadline - now.timestamp),
-    };
-    let needs = Needs {
-        lanes: packed_lanes(spec.requirements),
-        region: spec.requirements.region,
-        max_rate_gfri: checked_max_rate(spec),
         priority: spec.priority,
         queue: spec.queue,
+        deadline,
+        client: 0,
         max_attempts: spec.max_attempts,
     };
-    (terms, needs)
+    (terms, queued)
 }
 
-/// The slot's content for a job that waits for an attempt.
-pub fn queued(terms: Terms, needs: Needs, attempt: u8) -> QueuedJob {
-    QueuedJob {
-        attempt,
-        needs: needs.lanes,
-        max_rate_gfri: needs.max_rate_gfri,
-        region: needs.region,
-        deadline: terms.deadline,
-    }
-}
-
-/// The spec as it was submitted, from what was stored of it.
-pub fn restored(manifest_hash: felt252, model_id: felt252, terms: Terms, needs: Needs) -> JobSpec {
-    let lanes = lanes::unpack(needs.lanes);
+/// The spec from what is stored of it.
+pub fn restored(
+    manifest_hash: felt252, model_id: felt252, terms: Terms, requirements: Requirements,
+) -> JobSpec {
     JobSpec {
         manifest_hash,
         model_id,
-        requirements: Requirements {
-            gpu_count: lanes.gpus,
-            vram_gib: lanes.vram_gib,
-            compute_capability: lanes.compute_capability,
-            cuda_version: lanes.cuda_version,
-            driver_version: lanes.driver_version,
-            cpu_cores: lanes.cpu_cores,
-            memory_gib: lanes.memory_gib,
-            min_reputation: lanes.reputation,
-            features: lanes.features,
-            region: needs.region,
-        },
-        priority: needs.priority,
-        queue: needs.queue,
+        requirements,
+        priority: terms.priority,
+        queue: terms.queue,
         max_price: terms.max_price,
         deadline: terms.deadline.timestamp,
         execution_timeout_s: terms.execution_timeout_s,
-        max_attempts: needs.max_attempts,
+        max_attempts: terms.max_attempts,
+    }
+}
+
+/// The requirements of a job without a result.
+pub fn requirements_of_queued(queued: QueuedJob) -> Requirements {
+    Requirements { region: queued.region, ..requirements_of(lanes::unpack(queued.needs)) }
+}
+
+/// What is left of the requirements once there is a result.
+pub fn requirements_of_placed(placed: PlacedJob) -> Requirements {
+    Requirements { gpu_count: placed.gpu_count, ..requirements_of(lanes::unpack(0)) }
+}
+
+fn requirements_of(lanes: Lanes) -> Requirements {
+    Requirements {
+        gpu_count: lanes.gpus,
+        vram_gib: lanes.vram_gib,
+        compute_capability: lanes.compute_capability,
+        cuda_version: lanes.cuda_version,
+        driver_version: lanes.driver_version,
+        cpu_cores: lanes.cpu_cores,
+        memory_gib: lanes.memory_gib,
+        min_reputation: lanes.reputation,
+        features: lanes.features,
+        region: 0,
     }
 }
 

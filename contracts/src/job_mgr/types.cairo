@@ -63,6 +63,7 @@ pub struct JobView {
     pub attempt: u8,
     /// The worker of this attempt; 0 while queued, and where the job ended in the queue.
     pub worker_id: u32,
+    /// Of the requirements only the number of GPUs is kept once there is a result; the rest is 0.
     pub spec: JobSpec,
     /// The worker's rate, gFri per GPU-second; 0 without a worker, as the next three.
     pub rate_gfri: u64,
@@ -98,11 +99,20 @@ pub struct JobMgrConfig {
 pub(crate) struct JobRecord {
     /// `math/job_slot.cairo`: what changes with the state.
     pub slot: felt252,
-    pub client: ContractAddress,
-    pub manifest_hash: felt252,
-    pub model_id: felt252,
     /// `math/job_terms.cairo`.
     pub terms: felt252,
-    pub needs: felt252,
-    pub result_hash: felt252,
+    /// Until there is a result: the slot as it first was, in the queue, for later attempts. From
+    /// then on: the result's hash.
+    pub queued_or_result: felt252,
+    pub manifest_hash: felt252,
+    pub model_id: felt252,
+}
+
+/// An item of a batch that was not allocated.
+#[derive(Copy, Drop, Serde, PartialEq, Debug)]
+pub struct Skip {
+    /// As the keeper packed it, without what a malformed one has outside the fields.
+    pub item: felt252,
+    /// `types::skip_reason`.
+    pub reason: u8,
 }

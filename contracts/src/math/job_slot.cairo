@@ -6,43 +6,55 @@
 //! ```text
 //!              Queued                          every other state
 //! low    0..96   lanes of the requirements     0..32    worker
-//!       96..128  deadline: timestamp          32..64    allocated at: timestamp
-//!                                             64..96    allocated at: block
-//!                                             96..112   score
-//!                                            112..116   strategy
+//!       96..128  deadline: block              32..40    attempt     \
+//!                                             40..44    strategy     |  the allocation item's
+//!                                             choice 44..60    score       /
+//!                                             60..92    allocated at: timestamp
+//!                                             92..124   allocated at: block
 //! high   0..4    state                         0..4     state
-//!        4..8    attempt                       4..8     attempt
-//!        8..48   highest rate (gFri)           8..48    rate (gFri)
-//!       48..80   deadline: block              48..80    deadline of the state: timestamp
-//!       80..120  region                       80..112   deadline of the state: block
-//!                                            112..118   GPUs reserved
+//!        4..8    attempt                       4..44    rate (gFri)
+//!        8..40   deadline: timestamp          44..50    GPUs reserved
+//!       40..80   highest rate (gFri)          50..82    challenge ends: timestamp
+//!       80..120  region                       82..114   challenge ends: block
 //! ```
 //!
-//! The deadline of state Allocated is the attempt's, that of Revealed the end of the challenge
-//! window, and a final state keeps the last one. A job that ends in the queue has only state and
-//! attempt. Everything that a queued slot holds can be rebuilt from [`super::job_terms`].
+//! There is a challenge window once there is a result. A job that ends in the queue has only state
+//! and attempt. When an attempt of a job is due follows from `allocated at` and the job's execution
+//! timeout, so that an allocation need not read the latter.
 
 use crate::job_mgr::types::JobState;
+use crate::math::lanes;
 use crate::types::Deadline;
 
-/// The code of state Queued.
-const QUEUED: felt252 = 1;
-const QUEUED_CODE: u128 = 1;
-
 const HIGH: felt252 = 0x1_0000_0000_0000_0000_0000_0000_0000_0000;
-/// What each field adds to its half.
-const DEADLINE_TIMESTAMP: felt252 = 0x1_0000_0000_0000_0000_0000_0000;
-const ATTEMPT: felt252 = 0x10;
-const RATE: felt252 = 0x100;
-const HIGH_48: felt252 = 0x1_0000_0000_0000;
-const HIGH_80: felt252 = 0x1_0000_0000_0000_0000_0000;
-const HIGH_112: felt252 = 0x1_0000_0000_0000_0000_0000_0000_0000;
-const LOW_32: felt252 = 0x1_0000_0000;
-const LOW_64: felt252 = 0x1_0000_0000_0000_0000;
-const LOW_96: felt252 = 0x1_0000_0000_0000_0000_0000_0000;
-const LOW_112: felt252 = 0x1_0000_0000_0000_0000_0000_0000_0000;
+
+/// What each field of a queued slot adds to its half.
+const QUEUED: felt252 = 1;
+const DEADLINE_BLOCK: felt252 = 0x1_0000_0000_0000_0000_0000_0000;
+const QUEUED_ATTEMPT: felt252 = 0x10;
+const DEADLINE_TIMESTAMP: felt252 = 0x100;
+const MAX_RATE: felt252 = 0x100_0000_0000;
+const REGION: felt252 = 0x1_0000_0000_0000_0000_0000;
+
+/// What each field of any other slot adds to its half.
+const ALLOCATED: felt252 = 2;
+const ATTEMPT: felt252 = 0x1_0000_0000;
+const STRATEGY: felt252 = 0x100_0000_0000;
+const SCORE: felt252 = 0x1000_0000_0000;
+const ALLOCATED_TIMESTAMP: felt252 = 0x1000_0000_0000_0000;
+const ALLOCATED_BLOCK: felt252 = 0x1000_0000_0000_0000_0000_0000;
+const RATE: felt252 = 0x10;
+const GPUS: felt252 = 0x1000_0000_0000;
+const CHALLENGE_TIMESTAMP: felt252 = 0x4_0000_0000_0000;
+const CHALLENGE_BLOCK: felt252 = 0x4_0000_0000_0000_0000_0000;
+
+/// What a GPU and a gFri add to the whole slot.
+const GPUS_UNIT: felt252 = 0x1000_0000_0000_0000_0000_0000_0000_0000_0000_0000_0000;
+const RATE_UNIT: felt252 = 0x10_0000_0000_0000_0000_0000_0000_0000_0000;
 
 const BITS_4: NonZero<u128> = 0x10;
+const BITS_6: NonZero<u128> = 0x40;
+const BITS_8: NonZero<u128> = 0x100;
 const BITS_16: NonZero<u128> = 0x1_0000;
 const BITS_32: NonZero<u128> = 0x1_0000_0000;
 const BITS_40: NonZero<u128> = 0x100_0000_0000;
@@ -60,6 +72,16 @@ pub struct QueuedJob {
     pub deadline: Deadline,
 }
 
+/// What an allocation asks of a queued job's slot.
+#[derive(Copy, Drop)]
+pub struct Waiting {
+    /// Packed lanes, and above their 96 bits the block of the deadline.
+    pub needs: u128,
+    /// The highest rate, and above its 40 bits the region.
+    pub offer: u128,
+    pub deadline_timestamp: u128,
+}
+
 /// A job that has, or had, a worker.
 #[derive(Copy, Drop, PartialEq, Debug)]
 pub struct PlacedJob {
@@ -71,65 +93,106 @@ pub struct PlacedJob {
     pub score: u16,
     pub strategy: u8,
     pub rate_gfri: u64,
-    /// Of the state; see the module's documentation.
-    pub deadline: Deadline,
     pub gpu_count: u8,
+    /// Zeros before there is a result.
+    pub challenge_ends: Deadline,
 }
 
-/// The state in a packed slot, and its attempt. An unused slot is in state None.
-pub fn state_and_attempt(packed: felt252) -> (JobState, u8) {
+/// The state in a packed slot. An unused slot is in state None.
+pub fn state(packed: felt252) -> JobState {
     let packed: u256 = packed.into();
-    let (rest, state) = DivRem::div_rem(packed.high, BITS_4);
-    let (_, attempt) = DivRem::div_rem(rest, BITS_4);
-    (state_of(state), attempt.try_into().unwrap())
+    let (_, state) = DivRem::div_rem(packed.high, BITS_4);
+    state_of(state)
 }
 
 pub fn pack_queued(job: QueuedJob) -> felt252 {
-    let low = job.needs.into() + job.deadline.timestamp.into() * DEADLINE_TIMESTAMP;
+    let low = job.needs.into() + job.deadline.block.into() * DEADLINE_BLOCK;
     let high = QUEUED
-        + job.attempt.into() * ATTEMPT
-        + job.max_rate_gfri.into() * RATE
-        + job.deadline.block.into() * HIGH_48
-        + job.region * HIGH_80;
+        + job.attempt.into() * QUEUED_ATTEMPT
+        + job.deadline.timestamp.into() * DEADLINE_TIMESTAMP
+        + job.max_rate_gfri.into() * MAX_RATE
+        + job.region * REGION;
     low + high * HIGH
 }
 
-/// Reads a slot in state Queued; None of a slot in any other.
-pub fn unpack_queued(packed: felt252) -> Option<QueuedJob> {
+/// The slot of a queued job once it waits for a later attempt: `by` is how much later.
+pub fn with_later_attempt(queued: felt252, by: u8) -> felt252 {
+    queued + by.into() * QUEUED_ATTEMPT * HIGH
+}
+
+/// Reads a slot in state Queued.
+pub fn unpack_queued(packed: felt252) -> QueuedJob {
     let packed: u256 = packed.into();
-    let (rest, state) = DivRem::div_rem(packed.high, BITS_4);
-    if state != QUEUED_CODE {
+    let (deadline_block, needs) = DivRem::div_rem(packed.low, BITS_96);
+    let (rest, _) = DivRem::div_rem(packed.high, BITS_4);
+    let (rest, attempt) = DivRem::div_rem(rest, BITS_4);
+    let (rest, timestamp) = DivRem::div_rem(rest, BITS_32);
+    let (region, max_rate_gfri) = DivRem::div_rem(rest, BITS_40);
+    QueuedJob {
+        attempt: attempt.try_into().unwrap(),
+        needs,
+        max_rate_gfri: max_rate_gfri.try_into().unwrap(),
+        region: region.into(),
+        deadline: Deadline {
+            timestamp: timestamp.try_into().unwrap(), block: deadline_block.try_into().unwrap(),
+        },
+    }
+}
+
+/// What an allocation needs of a slot, if the job in it is Queued and waits for `attempt`.
+#[inline(always)]
+pub fn waiting_for(packed: felt252, attempt: u128) -> Option<Waiting> {
+    let packed: u256 = packed.into();
+    let (rest, state_and_attempt) = DivRem::div_rem(packed.high, BITS_8);
+    if state_and_attempt.into() != QUEUED + attempt.into() * QUEUED_ATTEMPT {
         return Option::None;
     }
-    let (timestamp, needs) = DivRem::div_rem(packed.low, BITS_96);
-    let (rest, attempt) = DivRem::div_rem(rest, BITS_4);
-    let (rest, max_rate_gfri) = DivRem::div_rem(rest, BITS_40);
-    let (region, block) = DivRem::div_rem(rest, BITS_32);
-    Option::Some(
-        QueuedJob {
-            attempt: attempt.try_into().unwrap(),
-            needs,
-            max_rate_gfri: max_rate_gfri.try_into().unwrap(),
-            region: region.into(),
-            deadline: Deadline {
-                timestamp: timestamp.try_into().unwrap(), block: block.try_into().unwrap(),
-            },
-        },
-    )
+    let (offer, deadline_timestamp) = DivRem::div_rem(rest, BITS_32);
+    Option::Some(Waiting { needs: packed.low, offer, deadline_timestamp })
+}
+
+/// Whether the deadline of a waiting job has passed.
+#[inline(always)]
+pub fn is_late(job: Waiting, now: Deadline) -> bool {
+    // Only a deadline whose time has passed needs a look at its block.
+    if now.timestamp.into() <= job.deadline_timestamp {
+        return false;
+    }
+    let (deadline_block, _) = DivRem::div_rem(job.needs, BITS_96);
+    now.block.into() > deadline_block
+}
+
+/// The part of a slot in state Allocated that is the same for all jobs of a block.
+pub fn allocated_now(now: Deadline) -> felt252 {
+    now.timestamp.into() * ALLOCATED_TIMESTAMP
+        + now.block.into() * ALLOCATED_BLOCK
+        + ALLOCATED * HIGH
+}
+
+/// A slot in state Allocated, but for the rate and for what [`allocated_now`] gives.
+#[inline(always)]
+pub fn pack_reserving(worker_id: u128, choice: u128, needs: u128) -> felt252 {
+    worker_id.into() + choice.into() * ATTEMPT + lanes::gpus(needs).into() * GPUS_UNIT
+}
+
+/// A slot in state Allocated, from what [`pack_reserving`] and [`allocated_now`] gave.
+#[inline(always)]
+pub fn pack_allocated(reserving: felt252, allocated_now: felt252, rate_gfri: felt252) -> felt252 {
+    reserving + allocated_now + rate_gfri * RATE_UNIT
 }
 
 pub fn pack_placed(job: PlacedJob) -> felt252 {
     let low = job.worker_id.into()
-        + job.allocated_at.timestamp.into() * LOW_32
-        + job.allocated_at.block.into() * LOW_64
-        + job.score.into() * LOW_96
-        + job.strategy.into() * LOW_112;
-    let high = state_code(job.state)
         + job.attempt.into() * ATTEMPT
+        + job.strategy.into() * STRATEGY
+        + job.score.into() * SCORE
+        + job.allocated_at.timestamp.into() * ALLOCATED_TIMESTAMP
+        + job.allocated_at.block.into() * ALLOCATED_BLOCK;
+    let high = state_code(job.state)
         + job.rate_gfri.into() * RATE
-        + job.deadline.timestamp.into() * HIGH_48
-        + job.deadline.block.into() * HIGH_80
-        + job.gpu_count.into() * HIGH_112;
+        + job.gpu_count.into() * GPUS
+        + job.challenge_ends.timestamp.into() * CHALLENGE_TIMESTAMP
+        + job.challenge_ends.block.into() * CHALLENGE_BLOCK;
     low + high * HIGH
 }
 
@@ -142,37 +205,33 @@ pub fn with_state(job: PlacedJob, state: JobState) -> felt252 {
 pub fn unpack_placed(packed: felt252) -> PlacedJob {
     let packed: u256 = packed.into();
     let (rest, worker_id) = DivRem::div_rem(packed.low, BITS_32);
-    let (rest, allocated_timestamp) = DivRem::div_rem(rest, BITS_32);
-    let (rest, allocated_block) = DivRem::div_rem(rest, BITS_32);
-    let (strategy, score) = DivRem::div_rem(rest, BITS_16);
+    let (rest, attempt) = DivRem::div_rem(rest, BITS_8);
+    let (rest, strategy) = DivRem::div_rem(rest, BITS_4);
+    let (rest, score) = DivRem::div_rem(rest, BITS_16);
+    let (allocated_block, allocated_timestamp) = DivRem::div_rem(rest, BITS_32);
     let (rest, state) = DivRem::div_rem(packed.high, BITS_4);
-    let (rest, attempt) = DivRem::div_rem(rest, BITS_4);
     let (rest, rate_gfri) = DivRem::div_rem(rest, BITS_40);
-    let (rest, timestamp) = DivRem::div_rem(rest, BITS_32);
-    let (gpu_count, block) = DivRem::div_rem(rest, BITS_32);
+    let (rest, gpu_count) = DivRem::div_rem(rest, BITS_6);
+    let (challenge_block, challenge_timestamp) = DivRem::div_rem(rest, BITS_32);
     PlacedJob {
         state: state_of(state),
         attempt: attempt.try_into().unwrap(),
         worker_id: worker_id.try_into().unwrap(),
-        allocated_at: Deadline {
-            timestamp: allocated_timestamp.try_into().unwrap(),
-            block: allocated_block.try_into().unwrap(),
-        },
+        allocated_at: deadline(allocated_timestamp, allocated_block),
         score: score.try_into().unwrap(),
         strategy: strategy.try_into().unwrap(),
         rate_gfri: rate_gfri.try_into().unwrap(),
-        deadline: Deadline {
-            timestamp: timestamp.try_into().unwrap(), block: block.try_into().unwrap(),
-        },
         gpu_count: gpu_count.try_into().unwrap(),
+        challenge_ends: deadline(challenge_timestamp, challenge_block),
     }
 }
 
 /// Reads a slot in any state; a queued job has no worker.
 pub fn placed_or_none(packed: felt252) -> PlacedJob {
-    match unpack_queued(packed) {
-        Option::Some(queued) => unplaced(JobState::Queued, queued.attempt),
-        Option::None => unpack_placed(packed),
+    if state(packed) == JobState::Queued {
+        unplaced(JobState::Queued, unpack_queued(packed).attempt)
+    } else {
+        unpack_placed(packed)
     }
 }
 
@@ -187,16 +246,20 @@ pub fn unplaced(state: JobState, attempt: u8) -> PlacedJob {
         score: 0,
         strategy: 0,
         rate_gfri: 0,
-        deadline: zero,
         gpu_count: 0,
+        challenge_ends: zero,
     }
+}
+
+fn deadline(timestamp: u128, block: u128) -> Deadline {
+    Deadline { timestamp: timestamp.try_into().unwrap(), block: block.try_into().unwrap() }
 }
 
 fn state_code(state: JobState) -> felt252 {
     match state {
         JobState::None => 0,
         JobState::Queued => QUEUED,
-        JobState::Allocated => 2,
+        JobState::Allocated => ALLOCATED,
         JobState::Committed => 3,
         JobState::Revealed => 4,
         JobState::Disputed => 5,

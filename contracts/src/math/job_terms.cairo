@@ -1,96 +1,76 @@
 // SPDX-License-Identifier: MIT
 
-//! The two storage slots with what a job was submitted with, apart from its hashes. They never
-//! change.
+//! The storage slot with what a job was submitted with, apart from its hashes and from what its
+//! slot in the queue holds ([`super::job_slot`]). It never changes.
 //!
 //! ```text
-//! money and timing                             needs
-//! low    0..128  highest price (fri)           low    0..96   lanes of the requirements
-//! high   0..32   execution timeout (s)               96..100  priority
-//!       32..64   deadline: timestamp                100..102  queue
-//!       64..96   deadline: block                    102..106  most attempts
-//!                                              high   0..40   region
-//!                                                    40..80   highest rate (gFri)
+//! low    0..98   highest price (fri)           high   0..32   deadline: timestamp
+//!       98..120  execution timeout (s)               32..64   deadline: block
+//!      120..124  priority                            64..96   client
+//!      124..126  queue                               96..100  most attempts
 //! ```
+//!
+//! The highest rate has 40 bits, a job at most 63 GPUs and a timeout of at most 30 days, so that no
+//! price reaches 2^98.
 
 use crate::types::Deadline;
 
 const HIGH: felt252 = 0x1_0000_0000_0000_0000_0000_0000_0000_0000;
-const HIGH_32: felt252 = 0x1_0000_0000;
-const HIGH_40: felt252 = 0x100_0000_0000;
-const HIGH_64: felt252 = 0x1_0000_0000_0000_0000;
-const LOW_96: felt252 = 0x1_0000_0000_0000_0000_0000_0000;
-const LOW_100: felt252 = 0x10_0000_0000_0000_0000_0000_0000;
-const LOW_102: felt252 = 0x40_0000_0000_0000_0000_0000_0000;
+const TIMEOUT: felt252 = 0x4_0000_0000_0000_0000_0000_0000;
+const PRIORITY: felt252 = 0x100_0000_0000_0000_0000_0000_0000_0000;
+const QUEUE: felt252 = 0x1000_0000_0000_0000_0000_0000_0000_0000;
+const DEADLINE_BLOCK: felt252 = 0x1_0000_0000;
+const CLIENT: felt252 = 0x1_0000_0000_0000_0000;
+const MAX_ATTEMPTS: felt252 = 0x1_0000_0000_0000_0000_0000_0000;
 
-const BITS_2: NonZero<u128> = 0x4;
 const BITS_4: NonZero<u128> = 0x10;
+const BITS_22: NonZero<u128> = 0x40_0000;
 const BITS_32: NonZero<u128> = 0x1_0000_0000;
-const BITS_40: NonZero<u128> = 0x100_0000_0000;
-const BITS_96: NonZero<u128> = 0x1_0000_0000_0000_0000_0000_0000;
+const BITS_98: NonZero<u128> = 0x4_0000_0000_0000_0000_0000_0000;
 
-/// What the client pays at most, and until when.
 #[derive(Copy, Drop, PartialEq, Debug)]
 pub struct Terms {
+    /// Fri.
     pub max_price: u128,
     pub execution_timeout_s: u32,
-    /// For the allocation.
-    pub deadline: Deadline,
-}
-
-/// What a worker must offer, and how the job is queued.
-#[derive(Copy, Drop, PartialEq, Debug)]
-pub struct Needs {
-    /// Packed lanes.
-    pub lanes: u128,
-    pub region: felt252,
-    pub max_rate_gfri: u64,
     pub priority: u8,
     pub queue: u8,
+    /// For the allocation.
+    pub deadline: Deadline,
+    /// The client's number.
+    pub client: u32,
     pub max_attempts: u8,
 }
 
-pub fn pack_terms(terms: Terms) -> felt252 {
-    let high = terms.execution_timeout_s.into()
-        + terms.deadline.timestamp.into() * HIGH_32
-        + terms.deadline.block.into() * HIGH_64;
-    terms.max_price.into() + high * HIGH
-}
-
-pub fn unpack_terms(packed: felt252) -> Terms {
-    let packed: u256 = packed.into();
-    let (rest, execution_timeout_s) = DivRem::div_rem(packed.high, BITS_32);
-    let (block, timestamp) = DivRem::div_rem(rest, BITS_32);
-    Terms {
-        max_price: packed.low,
-        execution_timeout_s: execution_timeout_s.try_into().unwrap(),
-        deadline: Deadline {
-            timestamp: timestamp.try_into().unwrap(), block: block.try_into().unwrap(),
-        },
-    }
-}
-
-pub fn pack_needs(needs: Needs) -> felt252 {
-    let low = needs.lanes.into()
-        + needs.priority.into() * LOW_96
-        + needs.queue.into() * LOW_100
-        + needs.max_attempts.into() * LOW_102;
-    let high = needs.region + needs.max_rate_gfri.into() * HIGH_40;
+pub fn pack(terms: Terms) -> felt252 {
+    let low = terms.max_price.into()
+        + terms.execution_timeout_s.into() * TIMEOUT
+        + terms.priority.into() * PRIORITY
+        + terms.queue.into() * QUEUE;
+    let high = terms.deadline.timestamp.into()
+        + terms.deadline.block.into() * DEADLINE_BLOCK
+        + terms.client.into() * CLIENT
+        + terms.max_attempts.into() * MAX_ATTEMPTS;
     low + high * HIGH
 }
 
-pub fn unpack_needs(packed: felt252) -> Needs {
+pub fn unpack(packed: felt252) -> Terms {
     let packed: u256 = packed.into();
-    let (rest, lanes) = DivRem::div_rem(packed.low, BITS_96);
-    let (rest, priority) = DivRem::div_rem(rest, BITS_4);
-    let (max_attempts, queue) = DivRem::div_rem(rest, BITS_2);
-    let (max_rate_gfri, region) = DivRem::div_rem(packed.high, BITS_40);
-    Needs {
-        lanes,
-        region: region.into(),
-        max_rate_gfri: max_rate_gfri.try_into().unwrap(),
+    let (rest, max_price) = DivRem::div_rem(packed.low, BITS_98);
+    let (rest, execution_timeout_s) = DivRem::div_rem(rest, BITS_22);
+    let (queue, priority) = DivRem::div_rem(rest, BITS_4);
+    let (rest, timestamp) = DivRem::div_rem(packed.high, BITS_32);
+    let (rest, block) = DivRem::div_rem(rest, BITS_32);
+    let (max_attempts, client) = DivRem::div_rem(rest, BITS_32);
+    Terms {
+        max_price,
+        execution_timeout_s: execution_timeout_s.try_into().unwrap(),
         priority: priority.try_into().unwrap(),
         queue: queue.try_into().unwrap(),
+        deadline: Deadline {
+            timestamp: timestamp.try_into().unwrap(), block: block.try_into().unwrap(),
+        },
+        client: client.try_into().unwrap(),
         max_attempts: max_attempts.try_into().unwrap(),
     }
 }

@@ -16,9 +16,11 @@
 //!  80..96  features (a set)      -
 //! ```
 //!
-//! A requirement and a capability leave their guard bits 0. With the guard bits of the capability
-//! set, each lane's difference is at least 1, so no lane borrows from the next, and its guard bit
-//! survives exactly where capability >= requirement.
+//! Requirements leave their guard bits 0, capabilities have theirs set. Each lane's difference is
+//! then at least 1, so no lane borrows from the next, and its guard bit survives exactly where
+//! capability >= requirement. The features lie above all lanes, so that what they come to in the
+//! difference touches no lane. Above them capabilities have 32 more bits set, and requirements may
+//! have any 32 bits but those: a block number, which nobody needs to take off for the comparison.
 
 /// The largest value of each lane.
 pub const MAX_GPUS: u8 = 63;
@@ -43,6 +45,10 @@ pub const REPUTATION: felt252 = 0x20_0000_0000_0000_0000;
 
 /// Bits 6, 17, 25, 34, 45, 55, 68 and 79.
 const GUARDS: u128 = 0x8010_0080_2004_0202_0040;
+/// The guard bits, and bits 96 to 127: what capabilities have set.
+pub const ALWAYS_SET: u128 = 0xffff_ffff_0000_8010_0080_2004_0202_0040;
+const FEATURES_MASK: u128 = 0xffff_0000_0000_0000_0000_0000;
+const GPUS_MASK: u128 = 0x3f;
 
 /// Widths of the lanes, guard bits included.
 const GPUS_WIDTH: NonZero<u128> = 0x80;
@@ -53,9 +59,6 @@ const DRIVER_WIDTH: NonZero<u128> = 0x800;
 const CPU_WIDTH: NonZero<u128> = 0x400;
 const MEMORY_WIDTH: NonZero<u128> = 0x2000;
 const REPUTATION_WIDTH: NonZero<u128> = 0x800;
-/// All lanes together, without the features.
-const LANES_WIDTH: NonZero<u128> = 0x1_0000_0000_0000_0000_0000;
-const FEATURES_UNIT: u128 = 0x1_0000_0000_0000_0000_0000;
 
 /// The lanes as numbers.
 #[derive(Copy, Drop, PartialEq, Debug)]
@@ -71,7 +74,7 @@ pub struct Lanes {
     pub features: u16,
 }
 
-/// Packs lanes whose values are within their limits.
+/// Packs lanes whose values are within their limits, as requirements.
 pub fn pack(lanes: Lanes) -> felt252 {
     lanes.gpus.into()
         + lanes.vram_gib.into() * VRAM
@@ -84,7 +87,7 @@ pub fn pack(lanes: Lanes) -> felt252 {
         + lanes.features.into() * FEATURES
 }
 
-/// Reads packed lanes; bits above the features are ignored.
+/// Reads packed lanes of requirements; bits above the features are ignored.
 pub fn unpack(packed: u128) -> Lanes {
     let (rest, gpus) = DivRem::div_rem(packed, GPUS_WIDTH);
     let (rest, vram_gib) = DivRem::div_rem(rest, VRAM_WIDTH);
@@ -109,17 +112,15 @@ pub fn unpack(packed: u128) -> Lanes {
 }
 
 /// The number of GPUs in packed lanes.
-pub fn gpus(packed: u128) -> u8 {
-    let (_, gpus) = DivRem::div_rem(packed, GPUS_WIDTH);
-    gpus.try_into().unwrap()
+#[inline(always)]
+pub fn gpus(packed: u128) -> u128 {
+    packed & GPUS_MASK
 }
 
 /// Whether every capability in `have` is at least the requirement in `need`, and every feature is
-/// there. Both are packed lanes with nothing above the features.
+/// there.
+#[inline(always)]
 pub fn fits(have: u128, need: u128) -> bool {
-    let (have_features, have_lanes) = DivRem::div_rem(have, LANES_WIDTH);
-    let (need_features, need_lanes) = DivRem::div_rem(need, LANES_WIDTH);
-    let wanted = GUARDS + need_features * FEATURES_UNIT;
-    let difference = have_lanes + GUARDS - need_lanes + need_features * FEATURES_UNIT;
-    (difference & (GUARDS + have_features * FEATURES_UNIT)) == wanted
+    let features = need & FEATURES_MASK;
+    (have - need) & GUARDS == GUARDS && have & features == features
 }

@@ -3,19 +3,25 @@
 //! The one storage slot that an allocation reads and writes of a worker.
 //!
 //! ```text
-//! low  0..96    lanes: the GPU lane counts free GPUs, the reputation lane the reputation
-//!     96..128   0
-//! high 0..3     status
-//!      3..11    free slots
-//!     11..19    slots
-//!     19..25    GPUs
-//!     25..65    rate (gFri per GPU-second)
-//!     65..105   region
+//! low  0..96    lanes of capabilities: the GPU lane counts free GPUs, the reputation lane the
+//!               reputation
+//!     96..128   1 each, see `math/lanes.cairo`
+//! high 0..40    rate (gFri per GPU-second)
+//!     40..80    region
+//!     80..88    slots
+//!     88..94    GPUs
+//!     94..102   free slots
+//!    102..105   status
 //! ```
+//!
+//! Active is the highest status, and free slots lie just below it: one comparison tells whether
+//! both allow an allocation.
 
-use crate::cdc_pool::types::{ReserveRequest, WorkerStatus};
+use crate::cdc_pool::types::WorkerStatus;
 use crate::math::lanes;
 use crate::math::lanes::Lanes;
+use crate::math::reserve_request::ReserveRequest;
+use crate::rare::rare;
 use crate::types::{Capabilities, skip_reason};
 
 /// The largest rate (gFri per GPU-second) that a slot can hold.
@@ -23,20 +29,26 @@ pub const MAX_RATE_GFRI: u64 = 0xff_ffff_ffff;
 
 const HIGH: felt252 = 0x1_0000_0000_0000_0000_0000_0000_0000_0000;
 /// What each field adds to the high half.
-const FREE_SLOTS: felt252 = 0x8;
-const SLOTS: felt252 = 0x800;
-const GPUS: felt252 = 0x8_0000;
-const RATE: felt252 = 0x200_0000;
-const REGION: felt252 = 0x2_0000_0000_0000_0000;
+const REGION: felt252 = 0x100_0000_0000;
+const SLOTS: felt252 = 0x1_0000_0000_0000_0000_0000;
+const GPUS: felt252 = 0x100_0000_0000_0000_0000_0000;
+const FREE_SLOTS: felt252 = 0x4000_0000_0000_0000_0000_0000;
+const STATUS: felt252 = 0x40_0000_0000_0000_0000_0000_0000;
 /// What one free slot adds to the whole slot.
-const ONE_FREE_SLOT: felt252 = 0x8_0000_0000_0000_0000_0000_0000_0000_0000;
+const ONE_FREE_SLOT: felt252 =
+    0x4000_0000_0000_0000_0000_0000_0000_0000_0000_0000_0000_0000_0000_0000;
 
-const STATUS_WIDTH: NonZero<u128> = 0x8;
+const ACTIVE: u128 = 4;
+/// Slots, GPUs, free slots and status as one number: the least of an Active worker with a free
+/// slot, `ACTIVE * 2^22 + 2^14`.
+const AVAILABLE: u128 = 0x100_4000;
+
+const RATE_WIDTH: NonZero<u128> = 0x100_0000_0000;
+const REGION_WIDTH: NonZero<u128> = 0x100_0000_0000;
 const SLOTS_WIDTH: NonZero<u128> = 0x100;
 const GPUS_WIDTH: NonZero<u128> = 0x40;
-/// Slots and GPUs together, which an allocation has no use for.
+/// Slots and GPUs together.
 const CAPACITY_WIDTH: NonZero<u128> = 0x4000;
-const RATE_WIDTH: NonZero<u128> = 0x100_0000_0000;
 
 /// A slot's fields. `capabilities.gpu_count` counts all GPUs, free or not.
 #[derive(Copy, Drop, PartialEq, Debug)]
@@ -65,23 +77,23 @@ pub fn pack(worker: WorkerSlot) -> felt252 {
             features: offered.features,
         },
     );
-    let high = status_code(worker.status).into()
-        + worker.free_slots.into() * FREE_SLOTS
+    let high = worker.rate_gfri.into()
+        + offered.region * REGION
         + worker.slots.into() * SLOTS
         + offered.gpu_count.into() * GPUS
-        + worker.rate_gfri.into() * RATE
-        + offered.region * REGION;
-    low + high * HIGH
+        + worker.free_slots.into() * FREE_SLOTS
+        + status_code(worker.status).into() * STATUS;
+    low + lanes::ALWAYS_SET.into() + high * HIGH
 }
 
 pub fn unpack(packed: felt252) -> WorkerSlot {
     let packed: u256 = packed.into();
-    let free = lanes::unpack(packed.low);
-    let (rest, status) = DivRem::div_rem(packed.high, STATUS_WIDTH);
-    let (rest, free_slots) = DivRem::div_rem(rest, SLOTS_WIDTH);
+    let free = lanes::unpack(lanes_of(packed.low));
+    let (rest, rate_gfri) = DivRem::div_rem(packed.high, RATE_WIDTH);
+    let (rest, region) = DivRem::div_rem(rest, REGION_WIDTH);
     let (rest, slots) = DivRem::div_rem(rest, SLOTS_WIDTH);
     let (rest, gpu_count) = DivRem::div_rem(rest, GPUS_WIDTH);
-    let (region, rate_gfri) = DivRem::div_rem(rest, RATE_WIDTH);
+    let (status, free_slots) = DivRem::div_rem(rest, SLOTS_WIDTH);
     WorkerSlot {
         status: status_of(status),
         capabilities: Capabilities {
@@ -103,33 +115,33 @@ pub fn unpack(packed: felt252) -> WorkerSlot {
     }
 }
 
-/// The slot after one of the worker's slots and `gpu_count` of its GPUs were given to the job, with
-/// the worker's rate; or the first reason why they cannot be.
-pub fn reserve(packed: felt252, request: ReserveRequest) -> Result<(felt252, u64), u8> {
-    if packed == 0 {
-        return Result::Err(skip_reason::WORKER_UNKNOWN);
+/// The slot after one of the worker's slots and the GPUs were given to the job, with the worker's
+/// rate; or the first reason why they cannot be.
+#[inline(always)]
+pub fn reserve(packed: felt252, request: ReserveRequest) -> Result<(felt252, u128), u8> {
+    let worker: u256 = packed.into();
+    let (rest, rate_gfri) = DivRem::div_rem(worker.high, RATE_WIDTH);
+    let (capacity, region) = DivRem::div_rem(rest, REGION_WIDTH);
+    if capacity >= AVAILABLE
+        && lanes::fits(worker.low, request.needs)
+        && rate_gfri <= request.max_rate_gfri
+        && (request.region == 0 || request.region == region) {
+        Result::Ok((packed - lanes::gpus(request.needs).into() - ONE_FREE_SLOT, rate_gfri))
+    } else {
+        rare();
+        Result::Err(refusal(packed, request))
     }
-    let parts: u256 = packed.into();
-    let (rest, status) = DivRem::div_rem(parts.high, STATUS_WIDTH);
-    let (rest, free_slots) = DivRem::div_rem(rest, SLOTS_WIDTH);
-    let (rest, _) = DivRem::div_rem(rest, CAPACITY_WIDTH);
-    let (region, rate_gfri) = DivRem::div_rem(rest, RATE_WIDTH);
-    let is_in_region = request.region == 0 || request.region == region.into();
-
-    if status == ACTIVE
-        && free_slots != 0
-        && lanes::fits(parts.low, request.needs)
-        && rate_gfri <= request.max_rate_gfri.into()
-        && is_in_region {
-        let reserved = packed - lanes::gpus(request.needs).into() - ONE_FREE_SLOT;
-        return Result::Ok((reserved, rate_gfri.try_into().unwrap()));
-    }
-    Result::Err(refusal(status, free_slots, parts.low, rate_gfri, request))
 }
 
 /// The slot after a job's slot and GPUs were given back.
 pub fn release(packed: felt252, gpu_count: u8) -> felt252 {
     packed + gpu_count.into() + ONE_FREE_SLOT
+}
+
+/// The reputation in a slot.
+pub fn reputation(packed: felt252) -> u16 {
+    let packed: u256 = packed.into();
+    lanes::unpack(lanes_of(packed.low)).reputation
 }
 
 /// The slot with another reputation.
@@ -138,16 +150,22 @@ pub fn with_reputation(packed: felt252, old: u16, new: u16) -> felt252 {
 }
 
 /// Names what [`reserve`] found wanting, in the order of the numbers of the reasons.
-fn refusal(
-    status: u128, free_slots: u128, have: u128, rate_gfri: u128, request: ReserveRequest,
-) -> u8 {
+fn refusal(packed: felt252, request: ReserveRequest) -> u8 {
+    if packed == 0 {
+        return skip_reason::WORKER_UNKNOWN;
+    }
+    let worker: u256 = packed.into();
+    let (rest, rate_gfri) = DivRem::div_rem(worker.high, RATE_WIDTH);
+    let (capacity, _) = DivRem::div_rem(rest, REGION_WIDTH);
+    let (rest, _) = DivRem::div_rem(capacity, CAPACITY_WIDTH);
+    let (status, free_slots) = DivRem::div_rem(rest, SLOTS_WIDTH);
     if status != ACTIVE {
         return skip_reason::WORKER_UNAVAILABLE;
     }
     if free_slots == 0 {
         return skip_reason::NO_FREE_SLOT;
     }
-    let have = lanes::unpack(have);
+    let have = lanes::unpack(lanes_of(worker.low));
     let need = lanes::unpack(request.needs);
     if have.gpus < need.gpus {
         return skip_reason::NO_FREE_GPU;
@@ -155,7 +173,7 @@ fn refusal(
     if is_any_hardware_below(have, need) {
         return skip_reason::REQUIREMENT_UNMET;
     }
-    if rate_gfri > request.max_rate_gfri.into() {
+    if rate_gfri > request.max_rate_gfri {
         return skip_reason::RATE_TOO_HIGH;
     }
     if have.reputation < need.reputation {
@@ -174,24 +192,31 @@ fn is_any_hardware_below(have: Lanes, need: Lanes) -> bool {
         || (have.features & need.features) != need.features
 }
 
-const ACTIVE: u128 = 1;
+/// The lower half of a slot without the bits that are always set; of an unused slot nothing.
+fn lanes_of(low: u128) -> u128 {
+    if low == 0 {
+        0
+    } else {
+        low - lanes::ALWAYS_SET
+    }
+}
 
 fn status_code(status: WorkerStatus) -> u8 {
     match status {
         WorkerStatus::None => 0,
-        WorkerStatus::Active => 1,
-        WorkerStatus::Draining => 2,
-        WorkerStatus::Exiting => 3,
-        WorkerStatus::Exited => 4,
+        WorkerStatus::Exited => 1,
+        WorkerStatus::Exiting => 2,
+        WorkerStatus::Draining => 3,
+        WorkerStatus::Active => 4,
     }
 }
 
 fn status_of(code: u128) -> WorkerStatus {
     match code {
         0 => WorkerStatus::None,
-        1 => WorkerStatus::Active,
-        2 => WorkerStatus::Draining,
-        3 => WorkerStatus::Exiting,
-        _ => WorkerStatus::Exited,
+        1 => WorkerStatus::Exited,
+        2 => WorkerStatus::Exiting,
+        3 => WorkerStatus::Draining,
+        _ => WorkerStatus::Active,
     }
 }

@@ -19,7 +19,7 @@ pub mod TaskAllocator {
         IJobMgrAllocatorDispatcher, IJobMgrAllocatorDispatcherTrait, IJobMgrViewDispatcher,
         IJobMgrViewDispatcherTrait,
     };
-    use crate::job_mgr::types::JobState;
+    use crate::job_mgr::types::{JobState, Skip};
     use crate::math::allocation_item;
     use crate::task_allocator::errors;
     use crate::task_allocator::interface::{
@@ -29,7 +29,6 @@ pub mod TaskAllocator {
         AllocationParams, AllocationResult, AllocationStats, AllocationStatsPacking,
         ReportedMetrics, TaskAllocatorConfig, WorkerMetrics,
     };
-    use crate::types::skip_reason;
     use starknet::storage::{
         Map, StorageMapReadAccess, StorageMapWriteAccess, StoragePointerReadAccess,
         StoragePointerWriteAccess,
@@ -92,9 +91,12 @@ pub mod TaskAllocator {
             assert(snapshot_block <= block, errors::FUTURE_SNAPSHOT);
 
             self.last_round.write(keeper, round);
-            let reasons = IJobMgrAllocatorDispatcher { contract_address: self.job_mgr.read() }
+            let skips = IJobMgrAllocatorDispatcher { contract_address: self.job_mgr.read() }
                 .allocate_batch(items);
-            let skipped = self._report_skipped(items, reasons);
+            for skip in skips {
+                self._report_skip(*skip);
+            };
+            let skipped = skips.len();
             let allocated = items.len() - skipped;
             self._count_round(block, allocated, skipped);
             self.emit(Events::RoundApplied { keeper, round, snapshot_block, allocated, skipped });
@@ -216,31 +218,15 @@ pub mod TaskAllocator {
             ICdcPoolViewDispatcher { contract_address: self.cdc_pool.read() }
         }
 
-        /// Emits what was skipped and returns how many that were.
-        fn _report_skipped(
-            ref self: ContractState, items: Span<felt252>, reasons: Span<u8>,
-        ) -> u32 {
-            let mut items = items;
-            let mut skipped = 0;
-            for reason in reasons {
-                let item = *items.pop_front().unwrap();
-                if *reason != skip_reason::ALLOCATED {
-                    skipped += 1;
-                    self._report_skip(item, *reason);
-                }
-            };
-            skipped
-        }
-
-        fn _report_skip(ref self: ContractState, item: felt252, reason: u8) {
-            let item = allocation_item::unpack(item);
+        fn _report_skip(ref self: ContractState, skip: Skip) {
+            let item = allocation_item::unpack(skip.item);
             self
                 .emit(
                     Events::AllocationSkipped {
-                        job_id: item.job_id,
-                        worker_id: item.worker_id,
-                        attempt: item.attempt,
-                        reason,
+                        job_id: item.job_id.try_into().unwrap(),
+                        worker_id: item.worker_id.try_into().unwrap(),
+                        attempt: allocation_item::attempt(item.choice).try_into().unwrap(),
+                        reason: skip.reason,
                     },
                 );
         }

@@ -62,8 +62,12 @@ pub(crate) fn address(address: ContractAddress) -> Address {
     Address(address.0)
 }
 
-pub(crate) fn strategy(number: u8) -> Result<Strategy, ValueError> {
-    Strategy::from_number(number).ok_or_else(|| impossible("strategy", &number))
+/// Attempt, strategy and score as an allocation's event packs them: 8, 4 and 16 bits, from the lowest.
+pub(crate) fn choice(packed: u32) -> Result<(Attempt, Strategy, u16), ValueError> {
+    let [attempt, second, ..] = packed.to_le_bytes();
+    let strategy = Strategy::from_number(second & 0xf).ok_or_else(|| impossible("choice", &packed))?;
+    let score = u16::try_from(packed >> 12).map_err(|_| impossible("choice", &packed))?;
+    Ok((Attempt(attempt), strategy, score))
 }
 
 fn region(felt: Felt) -> Result<Option<Region>, ValueError> {
@@ -209,4 +213,18 @@ pub(crate) fn worker(view: &cdc_pool::WorkerView) -> Result<Option<Worker>, Valu
         stake: Fri(view.stake),
         reputation: view.reputation,
     }))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_choice_is_read_as_the_item_packs_it() {
+        assert_eq!(choice(0x0309_0102).unwrap(), (Attempt(2), Strategy::Batch, 0x3090));
+        assert_eq!(choice(0x0fff_f30f).unwrap(), (Attempt(15), Strategy::Fallback, u16::MAX));
+        choice(0x0000_0401).unwrap_err();
+        choice(0x1000_0001).unwrap_err();
+    }
 }

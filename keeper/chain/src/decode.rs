@@ -62,17 +62,17 @@ fn job_event(event: job_mgr::Event) -> Result<MarketEvent, DecodeError> {
             spec: Box::new(convert::job_spec(event.spec)?),
             deadline_block: BlockNumber(event.deadline_block),
         },
-        Event::JobAllocated(event) => MarketEvent::JobAllocated {
-            job_id: JobId(event.job_id),
-            worker_id: WorkerId(event.worker_id),
-            client: address(event.client),
-            attempt: Attempt(event.attempt),
-            rate: Rate(event.rate_gfri),
-            score: event.score,
-            strategy: convert::strategy(event.strategy)?,
-            deadline: event.deadline,
-            deadline_block: BlockNumber(event.deadline_block),
-        },
+        Event::JobAllocated(event) => {
+            let (attempt, strategy, score) = convert::choice(event.choice)?;
+            MarketEvent::JobAllocated {
+                job_id: JobId(event.job_id),
+                worker_id: WorkerId(event.worker_id),
+                attempt,
+                rate: Rate(event.rate_gfri),
+                score,
+                strategy,
+            }
+        }
         Event::ResultSubmitted(event) => MarketEvent::ResultSubmitted {
             job_id: JobId(event.job_id),
             worker_id: WorkerId(event.worker_id),

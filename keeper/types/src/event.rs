@@ -34,13 +34,10 @@ pub enum MarketEvent {
     JobAllocated {
         job_id: JobId,
         worker_id: WorkerId,
-        client: Address,
         attempt: Attempt,
         rate: Rate,
         score: u16,
         strategy: Strategy,
-        deadline: u64,
-        deadline_block: BlockNumber,
     },
     ResultSubmitted {
         job_id: JobId,

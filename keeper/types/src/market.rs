@@ -16,7 +16,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Address, Attempt, EventPosition, Fri, Job, JobId, JobState, MarketEvent, Worker, WorkerId, WorkerStatus};
+use crate::{
+    Address, Attempt, BlockNumber, EventPosition, Fri, Job, JobId, JobState, MarketEvent, Worker, WorkerId,
+    WorkerStatus,
+};
+
+/// What a worker has for its transaction on top of the execution timeout, in seconds; as in `deadlines.cairo`.
+const ATTEMPT_GRACE_S: u64 = 60;
+/// Seconds that a deadline counts as one block; as in `deadlines.cairo`.
+const SECONDS_PER_BLOCK: u64 = 10;
 
 /// A new worker's reputation.
 const INITIAL_REPUTATION: u16 = crate::MAX_REPUTATION / 2;
@@ -175,18 +183,7 @@ impl Market {
     }
 
     fn allocate(&mut self, event: &MarketEvent, position: &EventPosition) -> Result<(), ApplyErrorKind> {
-        let MarketEvent::JobAllocated {
-            job_id,
-            worker_id,
-            attempt,
-            rate,
-            score,
-            strategy,
-            deadline,
-            deadline_block,
-            ..
-        } = event
-        else {
+        let MarketEvent::JobAllocated { job_id, worker_id, attempt, rate, score, strategy } = event else {
             return Ok(());
         };
         let job = self.job_in(*job_id, JobState::Queued)?;
@@ -205,7 +202,7 @@ impl Market {
         job.worker_id = Some(*worker_id);
         job.allocated_at = Some(position.timestamp);
         (job.rate, job.score, job.strategy) = (Some(*rate), Some(*score), Some(*strategy));
-        job.attempt_deadline = Some((*deadline, *deadline_block));
+        job.attempt_deadline = Some(attempt_deadline(position, job.spec.execution_timeout_s));
         Ok(())
     }
 
@@ -277,6 +274,13 @@ impl Market {
     fn worker(&mut self, worker_id: WorkerId) -> Result<&mut Worker, ApplyErrorKind> {
         self.workers.get_mut(&worker_id).ok_or(ApplyErrorKind::WorkerUnknown(worker_id))
     }
+}
+
+/// When the result of an attempt is due that was allocated at `position`: the contracts count the execution timeout
+/// and a minute for the transaction, and a block for each ten seconds.
+fn attempt_deadline(position: &EventPosition, execution_timeout_s: u32) -> (u64, BlockNumber) {
+    let seconds = u64::from(execution_timeout_s) + ATTEMPT_GRACE_S;
+    (position.timestamp + seconds, BlockNumber(position.block.0 + seconds.div_ceil(SECONDS_PER_BLOCK)))
 }
 
 #[cfg(test)]

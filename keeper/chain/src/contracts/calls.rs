@@ -176,7 +176,8 @@ impl Contracts {
 
     // Calls of keepers and of anyone
 
-    /// Signs and sends a round; `before_send` is told what will be sent, and may stop it by answering false.
+    /// Signs and sends a round, in the order of the jobs' numbers; `before_send` is told what will be sent, and may
+    /// stop it by answering false.
     ///
     /// # Errors
     /// Fails where the contract refuses the round.
@@ -191,6 +192,9 @@ impl Contracts {
     where
         F: AsyncFnOnce(&SignedTransaction) -> bool,
     {
+        // The contract checks a run of items with rising job numbers at once.
+        let mut items = items.to_vec();
+        items.sort_by_key(|item| item.job_id);
         let packed: Vec<Felt> = items.iter().map(AllocationItem::pack).collect();
         let call = TaskAllocator::new(self.deployment.task_allocator.address.0, &sender.wallet).apply_batch_getcall(
             &round,

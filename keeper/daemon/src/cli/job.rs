@@ -139,7 +139,12 @@ async fn show(context: &Context, contracts: &Contracts, job_id: JobId) -> Result
         "manifest          {}",
         spec.manifest().map_or_else(|| format!("{:#x}", spec.manifest_hash), |hash| hash.to_string())
     );
-    println!("requirements      {}", list::requirements(needs));
+    // The contract keeps the result in the place of the requirements.
+    if job.result_hash == Felt::ZERO {
+        println!("requirements      {}", list::requirements(needs));
+    } else {
+        println!("GPUs              {}", needs.gpu_count);
+    }
     if job.result_hash != Felt::ZERO {
         let result = keeper_types::ContentHash::from_felt(job.result_hash);
         println!(

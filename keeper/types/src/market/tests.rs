@@ -36,13 +36,10 @@ fn allocated(job_id: u64, worker_id: u32, attempt: u8) -> MarketEvent {
     MarketEvent::JobAllocated {
         job_id: JobId(job_id),
         worker_id: WorkerId(worker_id),
-        client: Address(Felt::TWO),
         attempt: Attempt(attempt),
         rate: Rate(1),
         score: 1,
         strategy: Strategy::Standard,
-        deadline: 500,
-        deadline_block: BlockNumber(50),
     }
 }
 
@@ -88,6 +85,13 @@ fn a_job_goes_through_its_life() {
     assert_eq!(job.allocated_at, Some(30));
     let worker = &market.workers[&WorkerId(1)];
     assert_eq!((worker.used_slots, worker.used_gpus), (0, 0));
+}
+
+#[test]
+fn an_attempt_is_due_a_minute_after_its_timeout() {
+    let market = market(&[submitted(1, 2), registered(1, 1, 4), allocated(1, 1, 1)]).unwrap();
+    // Allocated in block 3, at 30 s, with a timeout of 60 s.
+    assert_eq!(market.jobs[&JobId(1)].attempt_deadline, Some((150, BlockNumber(15))));
 }
 
 #[test]
