@@ -1,6 +1,8 @@
 //! Processes that die and chains that change their mind.
 
 use e2e::{Localnet, LocalnetOptions, Workplace, eventually};
+use keeper_store::{Identity, IntentAction, NewIntent, SqliteStore, Store as _};
+use keeper_types::{BlockNumber, Felt, TxHash};
 use serde_json::json;
 
 use crate::whole_loop::{all_settled, jobs, market, sound_status, submit};
@@ -100,4 +102,41 @@ async fn an_agent_that_is_killed_and_started_again_runs_its_job() {
     let _again = place.start_registered_agent(4, &keeper.listen).await;
     all_settled(&place, 1).await;
     sound_status(&place).await;
+}
+
+/// A keeper died between writing an intent and sending it, and its account sent something else since.
+#[tokio::test]
+async fn an_intent_whose_nonce_was_used_holds_nothing_up() {
+    let (chain, place) = market().await;
+    let keeper = place.start_keeper().await;
+    let listen = keeper.listen.clone();
+    let _agent = place.start_agent(4, &keeper, 1).await;
+    submit(&place, &[1], &[]).await;
+    all_settled(&place, 1).await;
+    assert!(keeper.stop().await);
+
+    let contracts = place.contracts(&chain).await;
+    let deployment = contracts.deployment();
+    let identity = Identity {
+        chain_id: keeper_types::ChainId::SEPOLIA,
+        job_mgr: deployment.job_mgr.address,
+        cdc_pool: deployment.cdc_pool.address,
+        task_allocator: deployment.task_allocator.address,
+        deployment_block: deployment.block,
+    };
+    let store = SqliteStore::open(&place.path("data/keeper.sqlite"), identity).await.unwrap();
+    let lost = NewIntent {
+        action: IntentAction::ApplyBatch { round: 9, snapshot_block: BlockNumber(1), items: Vec::new() },
+        account: chain.account(2).address,
+        nonce: 0,
+        tx_hash: Some(TxHash(Felt::from(0xdead))),
+        created_ms: 1,
+    };
+    store.record_intent(&lost).await.unwrap();
+    store.close().await;
+
+    let _keeper = place.start_keeper_with(&["--listen", &listen]).await;
+    submit(&place, &[2], &[]).await;
+    all_settled(&place, 2).await;
+    assert!(place.log("keeper.log").contains("settled an intent of an earlier run"));
 }
