@@ -119,6 +119,11 @@ async fn a_malformed_manifest_is_refused_before_anything_is_asked_of_the_chain()
     assert!(error.contains("job.json: the manifest's field `executor.size` is 9999, but must be 1 to 4096"), "{error}");
     let error = submit(r#"{"version":1,"executor":{"kind":"matmul","size":8,"seed":1},"limit":{}}"#).await;
     assert!(error.contains("unknown field `limit`"), "{error}");
+    let error = submit(r#"{"version":1,"executor":{"kind":"matmul","size":4096,"seed":1}}"#).await;
+    assert!(
+        error.contains("`limits.output_bytes` is 16777216, but a product of size 4096 has 67108864 bytes"),
+        "{error}"
+    );
     let error = submit("not json").await;
     assert!(error.contains("the manifest is malformed: expected ident at line 1"), "{error}");
 }

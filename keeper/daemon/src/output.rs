@@ -110,6 +110,11 @@ fn rpc_hint(error: &RpcError) -> Option<String> {
             Some("is the node running, and is --rpc-url right? `keeper doctor` checks both".to_owned())
         }
         RpcError::WrongChain { .. } => Some("pass the --network that the node belongs to".to_owned()),
+        RpcError::Refused { reason, .. } if reason.contains("Contract not found") => Some(
+            "the deployment file names contracts that are not on this chain; a local chain that began anew needs \
+             `keeper contracts deploy` again"
+                .to_owned(),
+        ),
         _ => None,
     }
 }

@@ -20,6 +20,14 @@ pub struct Identity {
     pub deployment_block: BlockNumber,
 }
 
+impl Identity {
+    /// Whether the contracts are the same. The first block may differ: the same contracts stand in another block
+    /// where a local chain began anew, or where a deployment file was written again.
+    pub fn is_same_market(&self, other: &Self) -> bool {
+        Self { deployment_block: other.deployment_block, ..self.clone() } == *other
+    }
+}
+
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(

@@ -84,12 +84,15 @@ impl SqliteStore {
         check_durability(&pool).await?;
         MIGRATOR.run(&pool).await.map_err(|error| migration_error(path, error))?;
         let found = identity::read_or_write(&pool, &identity).await?;
-        if found != identity {
+        if !found.is_same_market(&identity) {
             return Err(StoreError::IdentityMismatch {
                 path: path.to_path_buf(),
                 found: Box::new(found),
                 expected: Box::new(identity),
             });
+        }
+        if found != identity {
+            identity::begin_at(&pool, &found, &identity).await?;
         }
         let readers = readers(path).await?;
         tracing::debug!(path = %path.display(), "store opened");

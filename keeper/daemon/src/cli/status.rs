@@ -82,7 +82,8 @@ pub(crate) async fn run(global: &Global) -> Result<()> {
 fn print(tally: &Tally, states: &BTreeMap<&'static str, usize>, money: &Money, gas: Option<(u64, u64)>) {
     let counted: Vec<String> =
         states.iter().filter(|(_, count)| **count > 0).map(|(name, count)| format!("{count} {name}")).collect();
-    println!("jobs         {} submitted: {}", tally.market.jobs.len(), counted.join(", "));
+    let counted = if counted.is_empty() { String::new() } else { format!(": {}", counted.join(", ")) };
+    println!("jobs         {} submitted{counted}", tally.market.jobs.len());
     println!("workers      {}", tally.market.workers.len());
     println!("rounds       {}, {} allocations, {} skipped", tally.rounds, tally.allocations.len(), tally.skipped);
     if let Some((l2, data)) = gas {

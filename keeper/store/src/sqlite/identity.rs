@@ -23,6 +23,20 @@ pub(super) async fn read(pool: &SqlitePool) -> Result<Option<Identity>, StoreErr
     }))
 }
 
+/// Takes on another first block of the same contracts. Where it is an earlier one, what is stored begins too late
+/// and is read anew.
+pub(super) async fn begin_at(pool: &SqlitePool, found: &Identity, identity: &Identity) -> Result<(), StoreError> {
+    let mut transaction = pool.begin().await?;
+    sqlx::query("UPDATE identity SET deployment_block = ?")
+        .bind(integer("block number", identity.deployment_block.0)?)
+        .execute(&mut *transaction)
+        .await?;
+    if identity.deployment_block < found.deployment_block {
+        sqlx::query("DELETE FROM blocks").execute(&mut *transaction).await?;
+    }
+    Ok(transaction.commit().await?)
+}
+
 /// The identity that the database has, or `identity` where it had none and has it now.
 pub(super) async fn read_or_write(pool: &SqlitePool, identity: &Identity) -> Result<Identity, StoreError> {
     if let Some(found) = read(pool).await? {

@@ -222,3 +222,22 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn another_first_block_of_the_same_contracts_is_taken_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = identity().deployment_block.0;
+    let store = opened(&folder).await;
+    store.append_blocks(&[block(first, 0, 0, Vec::new())]).await.unwrap();
+    store.close().await;
+
+    let later = Identity { deployment_block: BlockNumber(first + 1), ..identity() };
+    let store = SqliteStore::open(&database(&folder), later.clone()).await.unwrap();
+    assert_eq!(store.identity(), &later);
+    assert_eq!(store.cursor().await.unwrap().unwrap().number, BlockNumber(first));
+    store.close().await;
+
+    let earlier = Identity { deployment_block: BlockNumber(first - 1), ..identity() };
+    let store = SqliteStore::open(&database(&folder), earlier).await.unwrap();
+    assert_eq!(store.cursor().await.unwrap(), None, "what is stored begins too late");
+}

@@ -88,9 +88,32 @@ pub(super) fn read_manifests(args: &SubmitArgs) -> Result<Vec<(Bytes, Manifest)>
     let read = |path: &PathBuf| {
         let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
         let manifest = Manifest::parse(&bytes).with_context(|| path.display().to_string())?;
+        check_limits(&manifest).with_context(|| path.display().to_string())?;
         Ok((Bytes::from(bytes), manifest))
     };
     args.manifests.iter().map(read).collect()
+}
+
+/// Refuses what no worker could do within the manifest's own limits.
+fn check_limits(manifest: &Manifest) -> Result<()> {
+    let Executor::Matmul(job) = manifest.executor else { return Ok(()) };
+    let (limit, needed) = (manifest.limits.output_bytes, keeper_worker::matmul::output_bytes(job));
+    if needed > limit {
+        bail!(
+            "the manifest's field `limits.output_bytes` is {limit}, but a product of size {} has {needed} bytes",
+            job.size
+        );
+    }
+    let (limit, needed) = (u64::from(manifest.limits.memory_mib) << 20, keeper_worker::matmul::memory_bytes(job));
+    if needed > limit {
+        bail!(
+            "the manifest's field `limits.memory_mib` is {}, but a product of size {} needs {}",
+            manifest.limits.memory_mib,
+            job.size,
+            needed.div_ceil(1 << 20)
+        );
+    }
+    Ok(())
 }
 
 /// Submits the jobs.
