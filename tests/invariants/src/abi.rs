@@ -83,7 +83,8 @@ impl Abi {
     /// Names an event's felts.
     pub(crate) fn event(&self, contract: Contract, raw: &RawEvent) -> Result<NamedEvent> {
         let selector = raw.keys.first().context("an event without a selector")?;
-        let layout = self.events.get(selector).with_context(|| format!("an event that the ABI lacks: {selector:#x}"))?;
+        let layout =
+            self.events.get(selector).with_context(|| format!("an event that the ABI lacks: {selector:#x}"))?;
         let keys = &raw.keys[1..];
         if (keys.len(), raw.data.len()) != (layout.keys.len(), layout.data.len()) {
             bail!("{} does not have the length that the ABI says", layout.name);
@@ -116,7 +117,8 @@ fn lay_out(type_name: &str, path: &str, types: &HashMap<&str, &Value>, paths: &m
         paths.push(path.to_owned());
         return Ok(());
     };
-    let is_plain_enum = || entry["variants"].as_array().is_some_and(|all| all.iter().all(|variant| variant["type"] == "()"));
+    let is_plain_enum =
+        || entry["variants"].as_array().is_some_and(|all| all.iter().all(|variant| variant["type"] == "()"));
     match entry["type"].as_str() {
         Some("struct") if !type_name.contains("Span") => {
             for member in entry["members"].as_array().into_iter().flatten() {

@@ -29,7 +29,6 @@ impl Actor {
         Self::Worker3,
     ];
     pub(crate) const KEEPERS: [Self; 2] = [Self::Keeper1, Self::Keeper2];
-    pub(crate) const CLIENTS: [Self; 2] = [Self::Client1, Self::Client2];
     pub(crate) const WORKERS: [Self; 3] = [Self::Worker1, Self::Worker2, Self::Worker3];
 
     pub(crate) fn address(self) -> Felt {

@@ -165,12 +165,17 @@ impl Call {
     pub(crate) fn calldata(&self) -> Vec<Felt> {
         match self {
             Self::SubmitJob(spec) => spec.felts(),
-            Self::CancelJob(id) | Self::AcceptResult(id) | Self::ExpireJob(id) | Self::ExpireAttempt(id)
+            Self::CancelJob(id)
+            | Self::AcceptResult(id)
+            | Self::ExpireJob(id)
+            | Self::ExpireAttempt(id)
             | Self::Settle(id) => vec![id.0.into()],
             Self::SubmitResult { job_id, attempt, result_hash: felt }
             | Self::FailAttempt { job_id, attempt, reason: felt } => vec![job_id.0.into(), attempt.0.into(), *felt],
             Self::AllocateBatch(items) => with_length(items),
-            Self::SetTaskAllocator(address) | Self::SetJobMgr(address) | Self::AddKeeper(address)
+            Self::SetTaskAllocator(address)
+            | Self::SetJobMgr(address)
+            | Self::AddKeeper(address)
             | Self::RemoveKeeper(address) => vec![*address],
             Self::GetJobs { first, count } => vec![(*first).into(), (*count).into()],
             Self::RegisterWorker { offer, stake } => {
@@ -264,14 +269,7 @@ impl Metrics {
 impl AllocationParams {
     fn felts(&self) -> Vec<Felt> {
         let (low, high) = self.job_id;
-        vec![
-            low.into(),
-            high.into(),
-            self.model_id,
-            self.priority.into(),
-            self.region,
-            self.min_reputation.into(),
-        ]
+        vec![low.into(), high.into(), self.model_id, self.priority.into(), self.region, self.min_reputation.into()]
     }
 }
 
@@ -305,7 +303,9 @@ impl fmt::Display for Step {
 
 fn describe_item(item: Felt) -> String {
     match AllocationItem::unpack(item) {
-        Ok(AllocationItem { job_id, worker_id, attempt, .. }) => format!("job {job_id} attempt {attempt} -> worker {worker_id}"),
+        Ok(AllocationItem { job_id, worker_id, attempt, .. }) => {
+            format!("job {job_id} attempt {attempt} -> worker {worker_id}")
+        }
         Err(_) => format!("malformed {item:#x}"),
     }
 }

@@ -129,9 +129,11 @@ impl Chain {
         self.reads.borrow_mut().clear();
         let mut gas = GAS;
         let executed = match call.execute(self, &mut context, &mut gas) {
-            Ok(info) if !info.execution.failed => {
-                Executed { result: Ok(info.execution.retdata.0.clone()), events: events(&info), written: self.changed() }
-            }
+            Ok(info) if !info.execution.failed => Executed {
+                result: Ok(info.execution.retdata.0.clone()),
+                events: events(&info),
+                written: self.changed(),
+            },
             Ok(info) => Executed { result: Err(info.execution.retdata.0), events: Vec::new(), written: Vec::new() },
             // Nothing that a contract does on purpose ends here; the text tells what did.
             Err(error) => {

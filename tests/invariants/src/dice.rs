@@ -84,7 +84,14 @@ mod tests {
 
     #[test]
     fn a_stream_depends_on_seed_and_index_alone() {
-        let stream = |seed, index| (0..8).map({ let mut dice = Dice::of_sequence(seed, index); move |_| dice.next() }).collect::<Vec<_>>();
+        let stream = |seed, index| {
+            (0..8)
+                .map({
+                    let mut dice = Dice::of_sequence(seed, index);
+                    move |_| dice.next()
+                })
+                .collect::<Vec<_>>()
+        };
         assert_eq!(stream(1, 2), stream(1, 2));
         assert_ne!(stream(1, 2), stream(1, 3));
         assert_ne!(stream(1, 2), stream(2, 2));

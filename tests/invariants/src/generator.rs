@@ -68,7 +68,7 @@ impl Generator {
         if let Some(step) = self.set_up() {
             return step;
         }
-        if self.dice.chance(12)
+        if self.dice.chance(8)
             && let Some(step) = self.at_a_deadline(model)
         {
             return step;
@@ -99,20 +99,21 @@ impl Generator {
     fn aim(&mut self, model: &Model) -> Aim {
         let jobs = &model.job_mgr.jobs;
         let count = |state: JobState| jobs.iter().filter(|job| job.state == state).count() as u64;
-        let active = model.cdc_pool.workers.iter().filter(|worker| worker.status == WorkerStatus::Active).count() as u64;
+        let active =
+            model.cdc_pool.workers.iter().filter(|worker| worker.status == WorkerStatus::Active).count() as u64;
         let (queued, allocated, revealed) =
             (count(JobState::Queued), count(JobState::Allocated), count(JobState::Revealed));
         let some = |count: u64, weight: u64| if count == 0 { 1 } else { weight };
         self.dice.weighted(&[
-            (if active < 2 { 30 } else { 3 }, Aim::Register),
+            (if active < 2 { 40 } else { 3 }, Aim::Register),
             (if queued < 4 { 24 } else { 6 }, Aim::Submit),
-            (some(queued.min(active), 26), Aim::Allocate),
+            (some(queued.min(active), 24), Aim::Allocate),
             (some(allocated, 16), Aim::Answer),
-            (some(allocated, 7), Aim::GiveUp),
-            (some(revealed, 8), Aim::Accept),
-            (some(queued + allocated + revealed, 9), Aim::Exit),
-            (some(queued, 3), Aim::Cancel),
-            (10, Aim::Worker),
+            (some(allocated, 9), Aim::GiveUp),
+            (some(revealed, 9), Aim::Accept),
+            (some(queued + allocated + revealed, 5), Aim::Exit),
+            (some(queued, 2), Aim::Cancel),
+            (8, Aim::Worker),
             (3, Aim::Report),
             (if self.is_wild { 14 } else { 3 }, Aim::Admin),
             (4, Aim::Forbidden),
@@ -157,8 +158,9 @@ impl Generator {
     /// A job, mostly one in that state; an id without a job where there is none.
     fn job_in<'m>(&mut self, model: &'m Model, state: JobState) -> (JobId, Option<&'m Job>) {
         let last = model.job_mgr.jobs.len() as u64;
-        let fitting: Vec<u64> =
-            (1..=last).filter(|id| model.job(JobId(*id)).is_some_and(|job| job.state == state)).collect();
+        let is_late = |job: &Job| state == JobState::Queued && job.deadline.has_passed(model.now);
+        let is_fitting = |job: &Job| job.state == state && !is_late(job);
+        let fitting: Vec<u64> = (1..=last).filter(|id| model.job(JobId(*id)).is_some_and(is_fitting)).collect();
         let any = self.dice.chance(10);
         let id = match self.dice.pick_any(&fitting) {
             Some(id) if !any => id,
@@ -221,11 +223,11 @@ impl Generator {
         let owner = model.worker(id).and_then(|worker| Actor::of_address(worker.owner)).unwrap_or(Actor::Worker1);
         let beyond = [Felt::from(1_u64 << 32), Felt::MAX, Felt::from(id)];
         let worker_id = self.dice.weighted(&[(12, Felt::from(id)), (1, self.dice.clone().pick(&beyond))]);
-        let mut share = || u16::try_from(self.dice.weighted(&[(6, 9_000), (2, 10_000), (1, 10_001), (1, 65_535), (2, 0)]));
+        let mut share =
+            || u16::try_from(self.dice.weighted(&[(6, 9_000), (2, 10_000), (1, 10_001), (1, 65_535), (2, 0)]));
         let (success_bps, utilisation_bps) = (share().unwrap_or(0), share().unwrap_or(0));
         let mut number = || u32::try_from(self.dice.edge(u32::MAX.into())).unwrap_or(u32::MAX);
-        let metrics =
-            Metrics { queue_length: number(), response_ms: number(), success_bps, utilisation_bps };
+        let metrics = Metrics { queue_length: number(), response_ms: number(), success_bps, utilisation_bps };
         let caller = self.dice.weighted(&[(4, owner), (3, Actor::Keeper1), (1, Actor::Client1), (1, Actor::Worker2)]);
         (caller, Call::UpdateWorkerMetrics { worker_id, metrics })
     }

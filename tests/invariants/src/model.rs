@@ -120,9 +120,7 @@ impl Model {
             Call::ExitWorker => self.exit_worker(caller),
             Call::WithdrawStake => self.withdraw_stake(caller),
             // No account is the job manager, which alone may make these three.
-            Call::ReserveBatch { .. } | Call::Release { .. } | Call::RecordOutcome { .. } => {
-                Err(cdc_pool::NOT_JOB_MGR)
-            }
+            Call::ReserveBatch { .. } | Call::Release { .. } | Call::RecordOutcome { .. } => Err(cdc_pool::NOT_JOB_MGR),
             Call::SetJobMgr(address) => self.set_job_mgr(caller, *address),
             Call::GetWorkers { first, count } => self.get_workers(*first, *count),
             Call::ApplyBatch { round, snapshot_block, items } => {

@@ -212,7 +212,8 @@ fn answers_agree(shown: &Result<Fields, &'static str>, answer: &Answer, names: i
             let is_in_order = fields.iter().zip(felts).all(|((_, expected), found)| expected == found);
             is_in_order || {
                 let names = names();
-                let same = |name: &String, felt: &Felt| fields.iter().any(|(known, value)| known == name && value == felt);
+                let same =
+                    |name: &String, felt: &Felt| fields.iter().any(|(known, value)| known == name && value == felt);
                 names.len() == felts.len() && names.iter().zip(felts).all(|(name, felt)| same(name, felt))
             }
         }

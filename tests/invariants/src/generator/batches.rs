@@ -1,12 +1,12 @@
 //! Rounds of the keepers: batches whose items mostly make sense.
 
-use keeper_types::{AllocationItem, Felt, JobId, JobState, Strategy, WorkerId};
+use keeper_types::{AllocationItem, Felt, JobId, JobState, Strategy, WorkerId, WorkerStatus};
 
 use super::Generator;
 use crate::{
     actors::Actor,
     calls::Call,
-    model::{Model, is_hardware_enough, max_rate},
+    model::{Job, Model, is_hardware_enough, max_rate},
 };
 
 /// Bits of an item that must be 0 start here.
@@ -49,15 +49,13 @@ impl Generator {
         let last = u32::try_from(model.cdc_pool.workers.len()).unwrap_or(u32::MAX);
         let fitting: Vec<u32> = (1..=last)
             .filter(|id| {
-                job.zip(model.worker(*id)).is_some_and(|(job, worker)| {
-                    is_hardware_enough(&job.spec.requirements, &worker.offer.capabilities)
-                        && u128::from(worker.offer.rate_gfri) <= max_rate(&job.spec)
-                })
+                let is_excluded = model.job_mgr.excluded.contains(&(job_id.0, *id));
+                !is_excluded && job.is_some_and(|job| is_fit(model, job, *id))
             })
             .collect();
         let any = self.worker_id(model);
         let worker_id = match self.dice.pick_any(&fitting) {
-            Some(id) if self.dice.chance(70) => id,
+            Some(id) if self.dice.chance(75) => id,
             _ => any,
         };
         let strategies = [Strategy::Standard, Strategy::Batch, Strategy::Emergency, Strategy::Fallback];
@@ -73,4 +71,18 @@ impl Generator {
         let bit = self.dice.weighted(&[(1, STRATEGY_BIT + 2), (1, STRATEGY_BIT + 3), (1, ITEM_BITS), (1, stray)]);
         if self.dice.chance(3) { felt + Felt::TWO.pow(bit) } else { felt }
     }
+}
+
+/// Whether the worker could take the job, as far as a keeper knows.
+fn is_fit(model: &Model, job: &Job, worker_id: u32) -> bool {
+    let wanted = &job.spec.requirements;
+    model.worker(worker_id).is_some_and(|worker| {
+        let offered = &worker.offer.capabilities;
+        let (used_slots, used_gpus) = model.in_use(worker_id);
+        worker.status == WorkerStatus::Active
+            && used_slots < worker.offer.slots
+            && wanted.gpu_count <= offered.gpu_count - used_gpus
+            && is_hardware_enough(wanted, offered)
+            && u128::from(worker.offer.rate_gfri) <= max_rate(&job.spec)
+    })
 }

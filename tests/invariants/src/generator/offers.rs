@@ -77,7 +77,11 @@ impl Generator {
             cpu_cores: self.dice.pick(&[64, 511, 1]),
             memory_gib: self.dice.pick(&[512, 4095, 1]),
             features: self.dice.pick(&[7, 0, u16::MAX, 0x8001]),
-            region: self.dice.weighted(&[(5, felt_of("eu")), (2, felt_of("us-e1")), (1, Felt::from((1_u64 << 40) - 1))]),
+            region: self.dice.weighted(&[
+                (5, felt_of("eu")),
+                (2, felt_of("us-e1")),
+                (1, Felt::from((1_u64 << 40) - 1)),
+            ]),
         };
         let mut offer = Offer {
             capabilities,

@@ -16,17 +16,17 @@ impl Generator {
     /// Seconds and blocks before the next call.
     pub(super) fn pause(&mut self, model: &Model) -> (u64, u64) {
         let (after_s, after_blocks) = match self.dice.weighted(&[
-            (40, 0), // at once
-            (25, 1), // the next block
-            (14, 2), // a while
-            (3, 3),  // the chain stands still
-            (3, 4),  // the clock stands still
-            (1, 5),  // long
+            (120, 0), // at once
+            (80, 1),  // the next block
+            (24, 2),  // a while
+            (6, 3),   // the chain stands still
+            (6, 4),   // the clock stands still
+            (1, 5),   // long
         ]) {
             0 => (0, 0),
             1 => (self.dice.between(1, 6), 1),
             2 => {
-                let seconds = self.dice.between(5, 400);
+                let seconds = self.dice.between(5, 90);
                 (seconds, seconds / 4)
             }
             3 => (self.dice.between(100, 4_000), 0),
@@ -42,7 +42,11 @@ impl Generator {
     /// A call that depends on a deadline, made a second or a block before, at, or after it.
     pub(super) fn at_a_deadline(&mut self, model: &Model) -> Option<Step> {
         let pending = self.pending(model);
-        let (deadline, caller, call) = self.dice.pick_any(&pending)?;
+        // Jobs in the queue are many, and each other deadline would be behind theirs.
+        let is_late = self.dice.chance(70);
+        let later: Vec<_> =
+            pending.iter().filter(|(_, _, call)| !is_late || !is_about_the_queue(call)).cloned().collect();
+        let (deadline, caller, call) = self.dice.pick_any(&later)?;
         let mut reach = |from: u64, to: u64| {
             let target = to + self.dice.weighted(&[(3, 0), (6, 1), (1, 2)]);
             target.checked_sub(from)
@@ -82,4 +86,8 @@ impl Generator {
         }
         pending
     }
+}
+
+fn is_about_the_queue(call: &Call) -> bool {
+    matches!(call, Call::ExpireJob(_) | Call::ApplyBatch { .. })
 }

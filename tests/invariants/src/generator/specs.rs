@@ -30,7 +30,7 @@ impl Generator {
 
     fn sound_spec(&mut self, model: &Model, worker: Option<&Worker>) -> JobSpec {
         let requirements = self.requirements(worker);
-        let ahead = self.dice.weighted(&[(6, 600), (4, 60), (2, 3_601), (1, 1), (1, 31_536_000)]);
+        let ahead = self.dice.weighted(&[(8, 3_601), (5, 600), (2, 60), (1, 1), (2, 31_536_000)]);
         let mut spec = JobSpec {
             manifest_hash: Felt::from(self.dice.next().max(1)),
             model_id: self.dice.weighted(&[(3, Felt::ZERO), (2, felt_of("llama-3")), (1, Felt::MAX)]),

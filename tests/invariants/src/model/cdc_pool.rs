@@ -212,11 +212,8 @@ impl Model {
         let new = reputation_after(old, outcome);
         worker.reputation = new;
         if old != new {
-            let fields = vec![
-                ("worker_id", worker_id.into()),
-                ("old_reputation", old.into()),
-                ("new_reputation", new.into()),
-            ];
+            let fields =
+                vec![("worker_id", worker_id.into()), ("old_reputation", old.into()), ("new_reputation", new.into())];
             self.emit(Contract::CdcPool, "ReputationChanged", fields);
         }
     }

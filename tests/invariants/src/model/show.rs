@@ -36,9 +36,7 @@ impl Model {
             ],
             View::Worker(id) => self.worker_view(id),
             View::WorkerOwner(id) => one(self.worker(id).map_or(Felt::ZERO, |worker| worker.owner)),
-            View::WorkerOf(actor) => {
-                one(self.cdc_pool.worker_of.get(&actor.address()).copied().unwrap_or_default())
-            }
+            View::WorkerOf(actor) => one(self.cdc_pool.worker_of.get(&actor.address()).copied().unwrap_or_default()),
             View::WorkerCount => one(self.cdc_pool.workers.len()),
             View::CdcPoolConfig => vec![
                 ("admin", Actor::Admin.address()),
