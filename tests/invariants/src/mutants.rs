@@ -1,7 +1,8 @@
 //! Planted mistakes: does anything notice? Each is one replacement in a copy of the Cairo sources, compiled and put
 //! through a short campaign. What no campaign notices is a hole in the checks, or no mistake.
 
-mod list;
+mod life;
+mod terms;
 
 use std::{
     path::{Path, PathBuf},
@@ -19,7 +20,6 @@ use crate::{
     campaign::{self, Plan},
     market::Classes,
 };
-pub(crate) use list::MUTANTS;
 
 /// One planted mistake.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +31,15 @@ pub(crate) struct Mutant {
     /// Text that occurs once in the file.
     old: &'static str,
     new: &'static str,
+}
+
+const fn mutant(name: &'static str, file: &'static str, old: &'static str, new: &'static str) -> Mutant {
+    Mutant { name, file, old, new }
+}
+
+/// Every mutant.
+fn all() -> impl Iterator<Item = &'static Mutant> {
+    life::MUTANTS.iter().chain(terms::MUTANTS)
 }
 
 /// What became of a mutant.
@@ -67,7 +76,7 @@ pub(crate) struct Workshop {
 
 /// Tries every mutant whose name contains `filter`, `plan.threads` of them at a time.
 pub(crate) fn run(workshop: &Workshop, plan: &Plan, filter: &str) -> Result<Vec<Trial>> {
-    let chosen: Vec<&Mutant> = MUTANTS.iter().filter(|mutant| mutant.name.contains(filter)).collect();
+    let chosen: Vec<&Mutant> = all().filter(|mutant| mutant.name.contains(filter)).collect();
     let next = AtomicUsize::new(0);
     let trials: Mutex<Vec<(usize, Trial)>> = Mutex::default();
     let work = || -> Result<()> {
@@ -154,12 +163,12 @@ mod tests {
     #[test]
     fn every_mutants_text_is_in_the_sources_once() {
         let contracts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../contracts");
-        for mutant in MUTANTS {
+        for mutant in all() {
             let text = std::fs::read_to_string(contracts.join("src").join(mutant.file)).unwrap();
             assert_eq!(text.matches(mutant.old).count(), 1, "{}", mutant.name);
             assert_ne!(mutant.old, mutant.new, "{}", mutant.name);
         }
-        let names: std::collections::BTreeSet<_> = MUTANTS.iter().map(|mutant| mutant.name).collect();
-        assert_eq!(names.len(), MUTANTS.len());
+        let names: std::collections::BTreeSet<_> = all().map(|mutant| mutant.name).collect();
+        assert_eq!(names.len(), all().count());
     }
 }
