@@ -104,9 +104,10 @@ pub(crate) enum Call {
     ResumeWorker,
     ExitWorker,
     WithdrawStake,
-    ReserveBatch { job_id: JobId, worker_id: WorkerId },
-    Release { worker_id: WorkerId, gpu_count: u8 },
-    RecordOutcome { worker_id: WorkerId, outcome: u8 },
+    ReserveBatch(WorkerId),
+    Release { worker_id: WorkerId, gpu_count: u8, owner: Felt },
+    RecordFailure { worker_id: WorkerId, gpu_count: u8, failure: u8 },
+    RecordSettlement(WorkerId),
     SetJobMgr(Felt),
     GetWorkers { first: u32, count: u8 },
 
@@ -144,9 +145,10 @@ impl Call {
             Self::ResumeWorker => (CdcPool, "resume_worker"),
             Self::ExitWorker => (CdcPool, "exit_worker"),
             Self::WithdrawStake => (CdcPool, "withdraw_stake"),
-            Self::ReserveBatch { .. } => (CdcPool, "reserve_batch"),
+            Self::ReserveBatch(_) => (CdcPool, "reserve_batch"),
             Self::Release { .. } => (CdcPool, "release"),
-            Self::RecordOutcome { .. } => (CdcPool, "record_outcome"),
+            Self::RecordFailure { .. } => (CdcPool, "record_failure"),
+            Self::RecordSettlement(_) => (CdcPool, "record_settlement"),
             Self::SetJobMgr(_) => (CdcPool, "set_job_mgr"),
             Self::GetWorkers { .. } => (CdcPool, "get_workers"),
             Self::ApplyBatch { .. } => (TaskAllocator, "apply_batch"),
@@ -186,11 +188,12 @@ impl Call {
             Self::UpdateWorker(offer) => offer.felts(),
             Self::DrainWorker | Self::ResumeWorker | Self::ExitWorker | Self::WithdrawStake => Vec::new(),
             // One request that asks for nothing and pays anything.
-            Self::ReserveBatch { job_id, worker_id } => {
-                vec![Felt::ONE, job_id.0.into(), worker_id.0.into(), Felt::ZERO, u64::MAX.into(), Felt::ZERO]
+            Self::ReserveBatch(worker_id) => vec![Felt::ONE, request_of(*worker_id)],
+            Self::Release { worker_id, gpu_count, owner } => vec![worker_id.0.into(), (*gpu_count).into(), *owner],
+            Self::RecordFailure { worker_id, gpu_count, failure } => {
+                vec![worker_id.0.into(), (*gpu_count).into(), (*failure).into()]
             }
-            Self::Release { worker_id, gpu_count } => vec![worker_id.0.into(), (*gpu_count).into()],
-            Self::RecordOutcome { worker_id, outcome } => vec![worker_id.0.into(), (*outcome).into()],
+            Self::RecordSettlement(worker_id) => vec![worker_id.0.into()],
             Self::GetWorkers { first, count } => vec![(*first).into(), (*count).into()],
             Self::ApplyBatch { round, snapshot_block, items } => {
                 let mut felts = vec![(*round).into(), (*snapshot_block).into()];
@@ -209,6 +212,12 @@ impl Call {
             Self::Approve { spender, amount } => vec![spender.address(), (*amount).into(), Felt::ZERO],
         }
     }
+}
+
+/// As `math/reserve_request.cairo` packs it: the highest rate from bit 128, the worker from bit 208.
+fn request_of(worker_id: WorkerId) -> Felt {
+    let any_rate = Felt::from((1_u64 << 40) - 1) * Felt::TWO.pow(128_u32);
+    any_rate + Felt::from(worker_id.0) * Felt::TWO.pow(208_u32)
 }
 
 fn with_length(items: &[Felt]) -> Vec<Felt> {

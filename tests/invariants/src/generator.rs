@@ -258,13 +258,15 @@ impl Generator {
         let worker_id = WorkerId(self.worker_id(model));
         let item = self.item(model, job_id);
         let gpu_count = u8::try_from(self.dice.below(5)).unwrap_or(0);
-        let outcome = u8::try_from(self.dice.below(3)).unwrap_or(0);
+        let failure = u8::try_from(self.dice.below(2)).unwrap_or(0);
+        let owner = self.dice.pick(&Actor::ALL).address();
         let call = self.dice.pick(&[
             Call::AllocateBatch(vec![item]),
             Call::AllocateBatch(Vec::new()),
-            Call::ReserveBatch { job_id, worker_id },
-            Call::Release { worker_id, gpu_count },
-            Call::RecordOutcome { worker_id, outcome },
+            Call::ReserveBatch(worker_id),
+            Call::Release { worker_id, gpu_count, owner },
+            Call::RecordFailure { worker_id, gpu_count, failure },
+            Call::RecordSettlement(worker_id),
         ]);
         (self.dice.pick(&Actor::ALL), call)
     }

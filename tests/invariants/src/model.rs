@@ -42,8 +42,6 @@ pub(crate) struct Event {
     pub(crate) contract: Contract,
     pub(crate) name: &'static str,
     pub(crate) fields: Fields,
-    /// Other values that a field may have, where the documents leave it open.
-    pub(crate) alternatives: Vec<(&'static str, Felt)>,
 }
 
 /// What a call came to.
@@ -109,7 +107,10 @@ impl Model {
             Call::Settle(id) => self.settle(*id),
             Call::AllocateBatch(items) => {
                 let reasons = self.allocate_batch(caller, items)?;
-                Ok(std::iter::once(reasons.len().into()).chain(reasons.iter().map(|r| r.number.into())).collect())
+                let skipped = items.iter().zip(reasons).filter(|(_, reason)| *reason != 0);
+                let skips: Vec<Felt> =
+                    skipped.flat_map(|(item, reason)| [without_excess(*item), reason.into()]).collect();
+                Ok(std::iter::once((skips.len() / 2).into()).chain(skips).collect())
             }
             Call::SetTaskAllocator(address) => self.set_task_allocator(caller, *address),
             Call::GetJobs { first, count } => self.get_jobs(*first, *count),
@@ -119,8 +120,10 @@ impl Model {
             Call::ResumeWorker => self.resume_worker(caller),
             Call::ExitWorker => self.exit_worker(caller),
             Call::WithdrawStake => self.withdraw_stake(caller),
-            // No account is the job manager, which alone may make these three.
-            Call::ReserveBatch { .. } | Call::Release { .. } | Call::RecordOutcome { .. } => Err(cdc_pool::NOT_JOB_MGR),
+            // No account is the job manager, which alone may make these four.
+            Call::ReserveBatch(_) | Call::Release { .. } | Call::RecordFailure { .. } | Call::RecordSettlement(_) => {
+                Err(cdc_pool::NOT_JOB_MGR)
+            }
             Call::SetJobMgr(address) => self.set_job_mgr(caller, *address),
             Call::GetWorkers { first, count } => self.get_workers(*first, *count),
             Call::ApplyBatch { round, snapshot_block, items } => {
@@ -143,8 +146,13 @@ impl Model {
     }
 
     fn emit(&mut self, contract: Contract, name: &'static str, fields: Fields) {
-        self.events.push(Event { contract, name, fields, alternatives: Vec::new() });
+        self.events.push(Event { contract, name, fields });
     }
+}
+
+/// An item without what a malformed one has above its lower half.
+fn without_excess(item: Felt) -> Felt {
+    Felt::from_bytes_be_slice(&item.to_bytes_be()[16..])
 }
 
 /// Only the admin of the deployment is one.

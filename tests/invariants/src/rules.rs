@@ -35,7 +35,7 @@ impl Ledger {
             }
             "JobCancelled" | "JobExpired" | "JobFailed" => self.refunded += amount("refunded"),
             "JobAllocated" => {
-                let key = (number(event.get("job_id")), number(event.get("attempt")) as u8);
+                let key = (number(event.get("job_id")), number(event.get("choice")) as u8);
                 ensure!(self.allocations.insert(key), "2: job {} was given attempt {} twice", key.0, key.1);
             }
             _ => {}

@@ -1,8 +1,6 @@
 //! What each item of a batch comes to: docs/job-lifecycle.md, "What an allocation must satisfy".
 
-use std::collections::BTreeSet;
-
-use keeper_types::{AllocationItem, Felt, JobId, JobState, SkipReason, WorkerStatus};
+use keeper_types::{AllocationItem, Felt, JobState, SkipReason, WorkerStatus};
 
 use super::{Model, Placement, Refusal, cdc_pool::NOT_JOB_MGR, job_mgr::NOT_TASK_ALLOCATOR, max_rate};
 use crate::{
@@ -10,41 +8,26 @@ use crate::{
     calls::{Capabilities, Requirements},
 };
 
-/// An item's answer: 0, or the number of the reason to skip it.
-#[derive(Clone, Debug)]
-pub(super) struct Answer {
-    pub(super) number: u8,
-    /// Other numbers that would do: a job that an earlier item of the batch has taken may also be judged by the
-    /// attempt or the worker that the item names.
-    pub(super) alternatives: Vec<u8>,
-}
-
 impl Model {
-    /// Allocates what holds, item by item.
-    pub(super) fn allocate_batch(&mut self, caller: Felt, items: &[Felt]) -> Result<Vec<Answer>, Refusal> {
+    /// Allocates what holds, item by item. For each, 0 or the number of the reason to skip it.
+    pub(super) fn allocate_batch(&mut self, caller: Felt, items: &[Felt]) -> Result<Vec<u8>, Refusal> {
         if caller != self.job_mgr.task_allocator {
             return Err(NOT_TASK_ALLOCATOR);
         }
-        if self.cdc_pool.job_mgr != Contract::JobMgr.address() {
+        // An empty batch has nothing to ask the pool.
+        if !items.is_empty() && self.cdc_pool.job_mgr != Contract::JobMgr.address() {
             return Err(NOT_JOB_MGR);
         }
-        let mut taken = BTreeSet::new();
-        Ok(items.iter().map(|item| self.allocate(*item, &mut taken)).collect())
+        Ok(items.iter().map(|item| self.allocate(*item)).collect())
     }
 
-    fn allocate(&mut self, item: Felt, taken: &mut BTreeSet<JobId>) -> Answer {
-        let refused = |reason: SkipReason| Answer { number: reason as u8, alternatives: Vec::new() };
-        let Ok(item) = AllocationItem::unpack(item) else { return refused(SkipReason::ItemMalformed) };
+    fn allocate(&mut self, item: Felt) -> u8 {
+        let Ok(item) = AllocationItem::unpack(item) else { return SkipReason::ItemMalformed as u8 };
         match self.verdict(&item) {
-            Err(SkipReason::JobNotQueued) if taken.contains(&item.job_id) => Answer {
-                number: SkipReason::JobNotQueued as u8,
-                alternatives: vec![SkipReason::AttemptMismatch as u8, SkipReason::WorkerExcluded as u8],
-            },
-            Err(reason) => refused(reason),
+            Err(reason) => reason as u8,
             Ok(rate_gfri) => {
                 self.place(&item, rate_gfri);
-                taken.insert(item.job_id);
-                Answer { number: 0, alternatives: Vec::new() }
+                0
             }
         }
     }
@@ -77,6 +60,7 @@ impl Model {
     fn place(&mut self, item: &AllocationItem, rate_gfri: u64) {
         let now = self.now;
         let strategy = item.strategy as u8;
+        let choice = u32::from(item.attempt.0) + (u32::from(strategy) << 8) + (u32::from(item.score) << 12);
         let job = self.job_mut(item.job_id).expect("the verdict found it");
         let timeout_s = job.spec.execution_timeout_s;
         let placement = Placement::new(now, timeout_s, item.worker_id.0, rate_gfri, item.score, strategy);
@@ -85,13 +69,8 @@ impl Model {
         let fields = vec![
             ("job_id", item.job_id.0.into()),
             ("worker_id", item.worker_id.0.into()),
-            ("client", job.client),
-            ("attempt", item.attempt.0.into()),
             ("rate_gfri", rate_gfri.into()),
-            ("score", item.score.into()),
-            ("strategy", strategy.into()),
-            ("deadline", placement.due.timestamp.into()),
-            ("deadline_block", placement.due.block.into()),
+            ("choice", choice.into()),
         ];
         self.emit(Contract::JobMgr, "JobAllocated", fields);
     }

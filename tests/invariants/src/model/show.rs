@@ -1,11 +1,11 @@
 //! What the model answers to each view, with the names of the ABI's fields.
 
-use keeper_types::{Felt, JobId};
+use keeper_types::{Felt, JobId, JobState};
 
 use super::{Fields, Job, Model, Refusal};
 use crate::{
     actors::{Actor, Contract},
-    calls::{Capabilities, JobSpec, Moment},
+    calls::{Capabilities, JobSpec, Moment, Requirements},
     views::View,
 };
 
@@ -79,7 +79,12 @@ impl Model {
         let due = job.placement.map_or(never, |placement| placement.due);
         let ends = job.challenge_ends.unwrap_or(never);
         let moments = [job.deadline, due, ends];
-        job_fields(job_id, job.client, job.state as u8, job.attempt, &job.spec, Some(job), moments)
+        let mut spec = job.spec;
+        if matches!(job.state, JobState::Revealed | JobState::Settled) {
+            // The result has taken the place of the requirements.
+            spec.requirements = Requirements { gpu_count: spec.requirements.gpu_count, ..Requirements::default() };
+        }
+        job_fields(job_id, job.client, job.state as u8, job.attempt, &spec, Some(job), moments)
     }
 
     pub(super) fn worker_view(&self, worker_id: u32) -> Fields {

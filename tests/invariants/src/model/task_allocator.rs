@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use keeper_types::{Felt, JobId, JobState};
 
-use super::{Event, Model, Refusal, allocation::Answer, is_admin};
+use super::{Model, Refusal, is_admin};
 use crate::{
     actors::Contract,
     calls::{AllocationParams, Metrics},
@@ -47,11 +47,11 @@ impl Model {
         ensure(round > last, "TaskAllocator: stale round")?;
         ensure(snapshot_block <= self.now.block, "TaskAllocator: future snapshot")?;
 
-        let answers = self.allocate_batch(Contract::TaskAllocator.address(), items)?;
-        for (item, answer) in items.iter().zip(&answers).filter(|(_, answer)| answer.number != 0) {
-            self.report_skip(*item, answer);
+        let reasons = self.allocate_batch(Contract::TaskAllocator.address(), items)?;
+        for (item, reason) in items.iter().zip(&reasons).filter(|(_, reason)| **reason != 0) {
+            self.report_skip(*item, *reason);
         }
-        let skipped = answers.iter().filter(|answer| answer.number != 0).count() as u64;
+        let skipped = reasons.iter().filter(|reason| **reason != 0).count() as u64;
         let allocated = items.len() as u64 - skipped;
         let totals = &mut self.task_allocator;
         totals.last_round.insert(caller, round);
@@ -70,7 +70,7 @@ impl Model {
         Ok(Vec::new())
     }
 
-    fn report_skip(&mut self, item: Felt, answer: &Answer) {
+    fn report_skip(&mut self, item: Felt, reason: u8) {
         // Of a malformed item too, the bits are read where they would lie.
         let bytes = item.to_bytes_be();
         let field = |from: usize, to: usize| Felt::from_bytes_be_slice(&bytes[from..to]);
@@ -78,11 +78,9 @@ impl Model {
             ("job_id", field(24, 32)),
             ("worker_id", field(20, 24)),
             ("attempt", field(19, 20)),
-            ("reason", answer.number.into()),
+            ("reason", reason.into()),
         ];
-        let alternatives = answer.alternatives.iter().map(|number| ("reason", (*number).into())).collect();
-        let contract = Contract::TaskAllocator;
-        self.events.push(Event { contract, name: "AllocationSkipped", fields, alternatives });
+        self.emit(Contract::TaskAllocator, "AllocationSkipped", fields);
     }
 
     pub(super) fn add_keeper(&mut self, caller: Felt, keeper: Felt) -> Result<Vec<Felt>, Refusal> {
