@@ -2,11 +2,10 @@
 
 use super::{Mutant, mutant};
 
-const CANDIDATE: &str = "job_mgr/candidate.cairo";
 const CDC_POOL: &str = "cdc_pool/contract.cairo";
 const ITEM: &str = "math/allocation_item.cairo";
 const JOB_MGR: &str = "job_mgr/contract.cairo";
-const JOB_SPEC: &str = "job_mgr/job_spec.cairo";
+const JOB_SLOT: &str = "math/job_slot.cairo";
 const TASK_ALLOCATOR: &str = "task_allocator/contract.cairo";
 const WORKER_SLOT: &str = "math/worker_slot.cairo";
 
@@ -19,9 +18,15 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "access: anyone answers for a worker",
+        CDC_POOL,
+        "if record.owner.read() != owner {",
+        "if record.owner.read() != owner && owner.is_zero() {",
+    ),
+    mutant(
+        "access: anyone gives up for a worker",
         JOB_MGR,
-        "assert(is_owner, errors::NOT_WORKER);",
-        "assert(is_owner || attempt != 0, errors::NOT_WORKER);",
+        "let is_owner = get_caller_address() == self._worker_owner(placed.worker_id);",
+        "let is_owner = attempt != 0\n                || get_caller_address() == self._worker_owner(placed.worker_id);",
     ),
     mutant(
         "access: anyone allocates",
@@ -68,9 +73,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "attempts: a later attempt is allocated",
-        CANDIDATE,
-        "if item.attempt != job.attempt {",
-        "if item.attempt < job.attempt {",
+        JOB_SLOT,
+        "    if state_and_attempt.into() != QUEUED + attempt.into() * QUEUED_ATTEMPT {",
+        "    let (awaited, state) = DivRem::div_rem(state_and_attempt, BITS_4);\n    if state != 1 || attempt < awaited {",
     ),
     mutant(
         "attempts: a late answer is taken",
@@ -81,21 +86,21 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
         "attempts: the number does not grow",
         JOB_MGR,
-        "job_spec::queued(terms, needs, attempt + 1)",
-        "job_spec::queued(terms, needs, attempt)",
+        "job_slot::with_later_attempt(record.queued_or_result.read(), attempt)",
+        "job_slot::with_later_attempt(record.queued_or_result.read(), attempt - 1)",
     ),
-    mutant("attempts: one more than allowed", JOB_MGR, "attempt < needs.max_attempts", "attempt <= needs.max_attempts"),
+    mutant("attempts: one more than allowed", JOB_MGR, "attempt < terms.max_attempts", "attempt <= terms.max_attempts"),
     mutant(
         "attempts: the last one is not used",
         JOB_MGR,
-        "attempt < needs.max_attempts",
-        "attempt + 1 < needs.max_attempts",
+        "attempt < terms.max_attempts",
+        "attempt + 1 < terms.max_attempts",
     ),
     mutant(
         "attempts: a job is allocated twice in a batch",
-        CDC_POOL,
-        "                    placed_jobs.insert(request.job_id.into(), true);\n",
-        "",
+        JOB_MGR,
+        "if item.job_id <= last_job_id && !examined.is_empty() {",
+        "if item.job_id < last_job_id && !examined.is_empty() {",
     ),
     mutant(
         "states: an allocated job is cancelled",
@@ -117,21 +122,21 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "capacity: a result frees nothing",
-        JOB_MGR,
-        "            self._pool().release(placed.worker_id, placed.gpu_count);\n",
-        "",
+        CDC_POOL,
+        "record.slot.write(worker_slot::release(record.slot.read(), gpu_count));",
+        "let _ = gpu_count;",
     ),
     mutant(
         "capacity: a failed attempt frees nothing",
-        JOB_MGR,
-        "            self._pool().release(worker_id, placed.gpu_count);\n",
-        "",
+        CDC_POOL,
+        "self._write_reputation(worker_id, worker_slot::release(packed, gpu_count), old, new);",
+        "let _ = gpu_count;\n            self._write_reputation(worker_id, packed, old, new);",
     ),
     mutant(
         "capacity: a failed attempt frees twice",
-        JOB_MGR,
-        "            self._pool().release(worker_id, placed.gpu_count);\n",
-        "            self._pool().release(worker_id, placed.gpu_count);\n            self._pool().release(worker_id, placed.gpu_count);\n",
+        CDC_POOL,
+        "self._write_reputation(worker_id, worker_slot::release(packed, gpu_count), old, new);",
+        "let freed = worker_slot::release(worker_slot::release(packed, gpu_count), gpu_count);\n            self._write_reputation(worker_id, freed, old, new);",
     ),
     mutant(
         "capacity: GPUs are not given back",
@@ -145,7 +150,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "packed - lanes::gpus(request.needs).into() - ONE_FREE_SLOT",
         "packed - ONE_FREE_SLOT",
     ),
-    mutant("capacity: full workers take jobs", WORKER_SLOT, "        && free_slots != 0\n", ""),
+    mutant(
+        "capacity: full workers take jobs",
+        WORKER_SLOT,
+        "    if capacity >= AVAILABLE\n",
+        "    if capacity >= AVAILABLE - 0x4000\n",
+    ),
     mutant(
         "capacity: a busy worker changes its offer",
         CDC_POOL,
@@ -154,9 +164,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "capacity: a requeued job forgets its GPUs",
-        JOB_SPEC,
-        "        needs: needs.lanes,\n",
-        "        needs: needs.lanes - lanes::gpus(needs.lanes).into(),\n",
+        JOB_SLOT,
+        "    queued + by.into() * QUEUED_ATTEMPT * HIGH\n",
+        "    queued - lanes::gpus(unpack_queued(queued).needs).into() + by.into() * QUEUED_ATTEMPT * HIGH\n",
     ),
     mutant(
         "stake: withdrawn twice",
@@ -239,13 +249,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
         "rounds: unknown jobs are skipped silently",
         TASK_ALLOCATOR,
-        "                if *reason != skip_reason::ALLOCATED {\n",
-        "                if *reason > skip_reason::JOB_UNKNOWN {\n",
+        "                self._report_skip(*skip);\n",
+        "                if *skip.reason != 1 {\n                    self._report_skip(*skip);\n                }\n",
     ),
     mutant(
         "rounds: a malformed item is applied",
         ITEM,
-        "item.high == 0 && above == 0 && strategy <= LAST_STRATEGY",
-        "item.high == 0 && strategy <= LAST_STRATEGY && above < 0x100",
+        "item.excess == 0 && item.choice & UNKNOWN == 0",
+        "item.excess == 0 && item.choice & 0xc00 == 0",
     ),
 ];

@@ -6,7 +6,9 @@ const CANDIDATE: &str = "job_mgr/candidate.cairo";
 const CDC_POOL: &str = "cdc_pool/contract.cairo";
 const DEADLINES: &str = "math/deadlines.cairo";
 const JOB_MGR: &str = "job_mgr/contract.cairo";
+const JOB_SLOT: &str = "math/job_slot.cairo";
 const JOB_SPEC: &str = "job_mgr/job_spec.cairo";
+const JOB_VIEW: &str = "job_mgr/job_view.cairo";
 const LANES: &str = "math/lanes.cairo";
 const MONEY: &str = "math/money.cairo";
 const REPUTATION: &str = "math/reputation.cairo";
@@ -64,46 +66,56 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
         "requirements: features are not compared",
         LANES,
-        "(difference & (GUARDS + have_features * FEATURES_UNIT)) == wanted",
-        "(difference & (GUARDS + (have_features | need_features) * FEATURES_UNIT)) == wanted",
+        "have & features == features",
+        "have & features <= features",
     ),
     mutant(
         "requirements: one feature is enough",
         LANES,
-        "(difference & (GUARDS + have_features * FEATURES_UNIT)) == wanted",
-        "(difference & (GUARDS + have_features * FEATURES_UNIT)) == wanted || (need_features != 0 && have_features & need_features != 0 && difference & GUARDS == GUARDS)",
+        "have & features == features",
+        "(features == 0 || have & features != 0)",
     ),
     mutant(
         "requirements: the region is not compared",
         WORKER_SLOT,
-        "request.region == 0 || request.region == region.into()",
-        "request.region == 0 || region != 0",
+        "(request.region == 0 || request.region == region)",
+        "(request.region == 0 || region != 0)",
     ),
-    mutant("requirements: draining workers take jobs", WORKER_SLOT, "    if status == ACTIVE\n", "    if status < 3\n"),
-    mutant("requirements: leaving workers take jobs", WORKER_SLOT, "    if status == ACTIVE\n", "    if status != 2\n"),
+    mutant(
+        "requirements: draining workers take jobs",
+        WORKER_SLOT,
+        "    if capacity >= AVAILABLE\n",
+        "    if (capacity >= AVAILABLE || (capacity >= 0xc0_4000 && capacity < 0x100_0000))\n",
+    ),
+    mutant(
+        "requirements: leaving workers take jobs",
+        WORKER_SLOT,
+        "    if capacity >= AVAILABLE\n",
+        "    if (capacity >= AVAILABLE || (capacity >= 0x80_4000 && capacity < 0xc0_0000))\n",
+    ),
     mutant(
         "requirements: exclusion is forgotten",
         JOB_MGR,
-        "            self.excluded.write((job_id, worker_id), true);\n",
-        "",
+        "worker_id.into()).write(EXCLUDED);",
+        "worker_id.into()).write(EXCLUDED - 1);",
     ),
     mutant(
         "requirements: exclusion is not read",
         JOB_MGR,
-        "if item.attempt != 1 && self.excluded",
-        "if item.attempt > 2 && self.excluded",
+        "if attempt != 1 && is_excluded(",
+        "if attempt > 2 && is_excluded(",
     ),
     mutant(
         "prices: an equal rate is too high",
         WORKER_SLOT,
-        "&& rate_gfri <= request.max_rate_gfri.into()",
-        "&& rate_gfri < request.max_rate_gfri.into()",
+        "&& rate_gfri <= request.max_rate_gfri\n",
+        "&& rate_gfri < request.max_rate_gfri\n",
     ),
     mutant(
         "prices: any rate is accepted",
         WORKER_SLOT,
-        "&& rate_gfri <= request.max_rate_gfri.into()",
-        "&& (rate_gfri <= request.max_rate_gfri.into() || rate_gfri > 1)",
+        "&& rate_gfri <= request.max_rate_gfri\n",
+        "&& (rate_gfri <= request.max_rate_gfri || rate_gfri > 1)\n",
     ),
     mutant(
         "prices: the highest rate is rounded up",
@@ -169,20 +181,32 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
         "deadlines: an expired job is allocated",
         CANDIDATE,
-        "if deadlines::has_passed(job.deadline, now) {",
-        "if deadlines::has_passed(job.deadline, now) && job.attempt != 1 {",
+        "if job_slot::is_late(job, now) {",
+        "if job_slot::is_late(job, now) && attempt != 1 {",
+    ),
+    mutant(
+        "deadlines: a queued job is late in its own second",
+        JOB_SLOT,
+        "if now.timestamp.into() <= job.deadline_timestamp {",
+        "if now.timestamp.into() < job.deadline_timestamp {",
+    ),
+    mutant(
+        "deadlines: a queued job is late in its own block",
+        JOB_SLOT,
+        "now.block.into() > deadline_block\n",
+        "now.block.into() >= deadline_block\n",
     ),
     mutant(
         "deadlines: settled within the window",
         JOB_MGR,
-        "            assert(deadlines::has_passed(placed.deadline, now()), errors::CHALLENGE_OPEN);\n",
+        "            assert(deadlines::has_passed(placed.challenge_ends, now()), errors::CHALLENGE_OPEN);\n",
         "",
     ),
     mutant(
         "deadlines: the window is that of the attempt",
         JOB_MGR,
-        "let revealed = PlacedJob { deadline: challenge_ends, ..placed };",
-        "let revealed = PlacedJob { deadline: placed.deadline, ..placed };",
+        "let challenge_ends = deadlines::after(now(), self.challenge_window_s.read());",
+        "let challenge_ends = deadlines::after(\n                placed.allocated_at, self.challenge_window_s.read(),\n            );",
     ),
     mutant(
         "deadlines: a year ahead is too far",
@@ -211,20 +235,32 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
         "refunds: nothing after the last attempt",
         JOB_MGR,
-        "                self._pay(client, terms.max_price);\n",
+        "                pay(self._token(), client, terms.max_price);\n",
         "",
     ),
     mutant(
         "refunds: to whoever calls",
         JOB_MGR,
-        "            self._pay(client, refunded);\n            refunded\n",
-        "            self._pay(starknet::get_caller_address(), refunded);\n            refunded\n",
+        "            pay(self._token(), client, refunded);\n",
+        "            pay(self._token(), get_caller_address(), refunded);\n",
+    ),
+    mutant(
+        "refunds: clients share a number",
+        JOB_MGR,
+        "let number = self.client_count.read() + 1;",
+        "let number = 1_u32;",
+    ),
+    mutant(
+        "refunds: a settled job forgets its result",
+        JOB_VIEW,
+        "state == JobState::Revealed || state == JobState::Settled",
+        "state == JobState::Revealed",
     ),
     mutant(
         "refunds: the client is paid for the work",
         JOB_MGR,
-        "self._pay(self._worker_owner(worker_id), paid);",
-        "self._pay(client, paid);",
+        "            pay(token, owner, paid);\n",
+        "            let _ = owner;\n            pay(token, client, paid);\n",
     ),
     mutant(
         "refunds: a fri less is escrowed",
@@ -246,9 +282,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     ),
     mutant(
         "reputation: a failed attempt costs nothing",
-        JOB_MGR,
-        "            self._pool().record_outcome(worker_id, outcome);\n",
-        "",
+        CDC_POOL,
+        "AttemptFailure::Failed => reputation::after_failure(old)",
+        "AttemptFailure::Failed => old",
     ),
     mutant(
         "reputation: failures raise it",
@@ -259,8 +295,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
         "reputation: expiry counts as failure",
         CDC_POOL,
-        "AttemptOutcome::Expired => reputation::after_expiry(old_reputation)",
-        "AttemptOutcome::Expired => reputation::after_failure(old_reputation)",
+        "AttemptFailure::Expired => reputation::after_expiry(old)",
+        "AttemptFailure::Expired => reputation::after_failure(old)",
     ),
     mutant(
         "reputation: an update resets it",
