@@ -72,6 +72,14 @@ struct Class {
     compiled_class_hash: String,
 }
 
+/// What compiling contracts takes.
+#[derive(Debug)]
+pub(crate) struct Compiler {
+    pub(crate) program: PathBuf,
+    /// Gone when this is dropped.
+    pub(crate) core_library: tempfile::TempDir,
+}
+
 /// A line of `class-hashes`.
 #[derive(Debug, Deserialize)]
 struct Hashes {
@@ -121,20 +129,12 @@ fn is_artifact(name: &str) -> bool {
 }
 
 fn build(repo: &Repo, out: &Path) -> Result<()> {
-    let compiler = CONTRACT_COMPILER.ensure(repo)?.join("contract-compiler");
+    let compiler = compiler(repo)?;
     let class_hashes = LOCALNET.ensure(repo)?.join("class-hashes");
-
-    // Unpacking takes a moment; a kept copy would have to be checked as a whole each time.
-    let core_library = tempfile::tempdir().context("making a temporary folder")?;
-    let package = core_library_package(repo)?;
     run_command(
-        Command::new(&compiler).arg("unpack").arg(&package).arg(core_library.path()),
-        "the package's layout is known for exactly one version; see contracts/compiler",
-    )?;
-    run_command(
-        Command::new(&compiler)
+        Command::new(&compiler.program)
             .args(["compile", "--corelib"])
-            .arg(core_library.path())
+            .arg(compiler.core_library.path())
             .arg("--crate-dir")
             .arg(repo.path(CONTRACTS))
             .arg("--out")
@@ -155,6 +155,19 @@ fn build(repo: &Repo, out: &Path) -> Result<()> {
     let mut text = serde_json::to_string_pretty(&manifest).context("writing the manifest")?;
     text.push('\n');
     fs::write(out.join(MANIFEST), text).context("writing the manifest")
+}
+
+/// The compiler, built where it is missing, and the core library, freshly unpacked.
+pub(crate) fn compiler(repo: &Repo) -> Result<Compiler> {
+    let program = CONTRACT_COMPILER.ensure(repo)?.join("contract-compiler");
+    // Unpacking takes a moment; a kept copy would have to be checked as a whole each time.
+    let core_library = tempfile::tempdir().context("making a temporary folder")?;
+    let package = core_library_package(repo)?;
+    run_command(
+        Command::new(&program).arg("unpack").arg(&package).arg(core_library.path()),
+        "the package's layout is known for exactly one version; see contracts/compiler",
+    )?;
+    Ok(Compiler { program, core_library })
 }
 
 /// The class hashes of every contract class in `folder`, by contract name.

@@ -35,7 +35,7 @@ pub(crate) fn run(repo: &Repo) -> Result<()> {
 fn formatting(repo: &Repo) -> Result<()> {
     run_command(cargo(repo.root()).args(["fmt", "--all", "--check"]), FORMAT_HINT)?;
     for workspace in OTHER_WORKSPACES {
-        run_command(cargo(&repo.path(workspace)).args(["fmt", "--check"]), FORMAT_HINT)?;
+        run_command(cargo(&repo.path(workspace)).args(["fmt", "--all", "--check"]), FORMAT_HINT)?;
     }
     Ok(())
 }

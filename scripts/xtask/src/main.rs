@@ -10,6 +10,7 @@ mod contracts;
 mod demo;
 mod digest;
 mod failure;
+mod invariants;
 mod lint;
 mod process;
 mod repo;
@@ -45,6 +46,8 @@ enum Verb {
     Lint,
     /// Everything that has to pass before a change is merged
     Test(test::Args),
+    /// Try random call sequences against the contracts and a reference model
+    Invariants(invariants::Args),
     /// Show the whole product at work on a local chain
     Demo(demo::Args),
 }
@@ -67,6 +70,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Bindings(args) => bindings::run(&repo, &args).map(|()| ExitCode::SUCCESS),
         Verb::Lint => lint::run(&repo).map(|()| ExitCode::SUCCESS),
         Verb::Test(args) => test::run(&repo, &args),
+        Verb::Invariants(args) => invariants::run(&repo, &args),
         Verb::Demo(args) => demo::run(&repo, &args),
     }
 }

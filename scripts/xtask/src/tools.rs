@@ -55,7 +55,7 @@ pub(crate) const CONTRACT_COMPILER: Tool = Tool {
 impl Tool {
     /// The folder with the tool's binaries; builds them where they are missing or do not run.
     pub(crate) fn ensure(&self, repo: &Repo) -> Result<PathBuf> {
-        let workspace = repo.path(self.workspace);
+        let workspace = self.workspace(repo);
         let digest = source_digest(&workspace)?;
         let tools = repo.cache().join("tools");
         let folder = tools.join(format!("{}-{}", self.name, &digest[..DIGEST_DIGITS]));
@@ -69,7 +69,7 @@ impl Tool {
             self.cold_build,
             folder.display()
         );
-        system::ensure(self.needs)?;
+        self.check_needs()?;
         let started = Instant::now();
         let built = self.build(repo, &workspace)?;
         fs::create_dir_all(&tools).with_context(|| format!("creating {}", tools.display()))?;
@@ -101,9 +101,24 @@ impl Tool {
         Ok(folder)
     }
 
+    /// The folder of the tool's workspace.
+    pub(crate) fn workspace(&self, repo: &Repo) -> PathBuf {
+        repo.path(self.workspace)
+    }
+
+    /// Cargo's target folder of the workspace; what else is built there finds the dependencies ready.
+    pub(crate) fn target(&self, repo: &Repo) -> PathBuf {
+        repo.cache().join(format!("target-{}", self.name.trim_start_matches("contract-")))
+    }
+
+    /// Looks for what a build calls, and installs it where that can be done.
+    pub(crate) fn check_needs(&self) -> Result<()> {
+        system::ensure(self.needs)
+    }
+
     /// Builds the workspace in release mode; returns the folder with its binaries.
     fn build(&self, repo: &Repo, workspace: &Path) -> Result<PathBuf> {
-        let target = repo.cache().join(format!("target-{}", self.name.trim_start_matches("contract-")));
+        let target = self.target(repo);
         let mut build = cargo(workspace);
         build.args(["build", "--release", "--locked"]).env("CARGO_TARGET_DIR", &target);
         run(&mut build, "the compiler's first error above is the one to look at; a full disk or memory is common")?;

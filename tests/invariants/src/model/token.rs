@@ -1,0 +1,66 @@
+//! The part of the token that the market uses.
+
+use std::collections::BTreeMap;
+
+use keeper_types::Felt;
+
+use super::Refusal;
+use crate::actors::{Actor, Contract};
+
+const INSUFFICIENT_BALANCE: Refusal = "ERC20: insufficient balance";
+const INSUFFICIENT_ALLOWANCE: Refusal = "ERC20: insufficient allowance";
+
+/// Balances and allowances, in fri.
+#[derive(Clone, Debug)]
+pub(crate) struct Token {
+    balances: BTreeMap<Felt, u128>,
+    /// By owner and spender.
+    allowances: BTreeMap<(Felt, Felt), u128>,
+}
+
+impl Token {
+    pub(super) fn new(balance: u128) -> Self {
+        let mut token = Self { balances: BTreeMap::new(), allowances: BTreeMap::new() };
+        for actor in Actor::ALL {
+            token.balances.insert(actor.address(), balance);
+            for spender in [Contract::JobMgr, Contract::CdcPool] {
+                token.approve(actor.address(), spender.address(), balance);
+            }
+        }
+        token
+    }
+
+    pub(crate) fn balance(&self, holder: Felt) -> u128 {
+        self.balances.get(&holder).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn allowance(&self, owner: Felt, spender: Felt) -> u128 {
+        self.allowances.get(&(owner, spender)).copied().unwrap_or_default()
+    }
+
+    pub(super) fn approve(&mut self, owner: Felt, spender: Felt, amount: u128) {
+        self.allowances.insert((owner, spender), amount);
+    }
+
+    /// Moves money out of a contract that holds it.
+    pub(super) fn pay(&mut self, from: Contract, to: Felt, amount: u128) -> Result<(), Refusal> {
+        self.transfer(from.address(), to, amount)
+    }
+
+    /// Moves money into a contract that the owner has allowed to take it.
+    pub(super) fn take(&mut self, owner: Felt, to: Contract, amount: u128) -> Result<(), Refusal> {
+        let allowed = self.allowance(owner, to.address());
+        let left = allowed.checked_sub(amount).ok_or(INSUFFICIENT_ALLOWANCE)?;
+        self.transfer(owner, to.address(), amount)?;
+        self.approve(owner, to.address(), left);
+        Ok(())
+    }
+
+    fn transfer(&mut self, from: Felt, to: Felt, amount: u128) -> Result<(), Refusal> {
+        let left = self.balance(from).checked_sub(amount).ok_or(INSUFFICIENT_BALANCE)?;
+        self.balances.insert(from, left);
+        let sum = self.balance(to) + amount;
+        self.balances.insert(to, sum);
+        Ok(())
+    }
+}
