@@ -137,7 +137,7 @@ pub trait IJobMgrView<TContractState> {
     /// Jobs submitted so far: ids run from 1 to this.
     fn job_count(self: @TContractState) -> u64;
 
-    /// Whether the worker let an earlier attempt of the job expire.
+    /// Whether an earlier attempt of the job failed on the worker, given up or expired.
     fn is_excluded(self: @TContractState, job_id: u64, worker_id: u32) -> bool;
 
     fn get_config(self: @TContractState) -> JobMgrConfig;
