@@ -64,6 +64,142 @@ impl<P: starknet::providers::Provider + Sync> CdcPoolReader<P> {
     }
 }
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct AdminTransferStarted {
+    pub previous_admin: cainome::cairo_serde::ContractAddress,
+    pub new_admin: cainome::cairo_serde::ContractAddress,
+}
+impl cainome::cairo_serde::CairoSerde for AdminTransferStarted {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.previous_admin,
+            );
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.new_admin,
+            );
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(
+                    &__rust.previous_admin,
+                ),
+            );
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.new_admin),
+            );
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let previous_admin = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &previous_admin,
+            );
+        let new_admin = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&new_admin);
+        Ok(AdminTransferStarted {
+            previous_admin,
+            new_admin,
+        })
+    }
+}
+impl AdminTransferStarted {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("AdminTransferStarted").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "AdminTransferStarted"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct AdminTransferred {
+    pub previous_admin: cainome::cairo_serde::ContractAddress,
+    pub new_admin: cainome::cairo_serde::ContractAddress,
+}
+impl cainome::cairo_serde::CairoSerde for AdminTransferred {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.previous_admin,
+            );
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.new_admin,
+            );
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(
+                    &__rust.previous_admin,
+                ),
+            );
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.new_admin),
+            );
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let previous_admin = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &previous_admin,
+            );
+        let new_admin = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&new_admin);
+        Ok(AdminTransferred {
+            previous_admin,
+            new_admin,
+        })
+    }
+}
+impl AdminTransferred {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("AdminTransferred").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "AdminTransferred"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Capabilities {
     pub gpu_count: u8,
     pub vram_gib: u16,
@@ -146,6 +282,7 @@ pub struct CdcPoolConfig {
     pub admin: cainome::cairo_serde::ContractAddress,
     pub token: cainome::cairo_serde::ContractAddress,
     pub job_mgr: cainome::cairo_serde::ContractAddress,
+    pub task_allocator: cainome::cairo_serde::ContractAddress,
     #[serde(
         serialize_with = "cainome::cairo_serde::serialize_as_hex",
         deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
@@ -175,6 +312,10 @@ impl cainome::cairo_serde::CairoSerde for CdcPoolConfig {
             += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
                 &__rust.job_mgr,
             );
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.task_allocator,
+            );
         __size += u128::cairo_serialized_size(&__rust.min_stake_per_slot);
         __size += u64::cairo_serialized_size(&__rust.unbonding_s);
         __size
@@ -192,6 +333,12 @@ impl cainome::cairo_serde::CairoSerde for CdcPoolConfig {
         __out
             .extend(
                 cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.job_mgr),
+            );
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(
+                    &__rust.task_allocator,
+                ),
             );
         __out.extend(u128::cairo_serialize(&__rust.min_stake_per_slot));
         __out.extend(u64::cairo_serialize(&__rust.unbonding_s));
@@ -218,6 +365,14 @@ impl cainome::cairo_serde::CairoSerde for CdcPoolConfig {
         )?;
         __offset
             += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&job_mgr);
+        let task_allocator = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &task_allocator,
+            );
         let min_stake_per_slot = u128::cairo_deserialize(__felts, __offset)?;
         __offset += u128::cairo_serialized_size(&min_stake_per_slot);
         let unbonding_s = u64::cairo_deserialize(__felts, __offset)?;
@@ -226,9 +381,124 @@ impl cainome::cairo_serde::CairoSerde for CdcPoolConfig {
             admin,
             token,
             job_mgr,
+            task_allocator,
             min_stake_per_slot,
             unbonding_s,
         })
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct GuardianSet {
+    pub guardian: cainome::cairo_serde::ContractAddress,
+}
+impl cainome::cairo_serde::CairoSerde for GuardianSet {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.guardian,
+            );
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.guardian),
+            );
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let guardian = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&guardian);
+        Ok(GuardianSet { guardian })
+    }
+}
+impl GuardianSet {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("GuardianSet").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "GuardianSet"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct HeartbeatsRecorded {
+    pub reporter: cainome::cairo_serde::ContractAddress,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub epoch: u64,
+    pub groups: Vec<starknet::core::types::Felt>,
+}
+impl cainome::cairo_serde::CairoSerde for HeartbeatsRecorded {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.reporter,
+            );
+        __size += u64::cairo_serialized_size(&__rust.epoch);
+        __size
+            += Vec::<starknet::core::types::Felt>::cairo_serialized_size(&__rust.groups);
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.reporter),
+            );
+        __out.extend(u64::cairo_serialize(&__rust.epoch));
+        __out
+            .extend(Vec::<starknet::core::types::Felt>::cairo_serialize(&__rust.groups));
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let reporter = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&reporter);
+        let epoch = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&epoch);
+        let groups = Vec::<
+            starknet::core::types::Felt,
+        >::cairo_deserialize(__felts, __offset)?;
+        __offset += Vec::<starknet::core::types::Felt>::cairo_serialized_size(&groups);
+        Ok(HeartbeatsRecorded {
+            reporter,
+            epoch,
+            groups,
+        })
+    }
+}
+impl HeartbeatsRecorded {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("HeartbeatsRecorded").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "HeartbeatsRecorded"
     }
 }
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -275,6 +545,52 @@ impl JobMgrSet {
     }
     pub fn event_name() -> &'static str {
         "JobMgrSet"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Paused {
+    pub account: cainome::cairo_serde::ContractAddress,
+}
+impl cainome::cairo_serde::CairoSerde for Paused {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.account,
+            );
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.account),
+            );
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let account = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&account);
+        Ok(Paused { account })
+    }
+}
+impl Paused {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("Paused").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "Paused"
     }
 }
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -325,6 +641,64 @@ impl ReputationChanged {
     }
     pub fn event_name() -> &'static str {
         "ReputationChanged"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct StakeAdded {
+    pub worker_id: u32,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub amount: u128,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub stake: u128,
+}
+impl cainome::cairo_serde::CairoSerde for StakeAdded {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size += u32::cairo_serialized_size(&__rust.worker_id);
+        __size += u128::cairo_serialized_size(&__rust.amount);
+        __size += u128::cairo_serialized_size(&__rust.stake);
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out.extend(u32::cairo_serialize(&__rust.worker_id));
+        __out.extend(u128::cairo_serialize(&__rust.amount));
+        __out.extend(u128::cairo_serialize(&__rust.stake));
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let worker_id = u32::cairo_deserialize(__felts, __offset)?;
+        __offset += u32::cairo_serialized_size(&worker_id);
+        let amount = u128::cairo_deserialize(__felts, __offset)?;
+        __offset += u128::cairo_serialized_size(&amount);
+        let stake = u128::cairo_deserialize(__felts, __offset)?;
+        __offset += u128::cairo_serialized_size(&stake);
+        Ok(StakeAdded {
+            worker_id,
+            amount,
+            stake,
+        })
+    }
+}
+impl StakeAdded {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("StakeAdded").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "StakeAdded"
     }
 }
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -388,6 +762,390 @@ impl StakeWithdrawn {
     }
     pub fn event_name() -> &'static str {
         "StakeWithdrawn"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct TaskAllocatorSet {
+    pub task_allocator: cainome::cairo_serde::ContractAddress,
+}
+impl cainome::cairo_serde::CairoSerde for TaskAllocatorSet {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.task_allocator,
+            );
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(
+                    &__rust.task_allocator,
+                ),
+            );
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let task_allocator = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &task_allocator,
+            );
+        Ok(TaskAllocatorSet { task_allocator })
+    }
+}
+impl TaskAllocatorSet {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("TaskAllocatorSet").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "TaskAllocatorSet"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Unpaused {
+    pub account: cainome::cairo_serde::ContractAddress,
+}
+impl cainome::cairo_serde::CairoSerde for Unpaused {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.account,
+            );
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.account),
+            );
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let account = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&account);
+        Ok(Unpaused { account })
+    }
+}
+impl Unpaused {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("Unpaused").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "Unpaused"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct UpgradeAnnounced {
+    pub class_hash: cainome::cairo_serde::ClassHash,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub ready_at: u64,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub ready_block: u64,
+}
+impl cainome::cairo_serde::CairoSerde for UpgradeAnnounced {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ClassHash::cairo_serialized_size(
+                &__rust.class_hash,
+            );
+        __size += u64::cairo_serialized_size(&__rust.ready_at);
+        __size += u64::cairo_serialized_size(&__rust.ready_block);
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ClassHash::cairo_serialize(&__rust.class_hash),
+            );
+        __out.extend(u64::cairo_serialize(&__rust.ready_at));
+        __out.extend(u64::cairo_serialize(&__rust.ready_block));
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let class_hash = cainome::cairo_serde::ClassHash::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+        let ready_at = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&ready_at);
+        let ready_block = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&ready_block);
+        Ok(UpgradeAnnounced {
+            class_hash,
+            ready_at,
+            ready_block,
+        })
+    }
+}
+impl UpgradeAnnounced {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("UpgradeAnnounced").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "UpgradeAnnounced"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct UpgradeCancelled {
+    pub class_hash: cainome::cairo_serde::ClassHash,
+}
+impl cainome::cairo_serde::CairoSerde for UpgradeCancelled {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ClassHash::cairo_serialized_size(
+                &__rust.class_hash,
+            );
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ClassHash::cairo_serialize(&__rust.class_hash),
+            );
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let class_hash = cainome::cairo_serde::ClassHash::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+        Ok(UpgradeCancelled { class_hash })
+    }
+}
+impl UpgradeCancelled {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("UpgradeCancelled").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "UpgradeCancelled"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct UpgradeView {
+    pub class_hash: cainome::cairo_serde::ClassHash,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub ready_at: u64,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub ready_block: u64,
+}
+impl cainome::cairo_serde::CairoSerde for UpgradeView {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ClassHash::cairo_serialized_size(
+                &__rust.class_hash,
+            );
+        __size += u64::cairo_serialized_size(&__rust.ready_at);
+        __size += u64::cairo_serialized_size(&__rust.ready_block);
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ClassHash::cairo_serialize(&__rust.class_hash),
+            );
+        __out.extend(u64::cairo_serialize(&__rust.ready_at));
+        __out.extend(u64::cairo_serialize(&__rust.ready_block));
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let class_hash = cainome::cairo_serde::ClassHash::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+        let ready_at = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&ready_at);
+        let ready_block = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&ready_block);
+        Ok(UpgradeView {
+            class_hash,
+            ready_at,
+            ready_block,
+        })
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Upgraded {
+    pub class_hash: cainome::cairo_serde::ClassHash,
+}
+impl cainome::cairo_serde::CairoSerde for Upgraded {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ClassHash::cairo_serialized_size(
+                &__rust.class_hash,
+            );
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ClassHash::cairo_serialize(&__rust.class_hash),
+            );
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let class_hash = cainome::cairo_serde::ClassHash::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+        Ok(Upgraded { class_hash })
+    }
+}
+impl Upgraded {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("Upgraded").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "Upgraded"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct WorkerAdmitted {
+    pub worker_id: u32,
+}
+impl cainome::cairo_serde::CairoSerde for WorkerAdmitted {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size += u32::cairo_serialized_size(&__rust.worker_id);
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out.extend(u32::cairo_serialize(&__rust.worker_id));
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let worker_id = u32::cairo_deserialize(__felts, __offset)?;
+        __offset += u32::cairo_serialized_size(&worker_id);
+        Ok(WorkerAdmitted { worker_id })
+    }
+}
+impl WorkerAdmitted {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("WorkerAdmitted").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "WorkerAdmitted"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct WorkerDismissed {
+    pub worker_id: u32,
+}
+impl cainome::cairo_serde::CairoSerde for WorkerDismissed {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size += u32::cairo_serialized_size(&__rust.worker_id);
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out.extend(u32::cairo_serialize(&__rust.worker_id));
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let worker_id = u32::cairo_deserialize(__felts, __offset)?;
+        __offset += u32::cairo_serialized_size(&worker_id);
+        Ok(WorkerDismissed { worker_id })
+    }
+}
+impl WorkerDismissed {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("WorkerDismissed").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "WorkerDismissed"
     }
 }
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -606,6 +1364,90 @@ impl WorkerResumed {
     }
 }
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct WorkerSlashed {
+    pub worker_id: u32,
+    pub fault: u8,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub amount: u128,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub burned: u128,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub to_challenger: u128,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub to_client: u128,
+}
+impl cainome::cairo_serde::CairoSerde for WorkerSlashed {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size += u32::cairo_serialized_size(&__rust.worker_id);
+        __size += u8::cairo_serialized_size(&__rust.fault);
+        __size += u128::cairo_serialized_size(&__rust.amount);
+        __size += u128::cairo_serialized_size(&__rust.burned);
+        __size += u128::cairo_serialized_size(&__rust.to_challenger);
+        __size += u128::cairo_serialized_size(&__rust.to_client);
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out.extend(u32::cairo_serialize(&__rust.worker_id));
+        __out.extend(u8::cairo_serialize(&__rust.fault));
+        __out.extend(u128::cairo_serialize(&__rust.amount));
+        __out.extend(u128::cairo_serialize(&__rust.burned));
+        __out.extend(u128::cairo_serialize(&__rust.to_challenger));
+        __out.extend(u128::cairo_serialize(&__rust.to_client));
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let worker_id = u32::cairo_deserialize(__felts, __offset)?;
+        __offset += u32::cairo_serialized_size(&worker_id);
+        let fault = u8::cairo_deserialize(__felts, __offset)?;
+        __offset += u8::cairo_serialized_size(&fault);
+        let amount = u128::cairo_deserialize(__felts, __offset)?;
+        __offset += u128::cairo_serialized_size(&amount);
+        let burned = u128::cairo_deserialize(__felts, __offset)?;
+        __offset += u128::cairo_serialized_size(&burned);
+        let to_challenger = u128::cairo_deserialize(__felts, __offset)?;
+        __offset += u128::cairo_serialized_size(&to_challenger);
+        let to_client = u128::cairo_deserialize(__felts, __offset)?;
+        __offset += u128::cairo_serialized_size(&to_client);
+        Ok(WorkerSlashed {
+            worker_id,
+            fault,
+            amount,
+            burned,
+            to_challenger,
+            to_client,
+        })
+    }
+}
+impl WorkerSlashed {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("WorkerSlashed").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "WorkerSlashed"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct WorkerUpdated {
     pub worker_id: u32,
     pub capabilities: Capabilities,
@@ -689,6 +1531,11 @@ pub struct WorkerView {
         serialize_with = "cainome::cairo_serde::serialize_as_hex",
         deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
     )]
+    pub reputation_at: u64,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
     pub registered_at: u64,
     #[serde(
         serialize_with = "cainome::cairo_serde::serialize_as_hex",
@@ -700,6 +1547,8 @@ pub struct WorkerView {
         deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
     )]
     pub exit_block: u64,
+    pub is_static: bool,
+    pub holds: u16,
 }
 impl cainome::cairo_serde::CairoSerde for WorkerView {
     type RustType = Self;
@@ -720,9 +1569,12 @@ impl cainome::cairo_serde::CairoSerde for WorkerView {
         __size += u64::cairo_serialized_size(&__rust.rate_gfri);
         __size += u128::cairo_serialized_size(&__rust.stake);
         __size += u16::cairo_serialized_size(&__rust.reputation);
+        __size += u64::cairo_serialized_size(&__rust.reputation_at);
         __size += u64::cairo_serialized_size(&__rust.registered_at);
         __size += u64::cairo_serialized_size(&__rust.exit_at);
         __size += u64::cairo_serialized_size(&__rust.exit_block);
+        __size += bool::cairo_serialized_size(&__rust.is_static);
+        __size += u16::cairo_serialized_size(&__rust.holds);
         __size
     }
     fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
@@ -740,9 +1592,12 @@ impl cainome::cairo_serde::CairoSerde for WorkerView {
         __out.extend(u64::cairo_serialize(&__rust.rate_gfri));
         __out.extend(u128::cairo_serialize(&__rust.stake));
         __out.extend(u16::cairo_serialize(&__rust.reputation));
+        __out.extend(u64::cairo_serialize(&__rust.reputation_at));
         __out.extend(u64::cairo_serialize(&__rust.registered_at));
         __out.extend(u64::cairo_serialize(&__rust.exit_at));
         __out.extend(u64::cairo_serialize(&__rust.exit_block));
+        __out.extend(bool::cairo_serialize(&__rust.is_static));
+        __out.extend(u16::cairo_serialize(&__rust.holds));
         __out
     }
     fn cairo_deserialize(
@@ -773,12 +1628,18 @@ impl cainome::cairo_serde::CairoSerde for WorkerView {
         __offset += u128::cairo_serialized_size(&stake);
         let reputation = u16::cairo_deserialize(__felts, __offset)?;
         __offset += u16::cairo_serialized_size(&reputation);
+        let reputation_at = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&reputation_at);
         let registered_at = u64::cairo_deserialize(__felts, __offset)?;
         __offset += u64::cairo_serialized_size(&registered_at);
         let exit_at = u64::cairo_deserialize(__felts, __offset)?;
         __offset += u64::cairo_serialized_size(&exit_at);
         let exit_block = u64::cairo_deserialize(__felts, __offset)?;
         __offset += u64::cairo_serialized_size(&exit_block);
+        let is_static = bool::cairo_deserialize(__felts, __offset)?;
+        __offset += bool::cairo_serialized_size(&is_static);
+        let holds = u16::cairo_deserialize(__felts, __offset)?;
+        __offset += u16::cairo_serialized_size(&holds);
         Ok(WorkerView {
             worker_id,
             owner,
@@ -790,10 +1651,380 @@ impl cainome::cairo_serde::CairoSerde for WorkerView {
             rate_gfri,
             stake,
             reputation,
+            reputation_at,
             registered_at,
             exit_at,
             exit_block,
+            is_static,
+            holds,
         })
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub enum AccessEvent {
+    AdminTransferStarted(AdminTransferStarted),
+    AdminTransferred(AdminTransferred),
+    GuardianSet(GuardianSet),
+}
+impl cainome::cairo_serde::CairoSerde for AccessEvent {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = std::option::Option::None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        match __rust {
+            AccessEvent::AdminTransferStarted(val) => {
+                AdminTransferStarted::cairo_serialized_size(val) + 1
+            }
+            AccessEvent::AdminTransferred(val) => {
+                AdminTransferred::cairo_serialized_size(val) + 1
+            }
+            AccessEvent::GuardianSet(val) => GuardianSet::cairo_serialized_size(val) + 1,
+            _ => 0,
+        }
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        match __rust {
+            AccessEvent::AdminTransferStarted(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&0usize));
+                temp.extend(AdminTransferStarted::cairo_serialize(val));
+                temp
+            }
+            AccessEvent::AdminTransferred(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&1usize));
+                temp.extend(AdminTransferred::cairo_serialize(val));
+                temp
+            }
+            AccessEvent::GuardianSet(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&2usize));
+                temp.extend(GuardianSet::cairo_serialize(val));
+                temp
+            }
+            _ => vec![],
+        }
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let __f = __felts[__offset];
+        let __index = u128::from_be_bytes(__f.to_bytes_be()[16..].try_into().unwrap());
+        match __index as usize {
+            0usize => {
+                Ok(
+                    AccessEvent::AdminTransferStarted(
+                        AdminTransferStarted::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            1usize => {
+                Ok(
+                    AccessEvent::AdminTransferred(
+                        AdminTransferred::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            2usize => {
+                Ok(
+                    AccessEvent::GuardianSet(
+                        GuardianSet::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            _ => {
+                return Err(
+                    cainome::cairo_serde::Error::Deserialize(
+                        format!("Index not handle for enum {}", "AccessEvent"),
+                    ),
+                );
+            }
+        }
+    }
+}
+impl TryFrom<&starknet::core::types::EmittedEvent> for AccessEvent {
+    type Error = String;
+    fn try_from(
+        event: &starknet::core::types::EmittedEvent,
+    ) -> Result<Self, Self::Error> {
+        use cainome::cairo_serde::CairoSerde;
+        if event.keys.is_empty() {
+            return Err("Event has no key".to_string());
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("AdminTransferStarted")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "AdminTransferStarted")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let previous_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "previous_admin", "AdminTransferStarted", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &previous_admin,
+                );
+            let new_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "new_admin",
+                            "AdminTransferStarted", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &new_admin,
+                );
+            return Ok(
+                AccessEvent::AdminTransferStarted(AdminTransferStarted {
+                    previous_admin,
+                    new_admin,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("AdminTransferred")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "AdminTransferred")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let previous_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "previous_admin", "AdminTransferred", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &previous_admin,
+                );
+            let new_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "new_admin",
+                            "AdminTransferred", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &new_admin,
+                );
+            return Ok(
+                AccessEvent::AdminTransferred(AdminTransferred {
+                    previous_admin,
+                    new_admin,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("GuardianSet")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "GuardianSet"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let guardian = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "guardian",
+                            "GuardianSet", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &guardian,
+                );
+            return Ok(AccessEvent::GuardianSet(GuardianSet { guardian }));
+        }
+        Err(format!("Could not match any event from keys {:?}", event.keys))
+    }
+}
+impl TryFrom<&starknet::core::types::Event> for AccessEvent {
+    type Error = String;
+    fn try_from(event: &starknet::core::types::Event) -> Result<Self, Self::Error> {
+        use cainome::cairo_serde::CairoSerde;
+        if event.keys.is_empty() {
+            return Err("Event has no key".to_string());
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("AdminTransferStarted")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "AdminTransferStarted")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let previous_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "previous_admin", "AdminTransferStarted", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &previous_admin,
+                );
+            let new_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "new_admin",
+                            "AdminTransferStarted", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &new_admin,
+                );
+            return Ok(
+                AccessEvent::AdminTransferStarted(AdminTransferStarted {
+                    previous_admin,
+                    new_admin,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("AdminTransferred")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "AdminTransferred")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let previous_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "previous_admin", "AdminTransferred", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &previous_admin,
+                );
+            let new_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "new_admin",
+                            "AdminTransferred", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &new_admin,
+                );
+            return Ok(
+                AccessEvent::AdminTransferred(AdminTransferred {
+                    previous_admin,
+                    new_admin,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("GuardianSet")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "GuardianSet"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let guardian = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "guardian",
+                            "GuardianSet", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &guardian,
+                );
+            return Ok(AccessEvent::GuardianSet(GuardianSet { guardian }));
+        }
+        Err(format!("Could not match any event from keys {:?}", event.keys))
     }
 }
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -840,6 +2071,9 @@ impl cainome::cairo_serde::CairoSerde for AttemptFailure {
 }
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Event {
+    AccessEvent(AccessEvent),
+    PausableEvent(PausableEvent),
+    UpgradeableEvent(UpgradeableEvent),
     WorkerRegistered(WorkerRegistered),
     WorkerUpdated(WorkerUpdated),
     WorkerDrained(WorkerDrained),
@@ -847,7 +2081,13 @@ pub enum Event {
     WorkerExiting(WorkerExiting),
     StakeWithdrawn(StakeWithdrawn),
     ReputationChanged(ReputationChanged),
+    StakeAdded(StakeAdded),
+    WorkerSlashed(WorkerSlashed),
+    WorkerAdmitted(WorkerAdmitted),
+    WorkerDismissed(WorkerDismissed),
+    HeartbeatsRecorded(HeartbeatsRecorded),
     JobMgrSet(JobMgrSet),
+    TaskAllocatorSet(TaskAllocatorSet),
 }
 impl cainome::cairo_serde::CairoSerde for Event {
     type RustType = Self;
@@ -855,6 +2095,11 @@ impl cainome::cairo_serde::CairoSerde for Event {
     #[inline]
     fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
         match __rust {
+            Event::AccessEvent(val) => AccessEvent::cairo_serialized_size(val) + 1,
+            Event::PausableEvent(val) => PausableEvent::cairo_serialized_size(val) + 1,
+            Event::UpgradeableEvent(val) => {
+                UpgradeableEvent::cairo_serialized_size(val) + 1
+            }
             Event::WorkerRegistered(val) => {
                 WorkerRegistered::cairo_serialized_size(val) + 1
             }
@@ -866,58 +2111,124 @@ impl cainome::cairo_serde::CairoSerde for Event {
             Event::ReputationChanged(val) => {
                 ReputationChanged::cairo_serialized_size(val) + 1
             }
+            Event::StakeAdded(val) => StakeAdded::cairo_serialized_size(val) + 1,
+            Event::WorkerSlashed(val) => WorkerSlashed::cairo_serialized_size(val) + 1,
+            Event::WorkerAdmitted(val) => WorkerAdmitted::cairo_serialized_size(val) + 1,
+            Event::WorkerDismissed(val) => {
+                WorkerDismissed::cairo_serialized_size(val) + 1
+            }
+            Event::HeartbeatsRecorded(val) => {
+                HeartbeatsRecorded::cairo_serialized_size(val) + 1
+            }
             Event::JobMgrSet(val) => JobMgrSet::cairo_serialized_size(val) + 1,
+            Event::TaskAllocatorSet(val) => {
+                TaskAllocatorSet::cairo_serialized_size(val) + 1
+            }
             _ => 0,
         }
     }
     fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
         match __rust {
-            Event::WorkerRegistered(val) => {
+            Event::AccessEvent(val) => {
                 let mut temp = vec![];
                 temp.extend(usize::cairo_serialize(&0usize));
+                temp.extend(AccessEvent::cairo_serialize(val));
+                temp
+            }
+            Event::PausableEvent(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&1usize));
+                temp.extend(PausableEvent::cairo_serialize(val));
+                temp
+            }
+            Event::UpgradeableEvent(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&2usize));
+                temp.extend(UpgradeableEvent::cairo_serialize(val));
+                temp
+            }
+            Event::WorkerRegistered(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&3usize));
                 temp.extend(WorkerRegistered::cairo_serialize(val));
                 temp
             }
             Event::WorkerUpdated(val) => {
                 let mut temp = vec![];
-                temp.extend(usize::cairo_serialize(&1usize));
+                temp.extend(usize::cairo_serialize(&4usize));
                 temp.extend(WorkerUpdated::cairo_serialize(val));
                 temp
             }
             Event::WorkerDrained(val) => {
                 let mut temp = vec![];
-                temp.extend(usize::cairo_serialize(&2usize));
+                temp.extend(usize::cairo_serialize(&5usize));
                 temp.extend(WorkerDrained::cairo_serialize(val));
                 temp
             }
             Event::WorkerResumed(val) => {
                 let mut temp = vec![];
-                temp.extend(usize::cairo_serialize(&3usize));
+                temp.extend(usize::cairo_serialize(&6usize));
                 temp.extend(WorkerResumed::cairo_serialize(val));
                 temp
             }
             Event::WorkerExiting(val) => {
                 let mut temp = vec![];
-                temp.extend(usize::cairo_serialize(&4usize));
+                temp.extend(usize::cairo_serialize(&7usize));
                 temp.extend(WorkerExiting::cairo_serialize(val));
                 temp
             }
             Event::StakeWithdrawn(val) => {
                 let mut temp = vec![];
-                temp.extend(usize::cairo_serialize(&5usize));
+                temp.extend(usize::cairo_serialize(&8usize));
                 temp.extend(StakeWithdrawn::cairo_serialize(val));
                 temp
             }
             Event::ReputationChanged(val) => {
                 let mut temp = vec![];
-                temp.extend(usize::cairo_serialize(&6usize));
+                temp.extend(usize::cairo_serialize(&9usize));
                 temp.extend(ReputationChanged::cairo_serialize(val));
+                temp
+            }
+            Event::StakeAdded(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&10usize));
+                temp.extend(StakeAdded::cairo_serialize(val));
+                temp
+            }
+            Event::WorkerSlashed(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&11usize));
+                temp.extend(WorkerSlashed::cairo_serialize(val));
+                temp
+            }
+            Event::WorkerAdmitted(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&12usize));
+                temp.extend(WorkerAdmitted::cairo_serialize(val));
+                temp
+            }
+            Event::WorkerDismissed(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&13usize));
+                temp.extend(WorkerDismissed::cairo_serialize(val));
+                temp
+            }
+            Event::HeartbeatsRecorded(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&14usize));
+                temp.extend(HeartbeatsRecorded::cairo_serialize(val));
                 temp
             }
             Event::JobMgrSet(val) => {
                 let mut temp = vec![];
-                temp.extend(usize::cairo_serialize(&7usize));
+                temp.extend(usize::cairo_serialize(&15usize));
                 temp.extend(JobMgrSet::cairo_serialize(val));
+                temp
+            }
+            Event::TaskAllocatorSet(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&16usize));
+                temp.extend(TaskAllocatorSet::cairo_serialize(val));
                 temp
             }
             _ => vec![],
@@ -932,57 +2243,120 @@ impl cainome::cairo_serde::CairoSerde for Event {
         match __index as usize {
             0usize => {
                 Ok(
+                    Event::AccessEvent(
+                        AccessEvent::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            1usize => {
+                Ok(
+                    Event::PausableEvent(
+                        PausableEvent::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            2usize => {
+                Ok(
+                    Event::UpgradeableEvent(
+                        UpgradeableEvent::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            3usize => {
+                Ok(
                     Event::WorkerRegistered(
                         WorkerRegistered::cairo_deserialize(__felts, __offset + 1)?,
                     ),
                 )
             }
-            1usize => {
+            4usize => {
                 Ok(
                     Event::WorkerUpdated(
                         WorkerUpdated::cairo_deserialize(__felts, __offset + 1)?,
                     ),
                 )
             }
-            2usize => {
+            5usize => {
                 Ok(
                     Event::WorkerDrained(
                         WorkerDrained::cairo_deserialize(__felts, __offset + 1)?,
                     ),
                 )
             }
-            3usize => {
+            6usize => {
                 Ok(
                     Event::WorkerResumed(
                         WorkerResumed::cairo_deserialize(__felts, __offset + 1)?,
                     ),
                 )
             }
-            4usize => {
+            7usize => {
                 Ok(
                     Event::WorkerExiting(
                         WorkerExiting::cairo_deserialize(__felts, __offset + 1)?,
                     ),
                 )
             }
-            5usize => {
+            8usize => {
                 Ok(
                     Event::StakeWithdrawn(
                         StakeWithdrawn::cairo_deserialize(__felts, __offset + 1)?,
                     ),
                 )
             }
-            6usize => {
+            9usize => {
                 Ok(
                     Event::ReputationChanged(
                         ReputationChanged::cairo_deserialize(__felts, __offset + 1)?,
                     ),
                 )
             }
-            7usize => {
+            10usize => {
+                Ok(
+                    Event::StakeAdded(
+                        StakeAdded::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            11usize => {
+                Ok(
+                    Event::WorkerSlashed(
+                        WorkerSlashed::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            12usize => {
+                Ok(
+                    Event::WorkerAdmitted(
+                        WorkerAdmitted::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            13usize => {
+                Ok(
+                    Event::WorkerDismissed(
+                        WorkerDismissed::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            14usize => {
+                Ok(
+                    Event::HeartbeatsRecorded(
+                        HeartbeatsRecorded::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            15usize => {
                 Ok(
                     Event::JobMgrSet(
                         JobMgrSet::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            16usize => {
+                Ok(
+                    Event::TaskAllocatorSet(
+                        TaskAllocatorSet::cairo_deserialize(__felts, __offset + 1)?,
                     ),
                 )
             }
@@ -1007,6 +2381,318 @@ impl TryFrom<&starknet::core::types::EmittedEvent> for Event {
         }
         let selector = event.keys[0];
         if selector
+            == starknet::core::utils::get_selector_from_name("AdminTransferStarted")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "AdminTransferStarted")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let previous_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "previous_admin", "AdminTransferStarted", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &previous_admin,
+                );
+            let new_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "new_admin",
+                            "AdminTransferStarted", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &new_admin,
+                );
+            return Ok(
+                Event::AccessEvent(
+                    AccessEvent::AdminTransferStarted(AdminTransferStarted {
+                        previous_admin,
+                        new_admin,
+                    }),
+                ),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("AdminTransferred")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "AdminTransferred")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let previous_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "previous_admin", "AdminTransferred", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &previous_admin,
+                );
+            let new_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "new_admin",
+                            "AdminTransferred", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &new_admin,
+                );
+            return Ok(
+                Event::AccessEvent(
+                    AccessEvent::AdminTransferred(AdminTransferred {
+                        previous_admin,
+                        new_admin,
+                    }),
+                ),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("GuardianSet")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "GuardianSet"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let guardian = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "guardian",
+                            "GuardianSet", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &guardian,
+                );
+            return Ok(
+                Event::AccessEvent(AccessEvent::GuardianSet(GuardianSet { guardian })),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Paused")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Paused"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let account = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "account",
+                            "Paused", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &account,
+                );
+            return Ok(Event::PausableEvent(PausableEvent::Paused(Paused { account })));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Unpaused")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Unpaused"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let account = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "account",
+                            "Unpaused", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &account,
+                );
+            return Ok(
+                Event::PausableEvent(PausableEvent::Unpaused(Unpaused { account })),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("UpgradeAnnounced")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "UpgradeAnnounced")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            let ready_at = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "ready_at",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&ready_at);
+            let ready_block = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "ready_block",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&ready_block);
+            return Ok(
+                Event::UpgradeableEvent(
+                    UpgradeableEvent::UpgradeAnnounced(UpgradeAnnounced {
+                        class_hash,
+                        ready_at,
+                        ready_block,
+                    }),
+                ),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("UpgradeCancelled")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "UpgradeCancelled")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "UpgradeCancelled", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            return Ok(
+                Event::UpgradeableEvent(
+                    UpgradeableEvent::UpgradeCancelled(UpgradeCancelled { class_hash }),
+                ),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Upgraded")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Upgraded"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "Upgraded", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            return Ok(
+                Event::UpgradeableEvent(
+                    UpgradeableEvent::Upgraded(Upgraded { class_hash }),
+                ),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
             == starknet::core::utils::get_selector_from_name("WorkerRegistered")
                 .unwrap_or_else(|_| {
                     panic!("Invalid selector for {}", "WorkerRegistered")
@@ -1374,6 +3060,251 @@ impl TryFrom<&starknet::core::types::EmittedEvent> for Event {
         }
         let selector = event.keys[0];
         if selector
+            == starknet::core::utils::get_selector_from_name("StakeAdded")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "StakeAdded"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let worker_id = match u32::cairo_deserialize(&event.keys, key_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "worker_id",
+                            "StakeAdded", e
+                        ),
+                    );
+                }
+            };
+            key_offset += u32::cairo_serialized_size(&worker_id);
+            let amount = match u128::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "amount",
+                            "StakeAdded", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u128::cairo_serialized_size(&amount);
+            let stake = match u128::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "stake",
+                            "StakeAdded", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u128::cairo_serialized_size(&stake);
+            return Ok(
+                Event::StakeAdded(StakeAdded {
+                    worker_id,
+                    amount,
+                    stake,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("WorkerSlashed")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "WorkerSlashed"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let worker_id = match u32::cairo_deserialize(&event.keys, key_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "worker_id",
+                            "WorkerSlashed", e
+                        ),
+                    );
+                }
+            };
+            key_offset += u32::cairo_serialized_size(&worker_id);
+            let fault = match u8::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "fault",
+                            "WorkerSlashed", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u8::cairo_serialized_size(&fault);
+            let amount = match u128::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "amount",
+                            "WorkerSlashed", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u128::cairo_serialized_size(&amount);
+            let burned = match u128::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "burned",
+                            "WorkerSlashed", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u128::cairo_serialized_size(&burned);
+            let to_challenger = match u128::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "to_challenger", "WorkerSlashed", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u128::cairo_serialized_size(&to_challenger);
+            let to_client = match u128::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "to_client",
+                            "WorkerSlashed", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u128::cairo_serialized_size(&to_client);
+            return Ok(
+                Event::WorkerSlashed(WorkerSlashed {
+                    worker_id,
+                    fault,
+                    amount,
+                    burned,
+                    to_challenger,
+                    to_client,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("WorkerAdmitted")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "WorkerAdmitted"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let worker_id = match u32::cairo_deserialize(&event.keys, key_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "worker_id",
+                            "WorkerAdmitted", e
+                        ),
+                    );
+                }
+            };
+            key_offset += u32::cairo_serialized_size(&worker_id);
+            return Ok(Event::WorkerAdmitted(WorkerAdmitted { worker_id }));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("WorkerDismissed")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "WorkerDismissed"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let worker_id = match u32::cairo_deserialize(&event.keys, key_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "worker_id",
+                            "WorkerDismissed", e
+                        ),
+                    );
+                }
+            };
+            key_offset += u32::cairo_serialized_size(&worker_id);
+            return Ok(Event::WorkerDismissed(WorkerDismissed { worker_id }));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("HeartbeatsRecorded")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "HeartbeatsRecorded")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let reporter = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "reporter",
+                            "HeartbeatsRecorded", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &reporter,
+                );
+            let epoch = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "epoch",
+                            "HeartbeatsRecorded", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&epoch);
+            let groups = match Vec::<
+                starknet::core::types::Felt,
+            >::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "groups",
+                            "HeartbeatsRecorded", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += Vec::<starknet::core::types::Felt>::cairo_serialized_size(&groups);
+            return Ok(
+                Event::HeartbeatsRecorded(HeartbeatsRecorded {
+                    reporter,
+                    epoch,
+                    groups,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
             == starknet::core::utils::get_selector_from_name("JobMgrSet")
                 .unwrap_or_else(|_| panic!("Invalid selector for {}", "JobMgrSet"))
         {
@@ -1398,6 +3329,35 @@ impl TryFrom<&starknet::core::types::EmittedEvent> for Event {
                     &job_mgr,
                 );
             return Ok(Event::JobMgrSet(JobMgrSet { job_mgr }));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("TaskAllocatorSet")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "TaskAllocatorSet")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let task_allocator = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "task_allocator", "TaskAllocatorSet", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &task_allocator,
+                );
+            return Ok(Event::TaskAllocatorSet(TaskAllocatorSet { task_allocator }));
         }
         Err(format!("Could not match any event from keys {:?}", event.keys))
     }
@@ -1411,6 +3371,318 @@ impl TryFrom<&starknet::core::types::Event> for Event {
         }
         let selector = event.keys[0];
         if selector
+            == starknet::core::utils::get_selector_from_name("AdminTransferStarted")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "AdminTransferStarted")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let previous_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "previous_admin", "AdminTransferStarted", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &previous_admin,
+                );
+            let new_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "new_admin",
+                            "AdminTransferStarted", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &new_admin,
+                );
+            return Ok(
+                Event::AccessEvent(
+                    AccessEvent::AdminTransferStarted(AdminTransferStarted {
+                        previous_admin,
+                        new_admin,
+                    }),
+                ),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("AdminTransferred")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "AdminTransferred")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let previous_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "previous_admin", "AdminTransferred", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &previous_admin,
+                );
+            let new_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "new_admin",
+                            "AdminTransferred", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &new_admin,
+                );
+            return Ok(
+                Event::AccessEvent(
+                    AccessEvent::AdminTransferred(AdminTransferred {
+                        previous_admin,
+                        new_admin,
+                    }),
+                ),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("GuardianSet")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "GuardianSet"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let guardian = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "guardian",
+                            "GuardianSet", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &guardian,
+                );
+            return Ok(
+                Event::AccessEvent(AccessEvent::GuardianSet(GuardianSet { guardian })),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Paused")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Paused"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let account = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "account",
+                            "Paused", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &account,
+                );
+            return Ok(Event::PausableEvent(PausableEvent::Paused(Paused { account })));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Unpaused")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Unpaused"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let account = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "account",
+                            "Unpaused", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &account,
+                );
+            return Ok(
+                Event::PausableEvent(PausableEvent::Unpaused(Unpaused { account })),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("UpgradeAnnounced")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "UpgradeAnnounced")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            let ready_at = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "ready_at",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&ready_at);
+            let ready_block = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "ready_block",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&ready_block);
+            return Ok(
+                Event::UpgradeableEvent(
+                    UpgradeableEvent::UpgradeAnnounced(UpgradeAnnounced {
+                        class_hash,
+                        ready_at,
+                        ready_block,
+                    }),
+                ),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("UpgradeCancelled")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "UpgradeCancelled")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "UpgradeCancelled", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            return Ok(
+                Event::UpgradeableEvent(
+                    UpgradeableEvent::UpgradeCancelled(UpgradeCancelled { class_hash }),
+                ),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Upgraded")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Upgraded"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "Upgraded", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            return Ok(
+                Event::UpgradeableEvent(
+                    UpgradeableEvent::Upgraded(Upgraded { class_hash }),
+                ),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
             == starknet::core::utils::get_selector_from_name("WorkerRegistered")
                 .unwrap_or_else(|_| {
                     panic!("Invalid selector for {}", "WorkerRegistered")
@@ -1778,6 +4050,251 @@ impl TryFrom<&starknet::core::types::Event> for Event {
         }
         let selector = event.keys[0];
         if selector
+            == starknet::core::utils::get_selector_from_name("StakeAdded")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "StakeAdded"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let worker_id = match u32::cairo_deserialize(&event.keys, key_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "worker_id",
+                            "StakeAdded", e
+                        ),
+                    );
+                }
+            };
+            key_offset += u32::cairo_serialized_size(&worker_id);
+            let amount = match u128::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "amount",
+                            "StakeAdded", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u128::cairo_serialized_size(&amount);
+            let stake = match u128::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "stake",
+                            "StakeAdded", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u128::cairo_serialized_size(&stake);
+            return Ok(
+                Event::StakeAdded(StakeAdded {
+                    worker_id,
+                    amount,
+                    stake,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("WorkerSlashed")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "WorkerSlashed"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let worker_id = match u32::cairo_deserialize(&event.keys, key_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "worker_id",
+                            "WorkerSlashed", e
+                        ),
+                    );
+                }
+            };
+            key_offset += u32::cairo_serialized_size(&worker_id);
+            let fault = match u8::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "fault",
+                            "WorkerSlashed", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u8::cairo_serialized_size(&fault);
+            let amount = match u128::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "amount",
+                            "WorkerSlashed", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u128::cairo_serialized_size(&amount);
+            let burned = match u128::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "burned",
+                            "WorkerSlashed", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u128::cairo_serialized_size(&burned);
+            let to_challenger = match u128::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "to_challenger", "WorkerSlashed", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u128::cairo_serialized_size(&to_challenger);
+            let to_client = match u128::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "to_client",
+                            "WorkerSlashed", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u128::cairo_serialized_size(&to_client);
+            return Ok(
+                Event::WorkerSlashed(WorkerSlashed {
+                    worker_id,
+                    fault,
+                    amount,
+                    burned,
+                    to_challenger,
+                    to_client,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("WorkerAdmitted")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "WorkerAdmitted"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let worker_id = match u32::cairo_deserialize(&event.keys, key_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "worker_id",
+                            "WorkerAdmitted", e
+                        ),
+                    );
+                }
+            };
+            key_offset += u32::cairo_serialized_size(&worker_id);
+            return Ok(Event::WorkerAdmitted(WorkerAdmitted { worker_id }));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("WorkerDismissed")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "WorkerDismissed"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let worker_id = match u32::cairo_deserialize(&event.keys, key_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "worker_id",
+                            "WorkerDismissed", e
+                        ),
+                    );
+                }
+            };
+            key_offset += u32::cairo_serialized_size(&worker_id);
+            return Ok(Event::WorkerDismissed(WorkerDismissed { worker_id }));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("HeartbeatsRecorded")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "HeartbeatsRecorded")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let reporter = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "reporter",
+                            "HeartbeatsRecorded", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &reporter,
+                );
+            let epoch = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "epoch",
+                            "HeartbeatsRecorded", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&epoch);
+            let groups = match Vec::<
+                starknet::core::types::Felt,
+            >::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "groups",
+                            "HeartbeatsRecorded", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += Vec::<starknet::core::types::Felt>::cairo_serialized_size(&groups);
+            return Ok(
+                Event::HeartbeatsRecorded(HeartbeatsRecorded {
+                    reporter,
+                    epoch,
+                    groups,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
             == starknet::core::utils::get_selector_from_name("JobMgrSet")
                 .unwrap_or_else(|_| panic!("Invalid selector for {}", "JobMgrSet"))
         {
@@ -1803,7 +4320,599 @@ impl TryFrom<&starknet::core::types::Event> for Event {
                 );
             return Ok(Event::JobMgrSet(JobMgrSet { job_mgr }));
         }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("TaskAllocatorSet")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "TaskAllocatorSet")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let task_allocator = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "task_allocator", "TaskAllocatorSet", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &task_allocator,
+                );
+            return Ok(Event::TaskAllocatorSet(TaskAllocatorSet { task_allocator }));
+        }
         Err(format!("Could not match any event from keys {:?}", event.keys))
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub enum PausableEvent {
+    Paused(Paused),
+    Unpaused(Unpaused),
+}
+impl cainome::cairo_serde::CairoSerde for PausableEvent {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = std::option::Option::None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        match __rust {
+            PausableEvent::Paused(val) => Paused::cairo_serialized_size(val) + 1,
+            PausableEvent::Unpaused(val) => Unpaused::cairo_serialized_size(val) + 1,
+            _ => 0,
+        }
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        match __rust {
+            PausableEvent::Paused(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&0usize));
+                temp.extend(Paused::cairo_serialize(val));
+                temp
+            }
+            PausableEvent::Unpaused(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&1usize));
+                temp.extend(Unpaused::cairo_serialize(val));
+                temp
+            }
+            _ => vec![],
+        }
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let __f = __felts[__offset];
+        let __index = u128::from_be_bytes(__f.to_bytes_be()[16..].try_into().unwrap());
+        match __index as usize {
+            0usize => {
+                Ok(
+                    PausableEvent::Paused(
+                        Paused::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            1usize => {
+                Ok(
+                    PausableEvent::Unpaused(
+                        Unpaused::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            _ => {
+                return Err(
+                    cainome::cairo_serde::Error::Deserialize(
+                        format!("Index not handle for enum {}", "PausableEvent"),
+                    ),
+                );
+            }
+        }
+    }
+}
+impl TryFrom<&starknet::core::types::EmittedEvent> for PausableEvent {
+    type Error = String;
+    fn try_from(
+        event: &starknet::core::types::EmittedEvent,
+    ) -> Result<Self, Self::Error> {
+        use cainome::cairo_serde::CairoSerde;
+        if event.keys.is_empty() {
+            return Err("Event has no key".to_string());
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Paused")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Paused"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let account = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "account",
+                            "Paused", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &account,
+                );
+            return Ok(PausableEvent::Paused(Paused { account }));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Unpaused")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Unpaused"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let account = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "account",
+                            "Unpaused", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &account,
+                );
+            return Ok(PausableEvent::Unpaused(Unpaused { account }));
+        }
+        Err(format!("Could not match any event from keys {:?}", event.keys))
+    }
+}
+impl TryFrom<&starknet::core::types::Event> for PausableEvent {
+    type Error = String;
+    fn try_from(event: &starknet::core::types::Event) -> Result<Self, Self::Error> {
+        use cainome::cairo_serde::CairoSerde;
+        if event.keys.is_empty() {
+            return Err("Event has no key".to_string());
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Paused")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Paused"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let account = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "account",
+                            "Paused", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &account,
+                );
+            return Ok(PausableEvent::Paused(Paused { account }));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Unpaused")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Unpaused"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let account = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "account",
+                            "Unpaused", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &account,
+                );
+            return Ok(PausableEvent::Unpaused(Unpaused { account }));
+        }
+        Err(format!("Could not match any event from keys {:?}", event.keys))
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub enum UpgradeableEvent {
+    UpgradeAnnounced(UpgradeAnnounced),
+    UpgradeCancelled(UpgradeCancelled),
+    Upgraded(Upgraded),
+}
+impl cainome::cairo_serde::CairoSerde for UpgradeableEvent {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = std::option::Option::None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        match __rust {
+            UpgradeableEvent::UpgradeAnnounced(val) => {
+                UpgradeAnnounced::cairo_serialized_size(val) + 1
+            }
+            UpgradeableEvent::UpgradeCancelled(val) => {
+                UpgradeCancelled::cairo_serialized_size(val) + 1
+            }
+            UpgradeableEvent::Upgraded(val) => Upgraded::cairo_serialized_size(val) + 1,
+            _ => 0,
+        }
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        match __rust {
+            UpgradeableEvent::UpgradeAnnounced(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&0usize));
+                temp.extend(UpgradeAnnounced::cairo_serialize(val));
+                temp
+            }
+            UpgradeableEvent::UpgradeCancelled(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&1usize));
+                temp.extend(UpgradeCancelled::cairo_serialize(val));
+                temp
+            }
+            UpgradeableEvent::Upgraded(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&2usize));
+                temp.extend(Upgraded::cairo_serialize(val));
+                temp
+            }
+            _ => vec![],
+        }
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let __f = __felts[__offset];
+        let __index = u128::from_be_bytes(__f.to_bytes_be()[16..].try_into().unwrap());
+        match __index as usize {
+            0usize => {
+                Ok(
+                    UpgradeableEvent::UpgradeAnnounced(
+                        UpgradeAnnounced::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            1usize => {
+                Ok(
+                    UpgradeableEvent::UpgradeCancelled(
+                        UpgradeCancelled::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            2usize => {
+                Ok(
+                    UpgradeableEvent::Upgraded(
+                        Upgraded::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            _ => {
+                return Err(
+                    cainome::cairo_serde::Error::Deserialize(
+                        format!("Index not handle for enum {}", "UpgradeableEvent"),
+                    ),
+                );
+            }
+        }
+    }
+}
+impl TryFrom<&starknet::core::types::EmittedEvent> for UpgradeableEvent {
+    type Error = String;
+    fn try_from(
+        event: &starknet::core::types::EmittedEvent,
+    ) -> Result<Self, Self::Error> {
+        use cainome::cairo_serde::CairoSerde;
+        if event.keys.is_empty() {
+            return Err("Event has no key".to_string());
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("UpgradeAnnounced")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "UpgradeAnnounced")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            let ready_at = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "ready_at",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&ready_at);
+            let ready_block = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "ready_block",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&ready_block);
+            return Ok(
+                UpgradeableEvent::UpgradeAnnounced(UpgradeAnnounced {
+                    class_hash,
+                    ready_at,
+                    ready_block,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("UpgradeCancelled")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "UpgradeCancelled")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "UpgradeCancelled", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            return Ok(
+                UpgradeableEvent::UpgradeCancelled(UpgradeCancelled { class_hash }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Upgraded")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Upgraded"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "Upgraded", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            return Ok(UpgradeableEvent::Upgraded(Upgraded { class_hash }));
+        }
+        Err(format!("Could not match any event from keys {:?}", event.keys))
+    }
+}
+impl TryFrom<&starknet::core::types::Event> for UpgradeableEvent {
+    type Error = String;
+    fn try_from(event: &starknet::core::types::Event) -> Result<Self, Self::Error> {
+        use cainome::cairo_serde::CairoSerde;
+        if event.keys.is_empty() {
+            return Err("Event has no key".to_string());
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("UpgradeAnnounced")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "UpgradeAnnounced")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            let ready_at = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "ready_at",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&ready_at);
+            let ready_block = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "ready_block",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&ready_block);
+            return Ok(
+                UpgradeableEvent::UpgradeAnnounced(UpgradeAnnounced {
+                    class_hash,
+                    ready_at,
+                    ready_block,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("UpgradeCancelled")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "UpgradeCancelled")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "UpgradeCancelled", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            return Ok(
+                UpgradeableEvent::UpgradeCancelled(UpgradeCancelled { class_hash }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Upgraded")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Upgraded"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "Upgraded", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            return Ok(UpgradeableEvent::Upgraded(Upgraded { class_hash }));
+        }
+        Err(format!("Could not match any event from keys {:?}", event.keys))
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub enum WorkerFault {
+    Unrevealed,
+    Wrong,
+}
+impl cainome::cairo_serde::CairoSerde for WorkerFault {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = std::option::Option::None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        match __rust {
+            WorkerFault::Unrevealed => 1,
+            WorkerFault::Wrong => 1,
+            _ => 0,
+        }
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        match __rust {
+            WorkerFault::Unrevealed => usize::cairo_serialize(&0usize),
+            WorkerFault::Wrong => usize::cairo_serialize(&1usize),
+            _ => vec![],
+        }
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let __f = __felts[__offset];
+        let __index = u128::from_be_bytes(__f.to_bytes_be()[16..].try_into().unwrap());
+        match __index as usize {
+            0usize => Ok(WorkerFault::Unrevealed),
+            1usize => Ok(WorkerFault::Wrong),
+            _ => {
+                return Err(
+                    cainome::cairo_serde::Error::Deserialize(
+                        format!("Index not handle for enum {}", "WorkerFault"),
+                    ),
+                );
+            }
+        }
     }
 }
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -1863,6 +4972,23 @@ impl cainome::cairo_serde::CairoSerde for WorkerStatus {
 impl<A: starknet::accounts::ConnectedAccount + Sync> CdcPool<A> {
     #[allow(clippy::ptr_arg)]
     #[allow(clippy::too_many_arguments)]
+    pub fn admin(
+        &self,
+    ) -> cainome::cairo_serde::call::FCall<
+        A::Provider,
+        cainome::cairo_serde::ContractAddress,
+    > {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("admin"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
     pub fn get_config(
         &self,
     ) -> cainome::cairo_serde::call::FCall<A::Provider, CdcPoolConfig> {
@@ -1871,6 +4997,20 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> CdcPool<A> {
         let __call = starknet::core::types::FunctionCall {
             contract_address: self.address,
             entry_point_selector: starknet::macros::selector!("get_config"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn get_upgrade(
+        &self,
+    ) -> cainome::cairo_serde::call::FCall<A::Provider, UpgradeView> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("get_upgrade"),
             calldata: __calldata,
         };
         cainome::cairo_serde::call::FCall::new(__call, self.provider())
@@ -1905,6 +5045,82 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> CdcPool<A> {
         let __call = starknet::core::types::FunctionCall {
             contract_address: self.address,
             entry_point_selector: starknet::macros::selector!("get_workers"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn guardian(
+        &self,
+    ) -> cainome::cairo_serde::call::FCall<
+        A::Provider,
+        cainome::cairo_serde::ContractAddress,
+    > {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("guardian"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn is_alive(
+        &self,
+        worker_id: &u32,
+    ) -> cainome::cairo_serde::call::FCall<A::Provider, bool> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u32::cairo_serialize(worker_id));
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("is_alive"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn is_paused(&self) -> cainome::cairo_serde::call::FCall<A::Provider, bool> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("is_paused"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn pending_admin(
+        &self,
+    ) -> cainome::cairo_serde::call::FCall<
+        A::Provider,
+        cainome::cairo_serde::ContractAddress,
+    > {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("pending_admin"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn upgrade_delay_s(
+        &self,
+    ) -> cainome::cairo_serde::call::FCall<A::Provider, u64> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("upgrade_delay_s"),
             calldata: __calldata,
         };
         cainome::cairo_serde::call::FCall::new(__call, self.provider())
@@ -1958,6 +5174,192 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> CdcPool<A> {
     }
     #[allow(clippy::ptr_arg)]
     #[allow(clippy::too_many_arguments)]
+    pub fn accept_admin_getcall(&self) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("accept_admin"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn accept_admin(&self) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("accept_admin"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn add_stake_getcall(&self, amount: &u128) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u128::cairo_serialize(amount));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("add_stake"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn add_stake(&self, amount: &u128) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u128::cairo_serialize(amount));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("add_stake"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn admit_worker_getcall(&self, worker_id: &u32) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u32::cairo_serialize(worker_id));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("admit_worker"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn admit_worker(&self, worker_id: &u32) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u32::cairo_serialize(worker_id));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("admit_worker"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn announce_upgrade_getcall(
+        &self,
+        class_hash: &cainome::cairo_serde::ClassHash,
+    ) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(cainome::cairo_serde::ClassHash::cairo_serialize(class_hash));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("announce_upgrade"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn announce_upgrade(
+        &self,
+        class_hash: &cainome::cairo_serde::ClassHash,
+    ) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(cainome::cairo_serde::ClassHash::cairo_serialize(class_hash));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("announce_upgrade"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn cancel_upgrade_getcall(&self) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("cancel_upgrade"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn cancel_upgrade(&self) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("cancel_upgrade"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn decay_reputation_getcall(
+        &self,
+        worker_id: &u32,
+    ) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u32::cairo_serialize(worker_id));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("decay_reputation"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn decay_reputation(
+        &self,
+        worker_id: &u32,
+    ) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u32::cairo_serialize(worker_id));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("decay_reputation"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn dismiss_worker_getcall(
+        &self,
+        worker_id: &u32,
+    ) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u32::cairo_serialize(worker_id));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("dismiss_worker"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn dismiss_worker(&self, worker_id: &u32) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u32::cairo_serialize(worker_id));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("dismiss_worker"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
     pub fn drain_worker_getcall(&self) -> starknet::core::types::Call {
         use cainome::cairo_serde::CairoSerde;
         let mut __calldata = vec![];
@@ -2004,6 +5406,108 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> CdcPool<A> {
     }
     #[allow(clippy::ptr_arg)]
     #[allow(clippy::too_many_arguments)]
+    pub fn heartbeat_getcall(&self) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("heartbeat"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn heartbeat(&self) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("heartbeat"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn heartbeat_batch_getcall(
+        &self,
+        groups: &Vec<starknet::core::types::Felt>,
+    ) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(Vec::<starknet::core::types::Felt>::cairo_serialize(groups));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("heartbeat_batch"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn heartbeat_batch(
+        &self,
+        groups: &Vec<starknet::core::types::Felt>,
+    ) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(Vec::<starknet::core::types::Felt>::cairo_serialize(groups));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("heartbeat_batch"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn hold_getcall(&self, worker_id: &u32) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u32::cairo_serialize(worker_id));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("hold"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn hold(&self, worker_id: &u32) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u32::cairo_serialize(worker_id));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("hold"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn pause_getcall(&self) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("pause"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn pause(&self) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("pause"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
     pub fn record_failure_getcall(
         &self,
         worker_id: &u32,
@@ -2043,13 +5547,66 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> CdcPool<A> {
     }
     #[allow(clippy::ptr_arg)]
     #[allow(clippy::too_many_arguments)]
-    pub fn record_settlement_getcall(
+    pub fn record_fault_getcall(
         &self,
         worker_id: &u32,
+        fault: &WorkerFault,
+        penalty: &u128,
+        challenger: &cainome::cairo_serde::ContractAddress,
+        client: &cainome::cairo_serde::ContractAddress,
     ) -> starknet::core::types::Call {
         use cainome::cairo_serde::CairoSerde;
         let mut __calldata = vec![];
         __calldata.extend(u32::cairo_serialize(worker_id));
+        __calldata.extend(WorkerFault::cairo_serialize(fault));
+        __calldata.extend(u128::cairo_serialize(penalty));
+        __calldata
+            .extend(cainome::cairo_serde::ContractAddress::cairo_serialize(challenger));
+        __calldata
+            .extend(cainome::cairo_serde::ContractAddress::cairo_serialize(client));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("record_fault"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn record_fault(
+        &self,
+        worker_id: &u32,
+        fault: &WorkerFault,
+        penalty: &u128,
+        challenger: &cainome::cairo_serde::ContractAddress,
+        client: &cainome::cairo_serde::ContractAddress,
+    ) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u32::cairo_serialize(worker_id));
+        __calldata.extend(WorkerFault::cairo_serialize(fault));
+        __calldata.extend(u128::cairo_serialize(penalty));
+        __calldata
+            .extend(cainome::cairo_serde::ContractAddress::cairo_serialize(challenger));
+        __calldata
+            .extend(cainome::cairo_serde::ContractAddress::cairo_serialize(client));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("record_fault"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn record_settlement_getcall(
+        &self,
+        worker_id: &u32,
+        unhold: &bool,
+    ) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u32::cairo_serialize(worker_id));
+        __calldata.extend(bool::cairo_serialize(unhold));
         starknet::core::types::Call {
             to: self.address,
             selector: starknet::macros::selector!("record_settlement"),
@@ -2061,10 +5618,12 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> CdcPool<A> {
     pub fn record_settlement(
         &self,
         worker_id: &u32,
+        unhold: &bool,
     ) -> starknet::accounts::ExecutionV3<A> {
         use cainome::cairo_serde::CairoSerde;
         let mut __calldata = vec![];
         __calldata.extend(u32::cairo_serialize(worker_id));
+        __calldata.extend(bool::cairo_serialize(unhold));
         let __call = starknet::core::types::Call {
             to: self.address,
             selector: starknet::macros::selector!("record_settlement"),
@@ -2122,12 +5681,14 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> CdcPool<A> {
         worker_id: &u32,
         gpu_count: &u8,
         owner: &cainome::cairo_serde::ContractAddress,
+        hold: &bool,
     ) -> starknet::core::types::Call {
         use cainome::cairo_serde::CairoSerde;
         let mut __calldata = vec![];
         __calldata.extend(u32::cairo_serialize(worker_id));
         __calldata.extend(u8::cairo_serialize(gpu_count));
         __calldata.extend(cainome::cairo_serde::ContractAddress::cairo_serialize(owner));
+        __calldata.extend(bool::cairo_serialize(hold));
         starknet::core::types::Call {
             to: self.address,
             selector: starknet::macros::selector!("release"),
@@ -2141,12 +5702,14 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> CdcPool<A> {
         worker_id: &u32,
         gpu_count: &u8,
         owner: &cainome::cairo_serde::ContractAddress,
+        hold: &bool,
     ) -> starknet::accounts::ExecutionV3<A> {
         use cainome::cairo_serde::CairoSerde;
         let mut __calldata = vec![];
         __calldata.extend(u32::cairo_serialize(worker_id));
         __calldata.extend(u8::cairo_serialize(gpu_count));
         __calldata.extend(cainome::cairo_serde::ContractAddress::cairo_serialize(owner));
+        __calldata.extend(bool::cairo_serialize(hold));
         let __call = starknet::core::types::Call {
             to: self.address,
             selector: starknet::macros::selector!("release"),
@@ -2210,6 +5773,39 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> CdcPool<A> {
     }
     #[allow(clippy::ptr_arg)]
     #[allow(clippy::too_many_arguments)]
+    pub fn set_guardian_getcall(
+        &self,
+        guardian: &cainome::cairo_serde::ContractAddress,
+    ) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata
+            .extend(cainome::cairo_serde::ContractAddress::cairo_serialize(guardian));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("set_guardian"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn set_guardian(
+        &self,
+        guardian: &cainome::cairo_serde::ContractAddress,
+    ) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata
+            .extend(cainome::cairo_serde::ContractAddress::cairo_serialize(guardian));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("set_guardian"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
     pub fn set_job_mgr_getcall(
         &self,
         job_mgr: &cainome::cairo_serde::ContractAddress,
@@ -2237,6 +5833,124 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> CdcPool<A> {
         let __call = starknet::core::types::Call {
             to: self.address,
             selector: starknet::macros::selector!("set_job_mgr"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn set_task_allocator_getcall(
+        &self,
+        task_allocator: &cainome::cairo_serde::ContractAddress,
+    ) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(task_allocator),
+            );
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("set_task_allocator"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn set_task_allocator(
+        &self,
+        task_allocator: &cainome::cairo_serde::ContractAddress,
+    ) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(task_allocator),
+            );
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("set_task_allocator"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn transfer_admin_getcall(
+        &self,
+        new_admin: &cainome::cairo_serde::ContractAddress,
+    ) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata
+            .extend(cainome::cairo_serde::ContractAddress::cairo_serialize(new_admin));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("transfer_admin"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn transfer_admin(
+        &self,
+        new_admin: &cainome::cairo_serde::ContractAddress,
+    ) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata
+            .extend(cainome::cairo_serde::ContractAddress::cairo_serialize(new_admin));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("transfer_admin"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn unhold_getcall(&self, worker_id: &u32) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u32::cairo_serialize(worker_id));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("unhold"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn unhold(&self, worker_id: &u32) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u32::cairo_serialize(worker_id));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("unhold"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn unpause_getcall(&self) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("unpause"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn unpause(&self) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("unpause"),
             calldata: __calldata,
         };
         self.account.execute_v3(vec![__call])
@@ -2282,6 +5996,29 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> CdcPool<A> {
     }
     #[allow(clippy::ptr_arg)]
     #[allow(clippy::too_many_arguments)]
+    pub fn upgrade_getcall(&self) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("upgrade"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn upgrade(&self) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("upgrade"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
     pub fn withdraw_stake_getcall(&self) -> starknet::core::types::Call {
         use cainome::cairo_serde::CairoSerde;
         let mut __calldata = vec![];
@@ -2307,12 +6044,38 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> CdcPool<A> {
 impl<P: starknet::providers::Provider + Sync> CdcPoolReader<P> {
     #[allow(clippy::ptr_arg)]
     #[allow(clippy::too_many_arguments)]
+    pub fn admin(
+        &self,
+    ) -> cainome::cairo_serde::call::FCall<P, cainome::cairo_serde::ContractAddress> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("admin"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
     pub fn get_config(&self) -> cainome::cairo_serde::call::FCall<P, CdcPoolConfig> {
         use cainome::cairo_serde::CairoSerde;
         let mut __calldata = vec![];
         let __call = starknet::core::types::FunctionCall {
             contract_address: self.address,
             entry_point_selector: starknet::macros::selector!("get_config"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn get_upgrade(&self) -> cainome::cairo_serde::call::FCall<P, UpgradeView> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("get_upgrade"),
             calldata: __calldata,
         };
         cainome::cairo_serde::call::FCall::new(__call, self.provider())
@@ -2347,6 +6110,74 @@ impl<P: starknet::providers::Provider + Sync> CdcPoolReader<P> {
         let __call = starknet::core::types::FunctionCall {
             contract_address: self.address,
             entry_point_selector: starknet::macros::selector!("get_workers"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn guardian(
+        &self,
+    ) -> cainome::cairo_serde::call::FCall<P, cainome::cairo_serde::ContractAddress> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("guardian"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn is_alive(
+        &self,
+        worker_id: &u32,
+    ) -> cainome::cairo_serde::call::FCall<P, bool> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u32::cairo_serialize(worker_id));
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("is_alive"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn is_paused(&self) -> cainome::cairo_serde::call::FCall<P, bool> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("is_paused"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn pending_admin(
+        &self,
+    ) -> cainome::cairo_serde::call::FCall<P, cainome::cairo_serde::ContractAddress> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("pending_admin"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn upgrade_delay_s(&self) -> cainome::cairo_serde::call::FCall<P, u64> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("upgrade_delay_s"),
             calldata: __calldata,
         };
         cainome::cairo_serde::call::FCall::new(__call, self.provider())

@@ -64,6 +64,142 @@ impl<P: starknet::providers::Provider + Sync> JobMgrReader<P> {
     }
 }
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct AdminTransferStarted {
+    pub previous_admin: cainome::cairo_serde::ContractAddress,
+    pub new_admin: cainome::cairo_serde::ContractAddress,
+}
+impl cainome::cairo_serde::CairoSerde for AdminTransferStarted {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.previous_admin,
+            );
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.new_admin,
+            );
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(
+                    &__rust.previous_admin,
+                ),
+            );
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.new_admin),
+            );
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let previous_admin = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &previous_admin,
+            );
+        let new_admin = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&new_admin);
+        Ok(AdminTransferStarted {
+            previous_admin,
+            new_admin,
+        })
+    }
+}
+impl AdminTransferStarted {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("AdminTransferStarted").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "AdminTransferStarted"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct AdminTransferred {
+    pub previous_admin: cainome::cairo_serde::ContractAddress,
+    pub new_admin: cainome::cairo_serde::ContractAddress,
+}
+impl cainome::cairo_serde::CairoSerde for AdminTransferred {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.previous_admin,
+            );
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.new_admin,
+            );
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(
+                    &__rust.previous_admin,
+                ),
+            );
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.new_admin),
+            );
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let previous_admin = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &previous_admin,
+            );
+        let new_admin = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&new_admin);
+        Ok(AdminTransferred {
+            previous_admin,
+            new_admin,
+        })
+    }
+}
+impl AdminTransferred {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("AdminTransferred").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "AdminTransferred"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct AttemptFailed {
     #[serde(
         serialize_with = "cainome::cairo_serde::serialize_as_hex",
@@ -136,21 +272,127 @@ impl AttemptFailed {
     }
 }
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct JobAllocated {
+pub struct CreditSpent {
+    pub account: cainome::cairo_serde::ContractAddress,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub amount: u128,
+}
+impl cainome::cairo_serde::CairoSerde for CreditSpent {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.account,
+            );
+        __size += u128::cairo_serialized_size(&__rust.amount);
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.account),
+            );
+        __out.extend(u128::cairo_serialize(&__rust.amount));
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let account = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&account);
+        let amount = u128::cairo_deserialize(__felts, __offset)?;
+        __offset += u128::cairo_serialized_size(&amount);
+        Ok(CreditSpent { account, amount })
+    }
+}
+impl CreditSpent {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("CreditSpent").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "CreditSpent"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct CreditWithdrawn {
+    pub account: cainome::cairo_serde::ContractAddress,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub amount: u128,
+}
+impl cainome::cairo_serde::CairoSerde for CreditWithdrawn {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.account,
+            );
+        __size += u128::cairo_serialized_size(&__rust.amount);
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.account),
+            );
+        __out.extend(u128::cairo_serialize(&__rust.amount));
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let account = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&account);
+        let amount = u128::cairo_deserialize(__felts, __offset)?;
+        __offset += u128::cairo_serialized_size(&amount);
+        Ok(CreditWithdrawn { account, amount })
+    }
+}
+impl CreditWithdrawn {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("CreditWithdrawn").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "CreditWithdrawn"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct DisputeRuled {
     #[serde(
         serialize_with = "cainome::cairo_serde::serialize_as_hex",
         deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
     )]
     pub job_id: u64,
     pub worker_id: u32,
-    #[serde(
-        serialize_with = "cainome::cairo_serde::serialize_as_hex",
-        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
-    )]
-    pub rate_gfri: u64,
-    pub choice: u32,
+    pub is_right: bool,
+    pub by_default: bool,
 }
-impl cainome::cairo_serde::CairoSerde for JobAllocated {
+impl cainome::cairo_serde::CairoSerde for DisputeRuled {
     type RustType = Self;
     const SERIALIZED_SIZE: std::option::Option<usize> = None;
     #[inline]
@@ -158,16 +400,16 @@ impl cainome::cairo_serde::CairoSerde for JobAllocated {
         let mut __size = 0;
         __size += u64::cairo_serialized_size(&__rust.job_id);
         __size += u32::cairo_serialized_size(&__rust.worker_id);
-        __size += u64::cairo_serialized_size(&__rust.rate_gfri);
-        __size += u32::cairo_serialized_size(&__rust.choice);
+        __size += bool::cairo_serialized_size(&__rust.is_right);
+        __size += bool::cairo_serialized_size(&__rust.by_default);
         __size
     }
     fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
         let mut __out: Vec<starknet::core::types::Felt> = vec![];
         __out.extend(u64::cairo_serialize(&__rust.job_id));
         __out.extend(u32::cairo_serialize(&__rust.worker_id));
-        __out.extend(u64::cairo_serialize(&__rust.rate_gfri));
-        __out.extend(u32::cairo_serialize(&__rust.choice));
+        __out.extend(bool::cairo_serialize(&__rust.is_right));
+        __out.extend(bool::cairo_serialize(&__rust.by_default));
         __out
     }
     fn cairo_deserialize(
@@ -179,24 +421,285 @@ impl cainome::cairo_serde::CairoSerde for JobAllocated {
         __offset += u64::cairo_serialized_size(&job_id);
         let worker_id = u32::cairo_deserialize(__felts, __offset)?;
         __offset += u32::cairo_serialized_size(&worker_id);
-        let rate_gfri = u64::cairo_deserialize(__felts, __offset)?;
-        __offset += u64::cairo_serialized_size(&rate_gfri);
-        let choice = u32::cairo_deserialize(__felts, __offset)?;
-        __offset += u32::cairo_serialized_size(&choice);
-        Ok(JobAllocated {
+        let is_right = bool::cairo_deserialize(__felts, __offset)?;
+        __offset += bool::cairo_serialized_size(&is_right);
+        let by_default = bool::cairo_deserialize(__felts, __offset)?;
+        __offset += bool::cairo_serialized_size(&by_default);
+        Ok(DisputeRuled {
             job_id,
             worker_id,
-            rate_gfri,
-            choice,
+            is_right,
+            by_default,
         })
     }
 }
-impl JobAllocated {
+impl DisputeRuled {
     pub fn event_selector() -> starknet::core::types::Felt {
-        starknet::core::utils::get_selector_from_name("JobAllocated").unwrap()
+        starknet::core::utils::get_selector_from_name("DisputeRuled").unwrap()
     }
     pub fn event_name() -> &'static str {
-        "JobAllocated"
+        "DisputeRuled"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct DisputeView {
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub job_id: u64,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub bond: u128,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub ends_at: u64,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub ends_block: u64,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub committee: u64,
+}
+impl cainome::cairo_serde::CairoSerde for DisputeView {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size += u64::cairo_serialized_size(&__rust.job_id);
+        __size += u128::cairo_serialized_size(&__rust.bond);
+        __size += u64::cairo_serialized_size(&__rust.ends_at);
+        __size += u64::cairo_serialized_size(&__rust.ends_block);
+        __size += u64::cairo_serialized_size(&__rust.committee);
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out.extend(u64::cairo_serialize(&__rust.job_id));
+        __out.extend(u128::cairo_serialize(&__rust.bond));
+        __out.extend(u64::cairo_serialize(&__rust.ends_at));
+        __out.extend(u64::cairo_serialize(&__rust.ends_block));
+        __out.extend(u64::cairo_serialize(&__rust.committee));
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let job_id = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&job_id);
+        let bond = u128::cairo_deserialize(__felts, __offset)?;
+        __offset += u128::cairo_serialized_size(&bond);
+        let ends_at = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&ends_at);
+        let ends_block = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&ends_block);
+        let committee = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&committee);
+        Ok(DisputeView {
+            job_id,
+            bond,
+            ends_at,
+            ends_block,
+            committee,
+        })
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct GroupDecided {
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub group_id: u64,
+    pub winner: starknet::core::types::Felt,
+}
+impl cainome::cairo_serde::CairoSerde for GroupDecided {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size += u64::cairo_serialized_size(&__rust.group_id);
+        __size += starknet::core::types::Felt::cairo_serialized_size(&__rust.winner);
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out.extend(u64::cairo_serialize(&__rust.group_id));
+        __out.extend(starknet::core::types::Felt::cairo_serialize(&__rust.winner));
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let group_id = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&group_id);
+        let winner = starknet::core::types::Felt::cairo_deserialize(__felts, __offset)?;
+        __offset += starknet::core::types::Felt::cairo_serialized_size(&winner);
+        Ok(GroupDecided { group_id, winner })
+    }
+}
+impl GroupDecided {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("GroupDecided").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "GroupDecided"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct GroupView {
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub group_id: u64,
+    pub replicas: u8,
+    pub quorum: u8,
+    pub pending: u8,
+    pub revealed: u8,
+    pub started: bool,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub opened_at: u64,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub opened_block: u64,
+    pub decided: bool,
+    pub winner: starknet::core::types::Felt,
+}
+impl cainome::cairo_serde::CairoSerde for GroupView {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size += u64::cairo_serialized_size(&__rust.group_id);
+        __size += u8::cairo_serialized_size(&__rust.replicas);
+        __size += u8::cairo_serialized_size(&__rust.quorum);
+        __size += u8::cairo_serialized_size(&__rust.pending);
+        __size += u8::cairo_serialized_size(&__rust.revealed);
+        __size += bool::cairo_serialized_size(&__rust.started);
+        __size += u64::cairo_serialized_size(&__rust.opened_at);
+        __size += u64::cairo_serialized_size(&__rust.opened_block);
+        __size += bool::cairo_serialized_size(&__rust.decided);
+        __size += starknet::core::types::Felt::cairo_serialized_size(&__rust.winner);
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out.extend(u64::cairo_serialize(&__rust.group_id));
+        __out.extend(u8::cairo_serialize(&__rust.replicas));
+        __out.extend(u8::cairo_serialize(&__rust.quorum));
+        __out.extend(u8::cairo_serialize(&__rust.pending));
+        __out.extend(u8::cairo_serialize(&__rust.revealed));
+        __out.extend(bool::cairo_serialize(&__rust.started));
+        __out.extend(u64::cairo_serialize(&__rust.opened_at));
+        __out.extend(u64::cairo_serialize(&__rust.opened_block));
+        __out.extend(bool::cairo_serialize(&__rust.decided));
+        __out.extend(starknet::core::types::Felt::cairo_serialize(&__rust.winner));
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let group_id = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&group_id);
+        let replicas = u8::cairo_deserialize(__felts, __offset)?;
+        __offset += u8::cairo_serialized_size(&replicas);
+        let quorum = u8::cairo_deserialize(__felts, __offset)?;
+        __offset += u8::cairo_serialized_size(&quorum);
+        let pending = u8::cairo_deserialize(__felts, __offset)?;
+        __offset += u8::cairo_serialized_size(&pending);
+        let revealed = u8::cairo_deserialize(__felts, __offset)?;
+        __offset += u8::cairo_serialized_size(&revealed);
+        let started = bool::cairo_deserialize(__felts, __offset)?;
+        __offset += bool::cairo_serialized_size(&started);
+        let opened_at = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&opened_at);
+        let opened_block = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&opened_block);
+        let decided = bool::cairo_deserialize(__felts, __offset)?;
+        __offset += bool::cairo_serialized_size(&decided);
+        let winner = starknet::core::types::Felt::cairo_deserialize(__felts, __offset)?;
+        __offset += starknet::core::types::Felt::cairo_serialized_size(&winner);
+        Ok(GroupView {
+            group_id,
+            replicas,
+            quorum,
+            pending,
+            revealed,
+            started,
+            opened_at,
+            opened_block,
+            decided,
+            winner,
+        })
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct GuardianSet {
+    pub guardian: cainome::cairo_serde::ContractAddress,
+}
+impl cainome::cairo_serde::CairoSerde for GuardianSet {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.guardian,
+            );
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.guardian),
+            );
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let guardian = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&guardian);
+        Ok(GuardianSet { guardian })
+    }
+}
+impl GuardianSet {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("GuardianSet").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "GuardianSet"
     }
 }
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -265,6 +768,51 @@ impl JobCancelled {
     }
     pub fn event_name() -> &'static str {
         "JobCancelled"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct JobClaimed {
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub job_id: u64,
+    pub worker_id: u32,
+}
+impl cainome::cairo_serde::CairoSerde for JobClaimed {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size += u64::cairo_serialized_size(&__rust.job_id);
+        __size += u32::cairo_serialized_size(&__rust.worker_id);
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out.extend(u64::cairo_serialize(&__rust.job_id));
+        __out.extend(u32::cairo_serialize(&__rust.worker_id));
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let job_id = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&job_id);
+        let worker_id = u32::cairo_deserialize(__felts, __offset)?;
+        __offset += u32::cairo_serialized_size(&worker_id);
+        Ok(JobClaimed { job_id, worker_id })
+    }
+}
+impl JobClaimed {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("JobClaimed").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "JobClaimed"
     }
 }
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -409,11 +957,23 @@ pub struct JobMgrConfig {
     pub token: cainome::cairo_serde::ContractAddress,
     pub cdc_pool: cainome::cairo_serde::ContractAddress,
     pub task_allocator: cainome::cairo_serde::ContractAddress,
+    pub paymaster: cainome::cairo_serde::ContractAddress,
+    pub referee: cainome::cairo_serde::ContractAddress,
     #[serde(
         serialize_with = "cainome::cairo_serde::serialize_as_hex",
         deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
     )]
     pub challenge_window_s: u64,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub dispute_window_s: u64,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub reveal_window_s: u64,
 }
 impl cainome::cairo_serde::CairoSerde for JobMgrConfig {
     type RustType = Self;
@@ -437,7 +997,17 @@ impl cainome::cairo_serde::CairoSerde for JobMgrConfig {
             += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
                 &__rust.task_allocator,
             );
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.paymaster,
+            );
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.referee,
+            );
         __size += u64::cairo_serialized_size(&__rust.challenge_window_s);
+        __size += u64::cairo_serialized_size(&__rust.dispute_window_s);
+        __size += u64::cairo_serialized_size(&__rust.reveal_window_s);
         __size
     }
     fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
@@ -460,7 +1030,17 @@ impl cainome::cairo_serde::CairoSerde for JobMgrConfig {
                     &__rust.task_allocator,
                 ),
             );
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.paymaster),
+            );
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.referee),
+            );
         __out.extend(u64::cairo_serialize(&__rust.challenge_window_s));
+        __out.extend(u64::cairo_serialize(&__rust.dispute_window_s));
+        __out.extend(u64::cairo_serialize(&__rust.reveal_window_s));
         __out
     }
     fn cairo_deserialize(
@@ -492,14 +1072,34 @@ impl cainome::cairo_serde::CairoSerde for JobMgrConfig {
             += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
                 &task_allocator,
             );
+        let paymaster = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&paymaster);
+        let referee = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&referee);
         let challenge_window_s = u64::cairo_deserialize(__felts, __offset)?;
         __offset += u64::cairo_serialized_size(&challenge_window_s);
+        let dispute_window_s = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&dispute_window_s);
+        let reveal_window_s = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&reveal_window_s);
         Ok(JobMgrConfig {
             admin,
             token,
             cdc_pool,
             task_allocator,
+            paymaster,
+            referee,
             challenge_window_s,
+            dispute_window_s,
+            reveal_window_s,
         })
     }
 }
@@ -606,6 +1206,10 @@ pub struct JobSpec {
     pub deadline: u64,
     pub execution_timeout_s: u32,
     pub max_attempts: u8,
+    pub max_latency_ms: u16,
+    pub verification: u8,
+    pub replicas: u8,
+    pub quorum: u8,
 }
 impl cainome::cairo_serde::CairoSerde for JobSpec {
     type RustType = Self;
@@ -623,6 +1227,10 @@ impl cainome::cairo_serde::CairoSerde for JobSpec {
         __size += u64::cairo_serialized_size(&__rust.deadline);
         __size += u32::cairo_serialized_size(&__rust.execution_timeout_s);
         __size += u8::cairo_serialized_size(&__rust.max_attempts);
+        __size += u16::cairo_serialized_size(&__rust.max_latency_ms);
+        __size += u8::cairo_serialized_size(&__rust.verification);
+        __size += u8::cairo_serialized_size(&__rust.replicas);
+        __size += u8::cairo_serialized_size(&__rust.quorum);
         __size
     }
     fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
@@ -637,6 +1245,10 @@ impl cainome::cairo_serde::CairoSerde for JobSpec {
         __out.extend(u64::cairo_serialize(&__rust.deadline));
         __out.extend(u32::cairo_serialize(&__rust.execution_timeout_s));
         __out.extend(u8::cairo_serialize(&__rust.max_attempts));
+        __out.extend(u16::cairo_serialize(&__rust.max_latency_ms));
+        __out.extend(u8::cairo_serialize(&__rust.verification));
+        __out.extend(u8::cairo_serialize(&__rust.replicas));
+        __out.extend(u8::cairo_serialize(&__rust.quorum));
         __out
     }
     fn cairo_deserialize(
@@ -668,6 +1280,14 @@ impl cainome::cairo_serde::CairoSerde for JobSpec {
         __offset += u32::cairo_serialized_size(&execution_timeout_s);
         let max_attempts = u8::cairo_deserialize(__felts, __offset)?;
         __offset += u8::cairo_serialized_size(&max_attempts);
+        let max_latency_ms = u16::cairo_deserialize(__felts, __offset)?;
+        __offset += u16::cairo_serialized_size(&max_latency_ms);
+        let verification = u8::cairo_deserialize(__felts, __offset)?;
+        __offset += u8::cairo_serialized_size(&verification);
+        let replicas = u8::cairo_deserialize(__felts, __offset)?;
+        __offset += u8::cairo_serialized_size(&replicas);
+        let quorum = u8::cairo_deserialize(__felts, __offset)?;
+        __offset += u8::cairo_serialized_size(&quorum);
         Ok(JobSpec {
             manifest_hash,
             model_id,
@@ -678,6 +1298,10 @@ impl cainome::cairo_serde::CairoSerde for JobSpec {
             deadline,
             execution_timeout_s,
             max_attempts,
+            max_latency_ms,
+            verification,
+            replicas,
+            quorum,
         })
     }
 }
@@ -695,6 +1319,11 @@ pub struct JobSubmitted {
         deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
     )]
     pub deadline_block: u64,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub group_id: u64,
 }
 impl cainome::cairo_serde::CairoSerde for JobSubmitted {
     type RustType = Self;
@@ -709,6 +1338,7 @@ impl cainome::cairo_serde::CairoSerde for JobSubmitted {
             );
         __size += JobSpec::cairo_serialized_size(&__rust.spec);
         __size += u64::cairo_serialized_size(&__rust.deadline_block);
+        __size += u64::cairo_serialized_size(&__rust.group_id);
         __size
     }
     fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
@@ -720,6 +1350,7 @@ impl cainome::cairo_serde::CairoSerde for JobSubmitted {
             );
         __out.extend(JobSpec::cairo_serialize(&__rust.spec));
         __out.extend(u64::cairo_serialize(&__rust.deadline_block));
+        __out.extend(u64::cairo_serialize(&__rust.group_id));
         __out
     }
     fn cairo_deserialize(
@@ -739,11 +1370,14 @@ impl cainome::cairo_serde::CairoSerde for JobSubmitted {
         __offset += JobSpec::cairo_serialized_size(&spec);
         let deadline_block = u64::cairo_deserialize(__felts, __offset)?;
         __offset += u64::cairo_serialized_size(&deadline_block);
+        let group_id = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&group_id);
         Ok(JobSubmitted {
             job_id,
             client,
             spec,
             deadline_block,
+            group_id,
         })
     }
 }
@@ -805,6 +1439,12 @@ pub struct JobView {
         deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
     )]
     pub challenge_ends_block: u64,
+    pub commitment: starknet::core::types::Felt,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub group_id: u64,
 }
 impl cainome::cairo_serde::CairoSerde for JobView {
     type RustType = Self;
@@ -832,6 +1472,8 @@ impl cainome::cairo_serde::CairoSerde for JobView {
             += starknet::core::types::Felt::cairo_serialized_size(&__rust.result_hash);
         __size += u64::cairo_serialized_size(&__rust.challenge_ends_at);
         __size += u64::cairo_serialized_size(&__rust.challenge_ends_block);
+        __size += starknet::core::types::Felt::cairo_serialized_size(&__rust.commitment);
+        __size += u64::cairo_serialized_size(&__rust.group_id);
         __size
     }
     fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
@@ -855,6 +1497,8 @@ impl cainome::cairo_serde::CairoSerde for JobView {
         __out.extend(starknet::core::types::Felt::cairo_serialize(&__rust.result_hash));
         __out.extend(u64::cairo_serialize(&__rust.challenge_ends_at));
         __out.extend(u64::cairo_serialize(&__rust.challenge_ends_block));
+        __out.extend(starknet::core::types::Felt::cairo_serialize(&__rust.commitment));
+        __out.extend(u64::cairo_serialize(&__rust.group_id));
         __out
     }
     fn cairo_deserialize(
@@ -901,6 +1545,13 @@ impl cainome::cairo_serde::CairoSerde for JobView {
         __offset += u64::cairo_serialized_size(&challenge_ends_at);
         let challenge_ends_block = u64::cairo_deserialize(__felts, __offset)?;
         __offset += u64::cairo_serialized_size(&challenge_ends_block);
+        let commitment = starknet::core::types::Felt::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset += starknet::core::types::Felt::cairo_serialized_size(&commitment);
+        let group_id = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&group_id);
         Ok(JobView {
             job_id,
             client,
@@ -918,7 +1569,186 @@ impl cainome::cairo_serde::CairoSerde for JobView {
             result_hash,
             challenge_ends_at,
             challenge_ends_block,
+            commitment,
+            group_id,
         })
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct JobsAllocated {
+    pub items: Vec<starknet::core::types::Felt>,
+}
+impl cainome::cairo_serde::CairoSerde for JobsAllocated {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += Vec::<starknet::core::types::Felt>::cairo_serialized_size(&__rust.items);
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out.extend(Vec::<starknet::core::types::Felt>::cairo_serialize(&__rust.items));
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let items = Vec::<
+            starknet::core::types::Felt,
+        >::cairo_deserialize(__felts, __offset)?;
+        __offset += Vec::<starknet::core::types::Felt>::cairo_serialized_size(&items);
+        Ok(JobsAllocated { items })
+    }
+}
+impl JobsAllocated {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("JobsAllocated").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "JobsAllocated"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Paused {
+    pub account: cainome::cairo_serde::ContractAddress,
+}
+impl cainome::cairo_serde::CairoSerde for Paused {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.account,
+            );
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.account),
+            );
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let account = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&account);
+        Ok(Paused { account })
+    }
+}
+impl Paused {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("Paused").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "Paused"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct PaymasterSet {
+    pub paymaster: cainome::cairo_serde::ContractAddress,
+}
+impl cainome::cairo_serde::CairoSerde for PaymasterSet {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.paymaster,
+            );
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.paymaster),
+            );
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let paymaster = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&paymaster);
+        Ok(PaymasterSet { paymaster })
+    }
+}
+impl PaymasterSet {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("PaymasterSet").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "PaymasterSet"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct RefereeSet {
+    pub referee: cainome::cairo_serde::ContractAddress,
+}
+impl cainome::cairo_serde::CairoSerde for RefereeSet {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.referee,
+            );
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.referee),
+            );
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let referee = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&referee);
+        Ok(RefereeSet { referee })
+    }
+}
+impl RefereeSet {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("RefereeSet").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "RefereeSet"
     }
 }
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -1003,6 +1833,221 @@ impl cainome::cairo_serde::CairoSerde for Requirements {
             features,
             region,
         })
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct ResultCommitted {
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub job_id: u64,
+    pub worker_id: u32,
+    pub attempt: u8,
+    pub commitment: starknet::core::types::Felt,
+}
+impl cainome::cairo_serde::CairoSerde for ResultCommitted {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size += u64::cairo_serialized_size(&__rust.job_id);
+        __size += u32::cairo_serialized_size(&__rust.worker_id);
+        __size += u8::cairo_serialized_size(&__rust.attempt);
+        __size += starknet::core::types::Felt::cairo_serialized_size(&__rust.commitment);
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out.extend(u64::cairo_serialize(&__rust.job_id));
+        __out.extend(u32::cairo_serialize(&__rust.worker_id));
+        __out.extend(u8::cairo_serialize(&__rust.attempt));
+        __out.extend(starknet::core::types::Felt::cairo_serialize(&__rust.commitment));
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let job_id = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&job_id);
+        let worker_id = u32::cairo_deserialize(__felts, __offset)?;
+        __offset += u32::cairo_serialized_size(&worker_id);
+        let attempt = u8::cairo_deserialize(__felts, __offset)?;
+        __offset += u8::cairo_serialized_size(&attempt);
+        let commitment = starknet::core::types::Felt::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset += starknet::core::types::Felt::cairo_serialized_size(&commitment);
+        Ok(ResultCommitted {
+            job_id,
+            worker_id,
+            attempt,
+            commitment,
+        })
+    }
+}
+impl ResultCommitted {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("ResultCommitted").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "ResultCommitted"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct ResultDisputed {
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub job_id: u64,
+    pub client: cainome::cairo_serde::ContractAddress,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub bond: u128,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub ends_at: u64,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub ends_block: u64,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub committee: u64,
+}
+impl cainome::cairo_serde::CairoSerde for ResultDisputed {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size += u64::cairo_serialized_size(&__rust.job_id);
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.client,
+            );
+        __size += u128::cairo_serialized_size(&__rust.bond);
+        __size += u64::cairo_serialized_size(&__rust.ends_at);
+        __size += u64::cairo_serialized_size(&__rust.ends_block);
+        __size += u64::cairo_serialized_size(&__rust.committee);
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out.extend(u64::cairo_serialize(&__rust.job_id));
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.client),
+            );
+        __out.extend(u128::cairo_serialize(&__rust.bond));
+        __out.extend(u64::cairo_serialize(&__rust.ends_at));
+        __out.extend(u64::cairo_serialize(&__rust.ends_block));
+        __out.extend(u64::cairo_serialize(&__rust.committee));
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let job_id = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&job_id);
+        let client = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&client);
+        let bond = u128::cairo_deserialize(__felts, __offset)?;
+        __offset += u128::cairo_serialized_size(&bond);
+        let ends_at = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&ends_at);
+        let ends_block = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&ends_block);
+        let committee = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&committee);
+        Ok(ResultDisputed {
+            job_id,
+            client,
+            bond,
+            ends_at,
+            ends_block,
+            committee,
+        })
+    }
+}
+impl ResultDisputed {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("ResultDisputed").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "ResultDisputed"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct ResultRejected {
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub job_id: u64,
+    pub worker_id: u32,
+    pub cause: u8,
+}
+impl cainome::cairo_serde::CairoSerde for ResultRejected {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size += u64::cairo_serialized_size(&__rust.job_id);
+        __size += u32::cairo_serialized_size(&__rust.worker_id);
+        __size += u8::cairo_serialized_size(&__rust.cause);
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out.extend(u64::cairo_serialize(&__rust.job_id));
+        __out.extend(u32::cairo_serialize(&__rust.worker_id));
+        __out.extend(u8::cairo_serialize(&__rust.cause));
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let job_id = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&job_id);
+        let worker_id = u32::cairo_deserialize(__felts, __offset)?;
+        __offset += u32::cairo_serialized_size(&worker_id);
+        let cause = u8::cairo_deserialize(__felts, __offset)?;
+        __offset += u8::cairo_serialized_size(&cause);
+        Ok(ResultRejected {
+            job_id,
+            worker_id,
+            cause,
+        })
+    }
+}
+impl ResultRejected {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("ResultRejected").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "ResultRejected"
     }
 }
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -1173,93 +2218,307 @@ impl TaskAllocatorSet {
     }
 }
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub enum Event {
-    JobSubmitted(JobSubmitted),
-    JobAllocated(JobAllocated),
-    ResultSubmitted(ResultSubmitted),
-    JobSettled(JobSettled),
-    AttemptFailed(AttemptFailed),
-    JobCancelled(JobCancelled),
-    JobExpired(JobExpired),
-    JobFailed(JobFailed),
-    TaskAllocatorSet(TaskAllocatorSet),
+pub struct Unpaused {
+    pub account: cainome::cairo_serde::ContractAddress,
 }
-impl cainome::cairo_serde::CairoSerde for Event {
+impl cainome::cairo_serde::CairoSerde for Unpaused {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.account,
+            );
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.account),
+            );
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let account = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&account);
+        Ok(Unpaused { account })
+    }
+}
+impl Unpaused {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("Unpaused").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "Unpaused"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct UpgradeAnnounced {
+    pub class_hash: cainome::cairo_serde::ClassHash,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub ready_at: u64,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub ready_block: u64,
+}
+impl cainome::cairo_serde::CairoSerde for UpgradeAnnounced {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ClassHash::cairo_serialized_size(
+                &__rust.class_hash,
+            );
+        __size += u64::cairo_serialized_size(&__rust.ready_at);
+        __size += u64::cairo_serialized_size(&__rust.ready_block);
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ClassHash::cairo_serialize(&__rust.class_hash),
+            );
+        __out.extend(u64::cairo_serialize(&__rust.ready_at));
+        __out.extend(u64::cairo_serialize(&__rust.ready_block));
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let class_hash = cainome::cairo_serde::ClassHash::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+        let ready_at = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&ready_at);
+        let ready_block = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&ready_block);
+        Ok(UpgradeAnnounced {
+            class_hash,
+            ready_at,
+            ready_block,
+        })
+    }
+}
+impl UpgradeAnnounced {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("UpgradeAnnounced").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "UpgradeAnnounced"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct UpgradeCancelled {
+    pub class_hash: cainome::cairo_serde::ClassHash,
+}
+impl cainome::cairo_serde::CairoSerde for UpgradeCancelled {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ClassHash::cairo_serialized_size(
+                &__rust.class_hash,
+            );
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ClassHash::cairo_serialize(&__rust.class_hash),
+            );
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let class_hash = cainome::cairo_serde::ClassHash::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+        Ok(UpgradeCancelled { class_hash })
+    }
+}
+impl UpgradeCancelled {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("UpgradeCancelled").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "UpgradeCancelled"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct UpgradeView {
+    pub class_hash: cainome::cairo_serde::ClassHash,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub ready_at: u64,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub ready_block: u64,
+}
+impl cainome::cairo_serde::CairoSerde for UpgradeView {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ClassHash::cairo_serialized_size(
+                &__rust.class_hash,
+            );
+        __size += u64::cairo_serialized_size(&__rust.ready_at);
+        __size += u64::cairo_serialized_size(&__rust.ready_block);
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ClassHash::cairo_serialize(&__rust.class_hash),
+            );
+        __out.extend(u64::cairo_serialize(&__rust.ready_at));
+        __out.extend(u64::cairo_serialize(&__rust.ready_block));
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let class_hash = cainome::cairo_serde::ClassHash::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+        let ready_at = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&ready_at);
+        let ready_block = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&ready_block);
+        Ok(UpgradeView {
+            class_hash,
+            ready_at,
+            ready_block,
+        })
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Upgraded {
+    pub class_hash: cainome::cairo_serde::ClassHash,
+}
+impl cainome::cairo_serde::CairoSerde for Upgraded {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ClassHash::cairo_serialized_size(
+                &__rust.class_hash,
+            );
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ClassHash::cairo_serialize(&__rust.class_hash),
+            );
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let class_hash = cainome::cairo_serde::ClassHash::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+        Ok(Upgraded { class_hash })
+    }
+}
+impl Upgraded {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("Upgraded").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "Upgraded"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub enum AccessEvent {
+    AdminTransferStarted(AdminTransferStarted),
+    AdminTransferred(AdminTransferred),
+    GuardianSet(GuardianSet),
+}
+impl cainome::cairo_serde::CairoSerde for AccessEvent {
     type RustType = Self;
     const SERIALIZED_SIZE: std::option::Option<usize> = std::option::Option::None;
     #[inline]
     fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
         match __rust {
-            Event::JobSubmitted(val) => JobSubmitted::cairo_serialized_size(val) + 1,
-            Event::JobAllocated(val) => JobAllocated::cairo_serialized_size(val) + 1,
-            Event::ResultSubmitted(val) => {
-                ResultSubmitted::cairo_serialized_size(val) + 1
+            AccessEvent::AdminTransferStarted(val) => {
+                AdminTransferStarted::cairo_serialized_size(val) + 1
             }
-            Event::JobSettled(val) => JobSettled::cairo_serialized_size(val) + 1,
-            Event::AttemptFailed(val) => AttemptFailed::cairo_serialized_size(val) + 1,
-            Event::JobCancelled(val) => JobCancelled::cairo_serialized_size(val) + 1,
-            Event::JobExpired(val) => JobExpired::cairo_serialized_size(val) + 1,
-            Event::JobFailed(val) => JobFailed::cairo_serialized_size(val) + 1,
-            Event::TaskAllocatorSet(val) => {
-                TaskAllocatorSet::cairo_serialized_size(val) + 1
+            AccessEvent::AdminTransferred(val) => {
+                AdminTransferred::cairo_serialized_size(val) + 1
             }
+            AccessEvent::GuardianSet(val) => GuardianSet::cairo_serialized_size(val) + 1,
             _ => 0,
         }
     }
     fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
         match __rust {
-            Event::JobSubmitted(val) => {
+            AccessEvent::AdminTransferStarted(val) => {
                 let mut temp = vec![];
                 temp.extend(usize::cairo_serialize(&0usize));
-                temp.extend(JobSubmitted::cairo_serialize(val));
+                temp.extend(AdminTransferStarted::cairo_serialize(val));
                 temp
             }
-            Event::JobAllocated(val) => {
+            AccessEvent::AdminTransferred(val) => {
                 let mut temp = vec![];
                 temp.extend(usize::cairo_serialize(&1usize));
-                temp.extend(JobAllocated::cairo_serialize(val));
+                temp.extend(AdminTransferred::cairo_serialize(val));
                 temp
             }
-            Event::ResultSubmitted(val) => {
+            AccessEvent::GuardianSet(val) => {
                 let mut temp = vec![];
                 temp.extend(usize::cairo_serialize(&2usize));
-                temp.extend(ResultSubmitted::cairo_serialize(val));
-                temp
-            }
-            Event::JobSettled(val) => {
-                let mut temp = vec![];
-                temp.extend(usize::cairo_serialize(&3usize));
-                temp.extend(JobSettled::cairo_serialize(val));
-                temp
-            }
-            Event::AttemptFailed(val) => {
-                let mut temp = vec![];
-                temp.extend(usize::cairo_serialize(&4usize));
-                temp.extend(AttemptFailed::cairo_serialize(val));
-                temp
-            }
-            Event::JobCancelled(val) => {
-                let mut temp = vec![];
-                temp.extend(usize::cairo_serialize(&5usize));
-                temp.extend(JobCancelled::cairo_serialize(val));
-                temp
-            }
-            Event::JobExpired(val) => {
-                let mut temp = vec![];
-                temp.extend(usize::cairo_serialize(&6usize));
-                temp.extend(JobExpired::cairo_serialize(val));
-                temp
-            }
-            Event::JobFailed(val) => {
-                let mut temp = vec![];
-                temp.extend(usize::cairo_serialize(&7usize));
-                temp.extend(JobFailed::cairo_serialize(val));
-                temp
-            }
-            Event::TaskAllocatorSet(val) => {
-                let mut temp = vec![];
-                temp.extend(usize::cairo_serialize(&8usize));
-                temp.extend(TaskAllocatorSet::cairo_serialize(val));
+                temp.extend(GuardianSet::cairo_serialize(val));
                 temp
             }
             _ => vec![],
@@ -1274,64 +2533,680 @@ impl cainome::cairo_serde::CairoSerde for Event {
         match __index as usize {
             0usize => {
                 Ok(
-                    Event::JobSubmitted(
-                        JobSubmitted::cairo_deserialize(__felts, __offset + 1)?,
+                    AccessEvent::AdminTransferStarted(
+                        AdminTransferStarted::cairo_deserialize(__felts, __offset + 1)?,
                     ),
                 )
             }
             1usize => {
                 Ok(
-                    Event::JobAllocated(
-                        JobAllocated::cairo_deserialize(__felts, __offset + 1)?,
+                    AccessEvent::AdminTransferred(
+                        AdminTransferred::cairo_deserialize(__felts, __offset + 1)?,
                     ),
                 )
             }
             2usize => {
+                Ok(
+                    AccessEvent::GuardianSet(
+                        GuardianSet::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            _ => {
+                return Err(
+                    cainome::cairo_serde::Error::Deserialize(
+                        format!("Index not handle for enum {}", "AccessEvent"),
+                    ),
+                );
+            }
+        }
+    }
+}
+impl TryFrom<&starknet::core::types::EmittedEvent> for AccessEvent {
+    type Error = String;
+    fn try_from(
+        event: &starknet::core::types::EmittedEvent,
+    ) -> Result<Self, Self::Error> {
+        use cainome::cairo_serde::CairoSerde;
+        if event.keys.is_empty() {
+            return Err("Event has no key".to_string());
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("AdminTransferStarted")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "AdminTransferStarted")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let previous_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "previous_admin", "AdminTransferStarted", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &previous_admin,
+                );
+            let new_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "new_admin",
+                            "AdminTransferStarted", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &new_admin,
+                );
+            return Ok(
+                AccessEvent::AdminTransferStarted(AdminTransferStarted {
+                    previous_admin,
+                    new_admin,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("AdminTransferred")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "AdminTransferred")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let previous_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "previous_admin", "AdminTransferred", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &previous_admin,
+                );
+            let new_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "new_admin",
+                            "AdminTransferred", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &new_admin,
+                );
+            return Ok(
+                AccessEvent::AdminTransferred(AdminTransferred {
+                    previous_admin,
+                    new_admin,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("GuardianSet")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "GuardianSet"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let guardian = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "guardian",
+                            "GuardianSet", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &guardian,
+                );
+            return Ok(AccessEvent::GuardianSet(GuardianSet { guardian }));
+        }
+        Err(format!("Could not match any event from keys {:?}", event.keys))
+    }
+}
+impl TryFrom<&starknet::core::types::Event> for AccessEvent {
+    type Error = String;
+    fn try_from(event: &starknet::core::types::Event) -> Result<Self, Self::Error> {
+        use cainome::cairo_serde::CairoSerde;
+        if event.keys.is_empty() {
+            return Err("Event has no key".to_string());
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("AdminTransferStarted")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "AdminTransferStarted")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let previous_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "previous_admin", "AdminTransferStarted", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &previous_admin,
+                );
+            let new_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "new_admin",
+                            "AdminTransferStarted", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &new_admin,
+                );
+            return Ok(
+                AccessEvent::AdminTransferStarted(AdminTransferStarted {
+                    previous_admin,
+                    new_admin,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("AdminTransferred")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "AdminTransferred")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let previous_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "previous_admin", "AdminTransferred", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &previous_admin,
+                );
+            let new_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "new_admin",
+                            "AdminTransferred", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &new_admin,
+                );
+            return Ok(
+                AccessEvent::AdminTransferred(AdminTransferred {
+                    previous_admin,
+                    new_admin,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("GuardianSet")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "GuardianSet"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let guardian = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "guardian",
+                            "GuardianSet", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &guardian,
+                );
+            return Ok(AccessEvent::GuardianSet(GuardianSet { guardian }));
+        }
+        Err(format!("Could not match any event from keys {:?}", event.keys))
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub enum Event {
+    AccessEvent(AccessEvent),
+    PausableEvent(PausableEvent),
+    UpgradeableEvent(UpgradeableEvent),
+    JobSubmitted(JobSubmitted),
+    JobsAllocated(JobsAllocated),
+    JobClaimed(JobClaimed),
+    ResultCommitted(ResultCommitted),
+    ResultSubmitted(ResultSubmitted),
+    ResultRejected(ResultRejected),
+    GroupDecided(GroupDecided),
+    ResultDisputed(ResultDisputed),
+    DisputeRuled(DisputeRuled),
+    JobSettled(JobSettled),
+    AttemptFailed(AttemptFailed),
+    JobCancelled(JobCancelled),
+    JobExpired(JobExpired),
+    JobFailed(JobFailed),
+    CreditSpent(CreditSpent),
+    CreditWithdrawn(CreditWithdrawn),
+    TaskAllocatorSet(TaskAllocatorSet),
+    PaymasterSet(PaymasterSet),
+    RefereeSet(RefereeSet),
+}
+impl cainome::cairo_serde::CairoSerde for Event {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = std::option::Option::None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        match __rust {
+            Event::AccessEvent(val) => AccessEvent::cairo_serialized_size(val) + 1,
+            Event::PausableEvent(val) => PausableEvent::cairo_serialized_size(val) + 1,
+            Event::UpgradeableEvent(val) => {
+                UpgradeableEvent::cairo_serialized_size(val) + 1
+            }
+            Event::JobSubmitted(val) => JobSubmitted::cairo_serialized_size(val) + 1,
+            Event::JobsAllocated(val) => JobsAllocated::cairo_serialized_size(val) + 1,
+            Event::JobClaimed(val) => JobClaimed::cairo_serialized_size(val) + 1,
+            Event::ResultCommitted(val) => {
+                ResultCommitted::cairo_serialized_size(val) + 1
+            }
+            Event::ResultSubmitted(val) => {
+                ResultSubmitted::cairo_serialized_size(val) + 1
+            }
+            Event::ResultRejected(val) => ResultRejected::cairo_serialized_size(val) + 1,
+            Event::GroupDecided(val) => GroupDecided::cairo_serialized_size(val) + 1,
+            Event::ResultDisputed(val) => ResultDisputed::cairo_serialized_size(val) + 1,
+            Event::DisputeRuled(val) => DisputeRuled::cairo_serialized_size(val) + 1,
+            Event::JobSettled(val) => JobSettled::cairo_serialized_size(val) + 1,
+            Event::AttemptFailed(val) => AttemptFailed::cairo_serialized_size(val) + 1,
+            Event::JobCancelled(val) => JobCancelled::cairo_serialized_size(val) + 1,
+            Event::JobExpired(val) => JobExpired::cairo_serialized_size(val) + 1,
+            Event::JobFailed(val) => JobFailed::cairo_serialized_size(val) + 1,
+            Event::CreditSpent(val) => CreditSpent::cairo_serialized_size(val) + 1,
+            Event::CreditWithdrawn(val) => {
+                CreditWithdrawn::cairo_serialized_size(val) + 1
+            }
+            Event::TaskAllocatorSet(val) => {
+                TaskAllocatorSet::cairo_serialized_size(val) + 1
+            }
+            Event::PaymasterSet(val) => PaymasterSet::cairo_serialized_size(val) + 1,
+            Event::RefereeSet(val) => RefereeSet::cairo_serialized_size(val) + 1,
+            _ => 0,
+        }
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        match __rust {
+            Event::AccessEvent(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&0usize));
+                temp.extend(AccessEvent::cairo_serialize(val));
+                temp
+            }
+            Event::PausableEvent(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&1usize));
+                temp.extend(PausableEvent::cairo_serialize(val));
+                temp
+            }
+            Event::UpgradeableEvent(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&2usize));
+                temp.extend(UpgradeableEvent::cairo_serialize(val));
+                temp
+            }
+            Event::JobSubmitted(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&3usize));
+                temp.extend(JobSubmitted::cairo_serialize(val));
+                temp
+            }
+            Event::JobsAllocated(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&4usize));
+                temp.extend(JobsAllocated::cairo_serialize(val));
+                temp
+            }
+            Event::JobClaimed(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&5usize));
+                temp.extend(JobClaimed::cairo_serialize(val));
+                temp
+            }
+            Event::ResultCommitted(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&6usize));
+                temp.extend(ResultCommitted::cairo_serialize(val));
+                temp
+            }
+            Event::ResultSubmitted(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&7usize));
+                temp.extend(ResultSubmitted::cairo_serialize(val));
+                temp
+            }
+            Event::ResultRejected(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&8usize));
+                temp.extend(ResultRejected::cairo_serialize(val));
+                temp
+            }
+            Event::GroupDecided(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&9usize));
+                temp.extend(GroupDecided::cairo_serialize(val));
+                temp
+            }
+            Event::ResultDisputed(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&10usize));
+                temp.extend(ResultDisputed::cairo_serialize(val));
+                temp
+            }
+            Event::DisputeRuled(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&11usize));
+                temp.extend(DisputeRuled::cairo_serialize(val));
+                temp
+            }
+            Event::JobSettled(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&12usize));
+                temp.extend(JobSettled::cairo_serialize(val));
+                temp
+            }
+            Event::AttemptFailed(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&13usize));
+                temp.extend(AttemptFailed::cairo_serialize(val));
+                temp
+            }
+            Event::JobCancelled(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&14usize));
+                temp.extend(JobCancelled::cairo_serialize(val));
+                temp
+            }
+            Event::JobExpired(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&15usize));
+                temp.extend(JobExpired::cairo_serialize(val));
+                temp
+            }
+            Event::JobFailed(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&16usize));
+                temp.extend(JobFailed::cairo_serialize(val));
+                temp
+            }
+            Event::CreditSpent(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&17usize));
+                temp.extend(CreditSpent::cairo_serialize(val));
+                temp
+            }
+            Event::CreditWithdrawn(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&18usize));
+                temp.extend(CreditWithdrawn::cairo_serialize(val));
+                temp
+            }
+            Event::TaskAllocatorSet(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&19usize));
+                temp.extend(TaskAllocatorSet::cairo_serialize(val));
+                temp
+            }
+            Event::PaymasterSet(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&20usize));
+                temp.extend(PaymasterSet::cairo_serialize(val));
+                temp
+            }
+            Event::RefereeSet(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&21usize));
+                temp.extend(RefereeSet::cairo_serialize(val));
+                temp
+            }
+            _ => vec![],
+        }
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let __f = __felts[__offset];
+        let __index = u128::from_be_bytes(__f.to_bytes_be()[16..].try_into().unwrap());
+        match __index as usize {
+            0usize => {
+                Ok(
+                    Event::AccessEvent(
+                        AccessEvent::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            1usize => {
+                Ok(
+                    Event::PausableEvent(
+                        PausableEvent::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            2usize => {
+                Ok(
+                    Event::UpgradeableEvent(
+                        UpgradeableEvent::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            3usize => {
+                Ok(
+                    Event::JobSubmitted(
+                        JobSubmitted::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            4usize => {
+                Ok(
+                    Event::JobsAllocated(
+                        JobsAllocated::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            5usize => {
+                Ok(
+                    Event::JobClaimed(
+                        JobClaimed::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            6usize => {
+                Ok(
+                    Event::ResultCommitted(
+                        ResultCommitted::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            7usize => {
                 Ok(
                     Event::ResultSubmitted(
                         ResultSubmitted::cairo_deserialize(__felts, __offset + 1)?,
                     ),
                 )
             }
-            3usize => {
+            8usize => {
+                Ok(
+                    Event::ResultRejected(
+                        ResultRejected::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            9usize => {
+                Ok(
+                    Event::GroupDecided(
+                        GroupDecided::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            10usize => {
+                Ok(
+                    Event::ResultDisputed(
+                        ResultDisputed::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            11usize => {
+                Ok(
+                    Event::DisputeRuled(
+                        DisputeRuled::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            12usize => {
                 Ok(
                     Event::JobSettled(
                         JobSettled::cairo_deserialize(__felts, __offset + 1)?,
                     ),
                 )
             }
-            4usize => {
+            13usize => {
                 Ok(
                     Event::AttemptFailed(
                         AttemptFailed::cairo_deserialize(__felts, __offset + 1)?,
                     ),
                 )
             }
-            5usize => {
+            14usize => {
                 Ok(
                     Event::JobCancelled(
                         JobCancelled::cairo_deserialize(__felts, __offset + 1)?,
                     ),
                 )
             }
-            6usize => {
+            15usize => {
                 Ok(
                     Event::JobExpired(
                         JobExpired::cairo_deserialize(__felts, __offset + 1)?,
                     ),
                 )
             }
-            7usize => {
+            16usize => {
                 Ok(
                     Event::JobFailed(
                         JobFailed::cairo_deserialize(__felts, __offset + 1)?,
                     ),
                 )
             }
-            8usize => {
+            17usize => {
+                Ok(
+                    Event::CreditSpent(
+                        CreditSpent::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            18usize => {
+                Ok(
+                    Event::CreditWithdrawn(
+                        CreditWithdrawn::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            19usize => {
                 Ok(
                     Event::TaskAllocatorSet(
                         TaskAllocatorSet::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            20usize => {
+                Ok(
+                    Event::PaymasterSet(
+                        PaymasterSet::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            21usize => {
+                Ok(
+                    Event::RefereeSet(
+                        RefereeSet::cairo_deserialize(__felts, __offset + 1)?,
                     ),
                 )
             }
@@ -1356,6 +3231,318 @@ impl TryFrom<&starknet::core::types::EmittedEvent> for Event {
         }
         let selector = event.keys[0];
         if selector
+            == starknet::core::utils::get_selector_from_name("AdminTransferStarted")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "AdminTransferStarted")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let previous_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "previous_admin", "AdminTransferStarted", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &previous_admin,
+                );
+            let new_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "new_admin",
+                            "AdminTransferStarted", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &new_admin,
+                );
+            return Ok(
+                Event::AccessEvent(
+                    AccessEvent::AdminTransferStarted(AdminTransferStarted {
+                        previous_admin,
+                        new_admin,
+                    }),
+                ),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("AdminTransferred")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "AdminTransferred")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let previous_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "previous_admin", "AdminTransferred", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &previous_admin,
+                );
+            let new_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "new_admin",
+                            "AdminTransferred", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &new_admin,
+                );
+            return Ok(
+                Event::AccessEvent(
+                    AccessEvent::AdminTransferred(AdminTransferred {
+                        previous_admin,
+                        new_admin,
+                    }),
+                ),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("GuardianSet")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "GuardianSet"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let guardian = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "guardian",
+                            "GuardianSet", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &guardian,
+                );
+            return Ok(
+                Event::AccessEvent(AccessEvent::GuardianSet(GuardianSet { guardian })),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Paused")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Paused"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let account = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "account",
+                            "Paused", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &account,
+                );
+            return Ok(Event::PausableEvent(PausableEvent::Paused(Paused { account })));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Unpaused")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Unpaused"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let account = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "account",
+                            "Unpaused", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &account,
+                );
+            return Ok(
+                Event::PausableEvent(PausableEvent::Unpaused(Unpaused { account })),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("UpgradeAnnounced")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "UpgradeAnnounced")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            let ready_at = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "ready_at",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&ready_at);
+            let ready_block = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "ready_block",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&ready_block);
+            return Ok(
+                Event::UpgradeableEvent(
+                    UpgradeableEvent::UpgradeAnnounced(UpgradeAnnounced {
+                        class_hash,
+                        ready_at,
+                        ready_block,
+                    }),
+                ),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("UpgradeCancelled")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "UpgradeCancelled")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "UpgradeCancelled", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            return Ok(
+                Event::UpgradeableEvent(
+                    UpgradeableEvent::UpgradeCancelled(UpgradeCancelled { class_hash }),
+                ),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Upgraded")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Upgraded"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "Upgraded", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            return Ok(
+                Event::UpgradeableEvent(
+                    UpgradeableEvent::Upgraded(Upgraded { class_hash }),
+                ),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
             == starknet::core::utils::get_selector_from_name("JobSubmitted")
                 .unwrap_or_else(|_| panic!("Invalid selector for {}", "JobSubmitted"))
         {
@@ -1413,19 +3600,56 @@ impl TryFrom<&starknet::core::types::EmittedEvent> for Event {
                 }
             };
             data_offset += u64::cairo_serialized_size(&deadline_block);
+            let group_id = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "group_id",
+                            "JobSubmitted", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&group_id);
             return Ok(
                 Event::JobSubmitted(JobSubmitted {
                     job_id,
                     client,
                     spec,
                     deadline_block,
+                    group_id,
                 }),
             );
         }
         let selector = event.keys[0];
         if selector
-            == starknet::core::utils::get_selector_from_name("JobAllocated")
-                .unwrap_or_else(|_| panic!("Invalid selector for {}", "JobAllocated"))
+            == starknet::core::utils::get_selector_from_name("JobsAllocated")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "JobsAllocated"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let items = match Vec::<
+                starknet::core::types::Felt,
+            >::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "items",
+                            "JobsAllocated", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += Vec::<starknet::core::types::Felt>::cairo_serialized_size(&items);
+            return Ok(Event::JobsAllocated(JobsAllocated { items }));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("JobClaimed")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "JobClaimed"))
         {
             let mut key_offset = 0 + 1;
             let mut data_offset = 0;
@@ -1435,7 +3659,7 @@ impl TryFrom<&starknet::core::types::EmittedEvent> for Event {
                     return Err(
                         format!(
                             "Could not deserialize field {} for {}: {:?}", "job_id",
-                            "JobAllocated", e
+                            "JobClaimed", e
                         ),
                     );
                 }
@@ -1447,42 +3671,79 @@ impl TryFrom<&starknet::core::types::EmittedEvent> for Event {
                     return Err(
                         format!(
                             "Could not deserialize field {} for {}: {:?}", "worker_id",
-                            "JobAllocated", e
+                            "JobClaimed", e
                         ),
                     );
                 }
             };
             key_offset += u32::cairo_serialized_size(&worker_id);
-            let rate_gfri = match u64::cairo_deserialize(&event.data, data_offset) {
+            return Ok(Event::JobClaimed(JobClaimed { job_id, worker_id }));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("ResultCommitted")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "ResultCommitted"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let job_id = match u64::cairo_deserialize(&event.keys, key_offset) {
                 Ok(v) => v,
                 Err(e) => {
                     return Err(
                         format!(
-                            "Could not deserialize field {} for {}: {:?}", "rate_gfri",
-                            "JobAllocated", e
+                            "Could not deserialize field {} for {}: {:?}", "job_id",
+                            "ResultCommitted", e
                         ),
                     );
                 }
             };
-            data_offset += u64::cairo_serialized_size(&rate_gfri);
-            let choice = match u32::cairo_deserialize(&event.data, data_offset) {
+            key_offset += u64::cairo_serialized_size(&job_id);
+            let worker_id = match u32::cairo_deserialize(&event.keys, key_offset) {
                 Ok(v) => v,
                 Err(e) => {
                     return Err(
                         format!(
-                            "Could not deserialize field {} for {}: {:?}", "choice",
-                            "JobAllocated", e
+                            "Could not deserialize field {} for {}: {:?}", "worker_id",
+                            "ResultCommitted", e
                         ),
                     );
                 }
             };
-            data_offset += u32::cairo_serialized_size(&choice);
+            key_offset += u32::cairo_serialized_size(&worker_id);
+            let attempt = match u8::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "attempt",
+                            "ResultCommitted", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u8::cairo_serialized_size(&attempt);
+            let commitment = match starknet::core::types::Felt::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "commitment",
+                            "ResultCommitted", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += starknet::core::types::Felt::cairo_serialized_size(&commitment);
             return Ok(
-                Event::JobAllocated(JobAllocated {
+                Event::ResultCommitted(ResultCommitted {
                     job_id,
                     worker_id,
-                    rate_gfri,
-                    choice,
+                    attempt,
+                    commitment,
                 }),
             );
         }
@@ -1583,6 +3844,251 @@ impl TryFrom<&starknet::core::types::EmittedEvent> for Event {
                     result_hash,
                     challenge_ends_at,
                     challenge_ends_block,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("ResultRejected")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "ResultRejected"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let job_id = match u64::cairo_deserialize(&event.keys, key_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "job_id",
+                            "ResultRejected", e
+                        ),
+                    );
+                }
+            };
+            key_offset += u64::cairo_serialized_size(&job_id);
+            let worker_id = match u32::cairo_deserialize(&event.keys, key_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "worker_id",
+                            "ResultRejected", e
+                        ),
+                    );
+                }
+            };
+            key_offset += u32::cairo_serialized_size(&worker_id);
+            let cause = match u8::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "cause",
+                            "ResultRejected", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u8::cairo_serialized_size(&cause);
+            return Ok(
+                Event::ResultRejected(ResultRejected {
+                    job_id,
+                    worker_id,
+                    cause,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("GroupDecided")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "GroupDecided"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let group_id = match u64::cairo_deserialize(&event.keys, key_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "group_id",
+                            "GroupDecided", e
+                        ),
+                    );
+                }
+            };
+            key_offset += u64::cairo_serialized_size(&group_id);
+            let winner = match starknet::core::types::Felt::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "winner",
+                            "GroupDecided", e
+                        ),
+                    );
+                }
+            };
+            data_offset += starknet::core::types::Felt::cairo_serialized_size(&winner);
+            return Ok(Event::GroupDecided(GroupDecided { group_id, winner }));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("ResultDisputed")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "ResultDisputed"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let job_id = match u64::cairo_deserialize(&event.keys, key_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "job_id",
+                            "ResultDisputed", e
+                        ),
+                    );
+                }
+            };
+            key_offset += u64::cairo_serialized_size(&job_id);
+            let client = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "client",
+                            "ResultDisputed", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&client);
+            let bond = match u128::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "bond",
+                            "ResultDisputed", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u128::cairo_serialized_size(&bond);
+            let ends_at = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "ends_at",
+                            "ResultDisputed", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&ends_at);
+            let ends_block = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "ends_block",
+                            "ResultDisputed", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&ends_block);
+            let committee = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "committee",
+                            "ResultDisputed", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&committee);
+            return Ok(
+                Event::ResultDisputed(ResultDisputed {
+                    job_id,
+                    client,
+                    bond,
+                    ends_at,
+                    ends_block,
+                    committee,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("DisputeRuled")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "DisputeRuled"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let job_id = match u64::cairo_deserialize(&event.keys, key_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "job_id",
+                            "DisputeRuled", e
+                        ),
+                    );
+                }
+            };
+            key_offset += u64::cairo_serialized_size(&job_id);
+            let worker_id = match u32::cairo_deserialize(&event.keys, key_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "worker_id",
+                            "DisputeRuled", e
+                        ),
+                    );
+                }
+            };
+            key_offset += u32::cairo_serialized_size(&worker_id);
+            let is_right = match bool::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "is_right",
+                            "DisputeRuled", e
+                        ),
+                    );
+                }
+            };
+            data_offset += bool::cairo_serialized_size(&is_right);
+            let by_default = match bool::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "by_default",
+                            "DisputeRuled", e
+                        ),
+                    );
+                }
+            };
+            data_offset += bool::cairo_serialized_size(&by_default);
+            return Ok(
+                Event::DisputeRuled(DisputeRuled {
+                    job_id,
+                    worker_id,
+                    is_right,
+                    by_default,
                 }),
             );
         }
@@ -1927,6 +4433,84 @@ impl TryFrom<&starknet::core::types::EmittedEvent> for Event {
         }
         let selector = event.keys[0];
         if selector
+            == starknet::core::utils::get_selector_from_name("CreditSpent")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "CreditSpent"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let account = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "account",
+                            "CreditSpent", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &account,
+                );
+            let amount = match u128::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "amount",
+                            "CreditSpent", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u128::cairo_serialized_size(&amount);
+            return Ok(Event::CreditSpent(CreditSpent { account, amount }));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("CreditWithdrawn")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "CreditWithdrawn"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let account = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "account",
+                            "CreditWithdrawn", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &account,
+                );
+            let amount = match u128::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "amount",
+                            "CreditWithdrawn", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u128::cairo_serialized_size(&amount);
+            return Ok(Event::CreditWithdrawn(CreditWithdrawn { account, amount }));
+        }
+        let selector = event.keys[0];
+        if selector
             == starknet::core::utils::get_selector_from_name("TaskAllocatorSet")
                 .unwrap_or_else(|_| {
                     panic!("Invalid selector for {}", "TaskAllocatorSet")
@@ -1953,6 +4537,60 @@ impl TryFrom<&starknet::core::types::EmittedEvent> for Event {
                     &task_allocator,
                 );
             return Ok(Event::TaskAllocatorSet(TaskAllocatorSet { task_allocator }));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("PaymasterSet")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "PaymasterSet"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let paymaster = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "paymaster",
+                            "PaymasterSet", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &paymaster,
+                );
+            return Ok(Event::PaymasterSet(PaymasterSet { paymaster }));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("RefereeSet")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "RefereeSet"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let referee = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "referee",
+                            "RefereeSet", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &referee,
+                );
+            return Ok(Event::RefereeSet(RefereeSet { referee }));
         }
         Err(format!("Could not match any event from keys {:?}", event.keys))
     }
@@ -1966,6 +4604,318 @@ impl TryFrom<&starknet::core::types::Event> for Event {
         }
         let selector = event.keys[0];
         if selector
+            == starknet::core::utils::get_selector_from_name("AdminTransferStarted")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "AdminTransferStarted")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let previous_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "previous_admin", "AdminTransferStarted", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &previous_admin,
+                );
+            let new_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "new_admin",
+                            "AdminTransferStarted", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &new_admin,
+                );
+            return Ok(
+                Event::AccessEvent(
+                    AccessEvent::AdminTransferStarted(AdminTransferStarted {
+                        previous_admin,
+                        new_admin,
+                    }),
+                ),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("AdminTransferred")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "AdminTransferred")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let previous_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "previous_admin", "AdminTransferred", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &previous_admin,
+                );
+            let new_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "new_admin",
+                            "AdminTransferred", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &new_admin,
+                );
+            return Ok(
+                Event::AccessEvent(
+                    AccessEvent::AdminTransferred(AdminTransferred {
+                        previous_admin,
+                        new_admin,
+                    }),
+                ),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("GuardianSet")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "GuardianSet"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let guardian = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "guardian",
+                            "GuardianSet", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &guardian,
+                );
+            return Ok(
+                Event::AccessEvent(AccessEvent::GuardianSet(GuardianSet { guardian })),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Paused")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Paused"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let account = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "account",
+                            "Paused", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &account,
+                );
+            return Ok(Event::PausableEvent(PausableEvent::Paused(Paused { account })));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Unpaused")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Unpaused"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let account = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "account",
+                            "Unpaused", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &account,
+                );
+            return Ok(
+                Event::PausableEvent(PausableEvent::Unpaused(Unpaused { account })),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("UpgradeAnnounced")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "UpgradeAnnounced")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            let ready_at = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "ready_at",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&ready_at);
+            let ready_block = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "ready_block",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&ready_block);
+            return Ok(
+                Event::UpgradeableEvent(
+                    UpgradeableEvent::UpgradeAnnounced(UpgradeAnnounced {
+                        class_hash,
+                        ready_at,
+                        ready_block,
+                    }),
+                ),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("UpgradeCancelled")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "UpgradeCancelled")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "UpgradeCancelled", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            return Ok(
+                Event::UpgradeableEvent(
+                    UpgradeableEvent::UpgradeCancelled(UpgradeCancelled { class_hash }),
+                ),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Upgraded")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Upgraded"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "Upgraded", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            return Ok(
+                Event::UpgradeableEvent(
+                    UpgradeableEvent::Upgraded(Upgraded { class_hash }),
+                ),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
             == starknet::core::utils::get_selector_from_name("JobSubmitted")
                 .unwrap_or_else(|_| panic!("Invalid selector for {}", "JobSubmitted"))
         {
@@ -2023,19 +4973,56 @@ impl TryFrom<&starknet::core::types::Event> for Event {
                 }
             };
             data_offset += u64::cairo_serialized_size(&deadline_block);
+            let group_id = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "group_id",
+                            "JobSubmitted", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&group_id);
             return Ok(
                 Event::JobSubmitted(JobSubmitted {
                     job_id,
                     client,
                     spec,
                     deadline_block,
+                    group_id,
                 }),
             );
         }
         let selector = event.keys[0];
         if selector
-            == starknet::core::utils::get_selector_from_name("JobAllocated")
-                .unwrap_or_else(|_| panic!("Invalid selector for {}", "JobAllocated"))
+            == starknet::core::utils::get_selector_from_name("JobsAllocated")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "JobsAllocated"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let items = match Vec::<
+                starknet::core::types::Felt,
+            >::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "items",
+                            "JobsAllocated", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += Vec::<starknet::core::types::Felt>::cairo_serialized_size(&items);
+            return Ok(Event::JobsAllocated(JobsAllocated { items }));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("JobClaimed")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "JobClaimed"))
         {
             let mut key_offset = 0 + 1;
             let mut data_offset = 0;
@@ -2045,7 +5032,7 @@ impl TryFrom<&starknet::core::types::Event> for Event {
                     return Err(
                         format!(
                             "Could not deserialize field {} for {}: {:?}", "job_id",
-                            "JobAllocated", e
+                            "JobClaimed", e
                         ),
                     );
                 }
@@ -2057,42 +5044,79 @@ impl TryFrom<&starknet::core::types::Event> for Event {
                     return Err(
                         format!(
                             "Could not deserialize field {} for {}: {:?}", "worker_id",
-                            "JobAllocated", e
+                            "JobClaimed", e
                         ),
                     );
                 }
             };
             key_offset += u32::cairo_serialized_size(&worker_id);
-            let rate_gfri = match u64::cairo_deserialize(&event.data, data_offset) {
+            return Ok(Event::JobClaimed(JobClaimed { job_id, worker_id }));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("ResultCommitted")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "ResultCommitted"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let job_id = match u64::cairo_deserialize(&event.keys, key_offset) {
                 Ok(v) => v,
                 Err(e) => {
                     return Err(
                         format!(
-                            "Could not deserialize field {} for {}: {:?}", "rate_gfri",
-                            "JobAllocated", e
+                            "Could not deserialize field {} for {}: {:?}", "job_id",
+                            "ResultCommitted", e
                         ),
                     );
                 }
             };
-            data_offset += u64::cairo_serialized_size(&rate_gfri);
-            let choice = match u32::cairo_deserialize(&event.data, data_offset) {
+            key_offset += u64::cairo_serialized_size(&job_id);
+            let worker_id = match u32::cairo_deserialize(&event.keys, key_offset) {
                 Ok(v) => v,
                 Err(e) => {
                     return Err(
                         format!(
-                            "Could not deserialize field {} for {}: {:?}", "choice",
-                            "JobAllocated", e
+                            "Could not deserialize field {} for {}: {:?}", "worker_id",
+                            "ResultCommitted", e
                         ),
                     );
                 }
             };
-            data_offset += u32::cairo_serialized_size(&choice);
+            key_offset += u32::cairo_serialized_size(&worker_id);
+            let attempt = match u8::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "attempt",
+                            "ResultCommitted", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u8::cairo_serialized_size(&attempt);
+            let commitment = match starknet::core::types::Felt::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "commitment",
+                            "ResultCommitted", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += starknet::core::types::Felt::cairo_serialized_size(&commitment);
             return Ok(
-                Event::JobAllocated(JobAllocated {
+                Event::ResultCommitted(ResultCommitted {
                     job_id,
                     worker_id,
-                    rate_gfri,
-                    choice,
+                    attempt,
+                    commitment,
                 }),
             );
         }
@@ -2193,6 +5217,251 @@ impl TryFrom<&starknet::core::types::Event> for Event {
                     result_hash,
                     challenge_ends_at,
                     challenge_ends_block,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("ResultRejected")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "ResultRejected"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let job_id = match u64::cairo_deserialize(&event.keys, key_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "job_id",
+                            "ResultRejected", e
+                        ),
+                    );
+                }
+            };
+            key_offset += u64::cairo_serialized_size(&job_id);
+            let worker_id = match u32::cairo_deserialize(&event.keys, key_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "worker_id",
+                            "ResultRejected", e
+                        ),
+                    );
+                }
+            };
+            key_offset += u32::cairo_serialized_size(&worker_id);
+            let cause = match u8::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "cause",
+                            "ResultRejected", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u8::cairo_serialized_size(&cause);
+            return Ok(
+                Event::ResultRejected(ResultRejected {
+                    job_id,
+                    worker_id,
+                    cause,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("GroupDecided")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "GroupDecided"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let group_id = match u64::cairo_deserialize(&event.keys, key_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "group_id",
+                            "GroupDecided", e
+                        ),
+                    );
+                }
+            };
+            key_offset += u64::cairo_serialized_size(&group_id);
+            let winner = match starknet::core::types::Felt::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "winner",
+                            "GroupDecided", e
+                        ),
+                    );
+                }
+            };
+            data_offset += starknet::core::types::Felt::cairo_serialized_size(&winner);
+            return Ok(Event::GroupDecided(GroupDecided { group_id, winner }));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("ResultDisputed")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "ResultDisputed"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let job_id = match u64::cairo_deserialize(&event.keys, key_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "job_id",
+                            "ResultDisputed", e
+                        ),
+                    );
+                }
+            };
+            key_offset += u64::cairo_serialized_size(&job_id);
+            let client = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "client",
+                            "ResultDisputed", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&client);
+            let bond = match u128::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "bond",
+                            "ResultDisputed", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u128::cairo_serialized_size(&bond);
+            let ends_at = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "ends_at",
+                            "ResultDisputed", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&ends_at);
+            let ends_block = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "ends_block",
+                            "ResultDisputed", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&ends_block);
+            let committee = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "committee",
+                            "ResultDisputed", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&committee);
+            return Ok(
+                Event::ResultDisputed(ResultDisputed {
+                    job_id,
+                    client,
+                    bond,
+                    ends_at,
+                    ends_block,
+                    committee,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("DisputeRuled")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "DisputeRuled"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let job_id = match u64::cairo_deserialize(&event.keys, key_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "job_id",
+                            "DisputeRuled", e
+                        ),
+                    );
+                }
+            };
+            key_offset += u64::cairo_serialized_size(&job_id);
+            let worker_id = match u32::cairo_deserialize(&event.keys, key_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "worker_id",
+                            "DisputeRuled", e
+                        ),
+                    );
+                }
+            };
+            key_offset += u32::cairo_serialized_size(&worker_id);
+            let is_right = match bool::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "is_right",
+                            "DisputeRuled", e
+                        ),
+                    );
+                }
+            };
+            data_offset += bool::cairo_serialized_size(&is_right);
+            let by_default = match bool::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "by_default",
+                            "DisputeRuled", e
+                        ),
+                    );
+                }
+            };
+            data_offset += bool::cairo_serialized_size(&by_default);
+            return Ok(
+                Event::DisputeRuled(DisputeRuled {
+                    job_id,
+                    worker_id,
+                    is_right,
+                    by_default,
                 }),
             );
         }
@@ -2537,6 +5806,84 @@ impl TryFrom<&starknet::core::types::Event> for Event {
         }
         let selector = event.keys[0];
         if selector
+            == starknet::core::utils::get_selector_from_name("CreditSpent")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "CreditSpent"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let account = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "account",
+                            "CreditSpent", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &account,
+                );
+            let amount = match u128::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "amount",
+                            "CreditSpent", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u128::cairo_serialized_size(&amount);
+            return Ok(Event::CreditSpent(CreditSpent { account, amount }));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("CreditWithdrawn")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "CreditWithdrawn"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let account = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "account",
+                            "CreditWithdrawn", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &account,
+                );
+            let amount = match u128::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "amount",
+                            "CreditWithdrawn", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u128::cairo_serialized_size(&amount);
+            return Ok(Event::CreditWithdrawn(CreditWithdrawn { account, amount }));
+        }
+        let selector = event.keys[0];
+        if selector
             == starknet::core::utils::get_selector_from_name("TaskAllocatorSet")
                 .unwrap_or_else(|_| {
                     panic!("Invalid selector for {}", "TaskAllocatorSet")
@@ -2563,6 +5910,60 @@ impl TryFrom<&starknet::core::types::Event> for Event {
                     &task_allocator,
                 );
             return Ok(Event::TaskAllocatorSet(TaskAllocatorSet { task_allocator }));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("PaymasterSet")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "PaymasterSet"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let paymaster = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "paymaster",
+                            "PaymasterSet", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &paymaster,
+                );
+            return Ok(Event::PaymasterSet(PaymasterSet { paymaster }));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("RefereeSet")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "RefereeSet"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let referee = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "referee",
+                            "RefereeSet", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &referee,
+                );
+            return Ok(Event::RefereeSet(RefereeSet { referee }));
         }
         Err(format!("Could not match any event from keys {:?}", event.keys))
     }
@@ -2641,7 +6042,586 @@ impl cainome::cairo_serde::CairoSerde for JobState {
         }
     }
 }
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub enum PausableEvent {
+    Paused(Paused),
+    Unpaused(Unpaused),
+}
+impl cainome::cairo_serde::CairoSerde for PausableEvent {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = std::option::Option::None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        match __rust {
+            PausableEvent::Paused(val) => Paused::cairo_serialized_size(val) + 1,
+            PausableEvent::Unpaused(val) => Unpaused::cairo_serialized_size(val) + 1,
+            _ => 0,
+        }
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        match __rust {
+            PausableEvent::Paused(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&0usize));
+                temp.extend(Paused::cairo_serialize(val));
+                temp
+            }
+            PausableEvent::Unpaused(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&1usize));
+                temp.extend(Unpaused::cairo_serialize(val));
+                temp
+            }
+            _ => vec![],
+        }
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let __f = __felts[__offset];
+        let __index = u128::from_be_bytes(__f.to_bytes_be()[16..].try_into().unwrap());
+        match __index as usize {
+            0usize => {
+                Ok(
+                    PausableEvent::Paused(
+                        Paused::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            1usize => {
+                Ok(
+                    PausableEvent::Unpaused(
+                        Unpaused::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            _ => {
+                return Err(
+                    cainome::cairo_serde::Error::Deserialize(
+                        format!("Index not handle for enum {}", "PausableEvent"),
+                    ),
+                );
+            }
+        }
+    }
+}
+impl TryFrom<&starknet::core::types::EmittedEvent> for PausableEvent {
+    type Error = String;
+    fn try_from(
+        event: &starknet::core::types::EmittedEvent,
+    ) -> Result<Self, Self::Error> {
+        use cainome::cairo_serde::CairoSerde;
+        if event.keys.is_empty() {
+            return Err("Event has no key".to_string());
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Paused")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Paused"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let account = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "account",
+                            "Paused", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &account,
+                );
+            return Ok(PausableEvent::Paused(Paused { account }));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Unpaused")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Unpaused"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let account = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "account",
+                            "Unpaused", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &account,
+                );
+            return Ok(PausableEvent::Unpaused(Unpaused { account }));
+        }
+        Err(format!("Could not match any event from keys {:?}", event.keys))
+    }
+}
+impl TryFrom<&starknet::core::types::Event> for PausableEvent {
+    type Error = String;
+    fn try_from(event: &starknet::core::types::Event) -> Result<Self, Self::Error> {
+        use cainome::cairo_serde::CairoSerde;
+        if event.keys.is_empty() {
+            return Err("Event has no key".to_string());
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Paused")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Paused"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let account = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "account",
+                            "Paused", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &account,
+                );
+            return Ok(PausableEvent::Paused(Paused { account }));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Unpaused")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Unpaused"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let account = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "account",
+                            "Unpaused", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &account,
+                );
+            return Ok(PausableEvent::Unpaused(Unpaused { account }));
+        }
+        Err(format!("Could not match any event from keys {:?}", event.keys))
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub enum UpgradeableEvent {
+    UpgradeAnnounced(UpgradeAnnounced),
+    UpgradeCancelled(UpgradeCancelled),
+    Upgraded(Upgraded),
+}
+impl cainome::cairo_serde::CairoSerde for UpgradeableEvent {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = std::option::Option::None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        match __rust {
+            UpgradeableEvent::UpgradeAnnounced(val) => {
+                UpgradeAnnounced::cairo_serialized_size(val) + 1
+            }
+            UpgradeableEvent::UpgradeCancelled(val) => {
+                UpgradeCancelled::cairo_serialized_size(val) + 1
+            }
+            UpgradeableEvent::Upgraded(val) => Upgraded::cairo_serialized_size(val) + 1,
+            _ => 0,
+        }
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        match __rust {
+            UpgradeableEvent::UpgradeAnnounced(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&0usize));
+                temp.extend(UpgradeAnnounced::cairo_serialize(val));
+                temp
+            }
+            UpgradeableEvent::UpgradeCancelled(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&1usize));
+                temp.extend(UpgradeCancelled::cairo_serialize(val));
+                temp
+            }
+            UpgradeableEvent::Upgraded(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&2usize));
+                temp.extend(Upgraded::cairo_serialize(val));
+                temp
+            }
+            _ => vec![],
+        }
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let __f = __felts[__offset];
+        let __index = u128::from_be_bytes(__f.to_bytes_be()[16..].try_into().unwrap());
+        match __index as usize {
+            0usize => {
+                Ok(
+                    UpgradeableEvent::UpgradeAnnounced(
+                        UpgradeAnnounced::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            1usize => {
+                Ok(
+                    UpgradeableEvent::UpgradeCancelled(
+                        UpgradeCancelled::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            2usize => {
+                Ok(
+                    UpgradeableEvent::Upgraded(
+                        Upgraded::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            _ => {
+                return Err(
+                    cainome::cairo_serde::Error::Deserialize(
+                        format!("Index not handle for enum {}", "UpgradeableEvent"),
+                    ),
+                );
+            }
+        }
+    }
+}
+impl TryFrom<&starknet::core::types::EmittedEvent> for UpgradeableEvent {
+    type Error = String;
+    fn try_from(
+        event: &starknet::core::types::EmittedEvent,
+    ) -> Result<Self, Self::Error> {
+        use cainome::cairo_serde::CairoSerde;
+        if event.keys.is_empty() {
+            return Err("Event has no key".to_string());
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("UpgradeAnnounced")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "UpgradeAnnounced")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            let ready_at = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "ready_at",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&ready_at);
+            let ready_block = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "ready_block",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&ready_block);
+            return Ok(
+                UpgradeableEvent::UpgradeAnnounced(UpgradeAnnounced {
+                    class_hash,
+                    ready_at,
+                    ready_block,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("UpgradeCancelled")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "UpgradeCancelled")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "UpgradeCancelled", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            return Ok(
+                UpgradeableEvent::UpgradeCancelled(UpgradeCancelled { class_hash }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Upgraded")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Upgraded"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "Upgraded", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            return Ok(UpgradeableEvent::Upgraded(Upgraded { class_hash }));
+        }
+        Err(format!("Could not match any event from keys {:?}", event.keys))
+    }
+}
+impl TryFrom<&starknet::core::types::Event> for UpgradeableEvent {
+    type Error = String;
+    fn try_from(event: &starknet::core::types::Event) -> Result<Self, Self::Error> {
+        use cainome::cairo_serde::CairoSerde;
+        if event.keys.is_empty() {
+            return Err("Event has no key".to_string());
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("UpgradeAnnounced")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "UpgradeAnnounced")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            let ready_at = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "ready_at",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&ready_at);
+            let ready_block = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "ready_block",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&ready_block);
+            return Ok(
+                UpgradeableEvent::UpgradeAnnounced(UpgradeAnnounced {
+                    class_hash,
+                    ready_at,
+                    ready_block,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("UpgradeCancelled")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "UpgradeCancelled")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "UpgradeCancelled", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            return Ok(
+                UpgradeableEvent::UpgradeCancelled(UpgradeCancelled { class_hash }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Upgraded")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Upgraded"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "Upgraded", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            return Ok(UpgradeableEvent::Upgraded(Upgraded { class_hash }));
+        }
+        Err(format!("Could not match any event from keys {:?}", event.keys))
+    }
+}
 impl<A: starknet::accounts::ConnectedAccount + Sync> JobMgr<A> {
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn admin(
+        &self,
+    ) -> cainome::cairo_serde::call::FCall<
+        A::Provider,
+        cainome::cairo_serde::ContractAddress,
+    > {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("admin"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn commitment_of(
+        &self,
+        job_id: &u64,
+        attempt: &u8,
+        owner: &cainome::cairo_serde::ContractAddress,
+        result_hash: &starknet::core::types::Felt,
+        salt: &starknet::core::types::Felt,
+    ) -> cainome::cairo_serde::call::FCall<A::Provider, starknet::core::types::Felt> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u64::cairo_serialize(job_id));
+        __calldata.extend(u8::cairo_serialize(attempt));
+        __calldata.extend(cainome::cairo_serde::ContractAddress::cairo_serialize(owner));
+        __calldata.extend(starknet::core::types::Felt::cairo_serialize(result_hash));
+        __calldata.extend(starknet::core::types::Felt::cairo_serialize(salt));
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("commitment_of"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn credit_of(
+        &self,
+        account: &cainome::cairo_serde::ContractAddress,
+    ) -> cainome::cairo_serde::call::FCall<A::Provider, u128> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata
+            .extend(cainome::cairo_serde::ContractAddress::cairo_serialize(account));
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("credit_of"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
     #[allow(clippy::ptr_arg)]
     #[allow(clippy::too_many_arguments)]
     pub fn get_config(
@@ -2652,6 +6632,38 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> JobMgr<A> {
         let __call = starknet::core::types::FunctionCall {
             contract_address: self.address,
             entry_point_selector: starknet::macros::selector!("get_config"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn get_dispute(
+        &self,
+        job_id: &u64,
+    ) -> cainome::cairo_serde::call::FCall<A::Provider, DisputeView> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u64::cairo_serialize(job_id));
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("get_dispute"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn get_group(
+        &self,
+        group_id: &u64,
+    ) -> cainome::cairo_serde::call::FCall<A::Provider, GroupView> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u64::cairo_serialize(group_id));
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("get_group"),
             calldata: __calldata,
         };
         cainome::cairo_serde::call::FCall::new(__call, self.provider())
@@ -2692,6 +6704,37 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> JobMgr<A> {
     }
     #[allow(clippy::ptr_arg)]
     #[allow(clippy::too_many_arguments)]
+    pub fn get_upgrade(
+        &self,
+    ) -> cainome::cairo_serde::call::FCall<A::Provider, UpgradeView> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("get_upgrade"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn guardian(
+        &self,
+    ) -> cainome::cairo_serde::call::FCall<
+        A::Provider,
+        cainome::cairo_serde::ContractAddress,
+    > {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("guardian"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
     pub fn is_excluded(
         &self,
         job_id: &u64,
@@ -2710,6 +6753,18 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> JobMgr<A> {
     }
     #[allow(clippy::ptr_arg)]
     #[allow(clippy::too_many_arguments)]
+    pub fn is_paused(&self) -> cainome::cairo_serde::call::FCall<A::Provider, bool> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("is_paused"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
     pub fn job_count(&self) -> cainome::cairo_serde::call::FCall<A::Provider, u64> {
         use cainome::cairo_serde::CairoSerde;
         let mut __calldata = vec![];
@@ -2719,6 +6774,60 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> JobMgr<A> {
             calldata: __calldata,
         };
         cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn pending_admin(
+        &self,
+    ) -> cainome::cairo_serde::call::FCall<
+        A::Provider,
+        cainome::cairo_serde::ContractAddress,
+    > {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("pending_admin"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn upgrade_delay_s(
+        &self,
+    ) -> cainome::cairo_serde::call::FCall<A::Provider, u64> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("upgrade_delay_s"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn accept_admin_getcall(&self) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("accept_admin"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn accept_admin(&self) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("accept_admin"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
     }
     #[allow(clippy::ptr_arg)]
     #[allow(clippy::too_many_arguments)]
@@ -2778,6 +6887,37 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> JobMgr<A> {
     }
     #[allow(clippy::ptr_arg)]
     #[allow(clippy::too_many_arguments)]
+    pub fn announce_upgrade_getcall(
+        &self,
+        class_hash: &cainome::cairo_serde::ClassHash,
+    ) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(cainome::cairo_serde::ClassHash::cairo_serialize(class_hash));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("announce_upgrade"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn announce_upgrade(
+        &self,
+        class_hash: &cainome::cairo_serde::ClassHash,
+    ) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(cainome::cairo_serde::ClassHash::cairo_serialize(class_hash));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("announce_upgrade"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
     pub fn cancel_job_getcall(&self, job_id: &u64) -> starknet::core::types::Call {
         use cainome::cairo_serde::CairoSerde;
         let mut __calldata = vec![];
@@ -2797,6 +6937,118 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> JobMgr<A> {
         let __call = starknet::core::types::Call {
             to: self.address,
             selector: starknet::macros::selector!("cancel_job"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn cancel_upgrade_getcall(&self) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("cancel_upgrade"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn cancel_upgrade(&self) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("cancel_upgrade"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn claim_job_getcall(&self, job_id: &u64) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u64::cairo_serialize(job_id));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("claim_job"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn claim_job(&self, job_id: &u64) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u64::cairo_serialize(job_id));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("claim_job"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn commit_result_getcall(
+        &self,
+        job_id: &u64,
+        attempt: &u8,
+        commitment: &starknet::core::types::Felt,
+    ) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u64::cairo_serialize(job_id));
+        __calldata.extend(u8::cairo_serialize(attempt));
+        __calldata.extend(starknet::core::types::Felt::cairo_serialize(commitment));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("commit_result"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn commit_result(
+        &self,
+        job_id: &u64,
+        attempt: &u8,
+        commitment: &starknet::core::types::Felt,
+    ) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u64::cairo_serialize(job_id));
+        __calldata.extend(u8::cairo_serialize(attempt));
+        __calldata.extend(starknet::core::types::Felt::cairo_serialize(commitment));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("commit_result"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn dispute_result_getcall(&self, job_id: &u64) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u64::cairo_serialize(job_id));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("dispute_result"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn dispute_result(&self, job_id: &u64) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u64::cairo_serialize(job_id));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("dispute_result"),
             calldata: __calldata,
         };
         self.account.execute_v3(vec![__call])
@@ -2892,6 +7144,206 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> JobMgr<A> {
     }
     #[allow(clippy::ptr_arg)]
     #[allow(clippy::too_many_arguments)]
+    pub fn pause_getcall(&self) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("pause"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn pause(&self) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("pause"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn reveal_result_getcall(
+        &self,
+        job_id: &u64,
+        attempt: &u8,
+        result_hash: &starknet::core::types::Felt,
+        salt: &starknet::core::types::Felt,
+    ) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u64::cairo_serialize(job_id));
+        __calldata.extend(u8::cairo_serialize(attempt));
+        __calldata.extend(starknet::core::types::Felt::cairo_serialize(result_hash));
+        __calldata.extend(starknet::core::types::Felt::cairo_serialize(salt));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("reveal_result"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn reveal_result(
+        &self,
+        job_id: &u64,
+        attempt: &u8,
+        result_hash: &starknet::core::types::Felt,
+        salt: &starknet::core::types::Felt,
+    ) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u64::cairo_serialize(job_id));
+        __calldata.extend(u8::cairo_serialize(attempt));
+        __calldata.extend(starknet::core::types::Felt::cairo_serialize(result_hash));
+        __calldata.extend(starknet::core::types::Felt::cairo_serialize(salt));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("reveal_result"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn rule_dispute_getcall(
+        &self,
+        job_id: &u64,
+        is_right: &bool,
+    ) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u64::cairo_serialize(job_id));
+        __calldata.extend(bool::cairo_serialize(is_right));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("rule_dispute"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn rule_dispute(
+        &self,
+        job_id: &u64,
+        is_right: &bool,
+    ) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u64::cairo_serialize(job_id));
+        __calldata.extend(bool::cairo_serialize(is_right));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("rule_dispute"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn set_guardian_getcall(
+        &self,
+        guardian: &cainome::cairo_serde::ContractAddress,
+    ) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata
+            .extend(cainome::cairo_serde::ContractAddress::cairo_serialize(guardian));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("set_guardian"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn set_guardian(
+        &self,
+        guardian: &cainome::cairo_serde::ContractAddress,
+    ) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata
+            .extend(cainome::cairo_serde::ContractAddress::cairo_serialize(guardian));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("set_guardian"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn set_paymaster_getcall(
+        &self,
+        paymaster: &cainome::cairo_serde::ContractAddress,
+    ) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata
+            .extend(cainome::cairo_serde::ContractAddress::cairo_serialize(paymaster));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("set_paymaster"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn set_paymaster(
+        &self,
+        paymaster: &cainome::cairo_serde::ContractAddress,
+    ) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata
+            .extend(cainome::cairo_serde::ContractAddress::cairo_serialize(paymaster));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("set_paymaster"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn set_referee_getcall(
+        &self,
+        referee: &cainome::cairo_serde::ContractAddress,
+    ) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata
+            .extend(cainome::cairo_serde::ContractAddress::cairo_serialize(referee));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("set_referee"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn set_referee(
+        &self,
+        referee: &cainome::cairo_serde::ContractAddress,
+    ) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata
+            .extend(cainome::cairo_serde::ContractAddress::cairo_serialize(referee));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("set_referee"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
     pub fn set_task_allocator_getcall(
         &self,
         task_allocator: &cainome::cairo_serde::ContractAddress,
@@ -2954,6 +7406,31 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> JobMgr<A> {
     }
     #[allow(clippy::ptr_arg)]
     #[allow(clippy::too_many_arguments)]
+    pub fn settle_dispute_getcall(&self, job_id: &u64) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u64::cairo_serialize(job_id));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("settle_dispute"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn settle_dispute(&self, job_id: &u64) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u64::cairo_serialize(job_id));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("settle_dispute"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
     pub fn submit_job_getcall(&self, spec: &JobSpec) -> starknet::core::types::Call {
         use cainome::cairo_serde::CairoSerde;
         let mut __calldata = vec![];
@@ -2973,6 +7450,43 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> JobMgr<A> {
         let __call = starknet::core::types::Call {
             to: self.address,
             selector: starknet::macros::selector!("submit_job"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn submit_job_for_getcall(
+        &self,
+        client: &cainome::cairo_serde::ContractAddress,
+        spec: &JobSpec,
+    ) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata
+            .extend(cainome::cairo_serde::ContractAddress::cairo_serialize(client));
+        __calldata.extend(JobSpec::cairo_serialize(spec));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("submit_job_for"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn submit_job_for(
+        &self,
+        client: &cainome::cairo_serde::ContractAddress,
+        spec: &JobSpec,
+    ) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata
+            .extend(cainome::cairo_serde::ContractAddress::cairo_serialize(client));
+        __calldata.extend(JobSpec::cairo_serialize(spec));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("submit_job_for"),
             calldata: __calldata,
         };
         self.account.execute_v3(vec![__call])
@@ -3016,8 +7530,175 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> JobMgr<A> {
         };
         self.account.execute_v3(vec![__call])
     }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn transfer_admin_getcall(
+        &self,
+        new_admin: &cainome::cairo_serde::ContractAddress,
+    ) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata
+            .extend(cainome::cairo_serde::ContractAddress::cairo_serialize(new_admin));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("transfer_admin"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn transfer_admin(
+        &self,
+        new_admin: &cainome::cairo_serde::ContractAddress,
+    ) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata
+            .extend(cainome::cairo_serde::ContractAddress::cairo_serialize(new_admin));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("transfer_admin"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn unpause_getcall(&self) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("unpause"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn unpause(&self) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("unpause"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn upgrade_getcall(&self) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("upgrade"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn upgrade(&self) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("upgrade"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn withdraw_getcall(
+        &self,
+        account: &cainome::cairo_serde::ContractAddress,
+    ) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata
+            .extend(cainome::cairo_serde::ContractAddress::cairo_serialize(account));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("withdraw"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn withdraw(
+        &self,
+        account: &cainome::cairo_serde::ContractAddress,
+    ) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata
+            .extend(cainome::cairo_serde::ContractAddress::cairo_serialize(account));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("withdraw"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
 }
 impl<P: starknet::providers::Provider + Sync> JobMgrReader<P> {
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn admin(
+        &self,
+    ) -> cainome::cairo_serde::call::FCall<P, cainome::cairo_serde::ContractAddress> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("admin"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn commitment_of(
+        &self,
+        job_id: &u64,
+        attempt: &u8,
+        owner: &cainome::cairo_serde::ContractAddress,
+        result_hash: &starknet::core::types::Felt,
+        salt: &starknet::core::types::Felt,
+    ) -> cainome::cairo_serde::call::FCall<P, starknet::core::types::Felt> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u64::cairo_serialize(job_id));
+        __calldata.extend(u8::cairo_serialize(attempt));
+        __calldata.extend(cainome::cairo_serde::ContractAddress::cairo_serialize(owner));
+        __calldata.extend(starknet::core::types::Felt::cairo_serialize(result_hash));
+        __calldata.extend(starknet::core::types::Felt::cairo_serialize(salt));
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("commitment_of"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn credit_of(
+        &self,
+        account: &cainome::cairo_serde::ContractAddress,
+    ) -> cainome::cairo_serde::call::FCall<P, u128> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata
+            .extend(cainome::cairo_serde::ContractAddress::cairo_serialize(account));
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("credit_of"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
     #[allow(clippy::ptr_arg)]
     #[allow(clippy::too_many_arguments)]
     pub fn get_config(&self) -> cainome::cairo_serde::call::FCall<P, JobMgrConfig> {
@@ -3026,6 +7707,38 @@ impl<P: starknet::providers::Provider + Sync> JobMgrReader<P> {
         let __call = starknet::core::types::FunctionCall {
             contract_address: self.address,
             entry_point_selector: starknet::macros::selector!("get_config"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn get_dispute(
+        &self,
+        job_id: &u64,
+    ) -> cainome::cairo_serde::call::FCall<P, DisputeView> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u64::cairo_serialize(job_id));
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("get_dispute"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn get_group(
+        &self,
+        group_id: &u64,
+    ) -> cainome::cairo_serde::call::FCall<P, GroupView> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u64::cairo_serialize(group_id));
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("get_group"),
             calldata: __calldata,
         };
         cainome::cairo_serde::call::FCall::new(__call, self.provider())
@@ -3066,6 +7779,32 @@ impl<P: starknet::providers::Provider + Sync> JobMgrReader<P> {
     }
     #[allow(clippy::ptr_arg)]
     #[allow(clippy::too_many_arguments)]
+    pub fn get_upgrade(&self) -> cainome::cairo_serde::call::FCall<P, UpgradeView> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("get_upgrade"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn guardian(
+        &self,
+    ) -> cainome::cairo_serde::call::FCall<P, cainome::cairo_serde::ContractAddress> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("guardian"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
     pub fn is_excluded(
         &self,
         job_id: &u64,
@@ -3084,12 +7823,50 @@ impl<P: starknet::providers::Provider + Sync> JobMgrReader<P> {
     }
     #[allow(clippy::ptr_arg)]
     #[allow(clippy::too_many_arguments)]
+    pub fn is_paused(&self) -> cainome::cairo_serde::call::FCall<P, bool> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("is_paused"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
     pub fn job_count(&self) -> cainome::cairo_serde::call::FCall<P, u64> {
         use cainome::cairo_serde::CairoSerde;
         let mut __calldata = vec![];
         let __call = starknet::core::types::FunctionCall {
             contract_address: self.address,
             entry_point_selector: starknet::macros::selector!("job_count"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn pending_admin(
+        &self,
+    ) -> cainome::cairo_serde::call::FCall<P, cainome::cairo_serde::ContractAddress> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("pending_admin"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn upgrade_delay_s(&self) -> cainome::cairo_serde::call::FCall<P, u64> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("upgrade_delay_s"),
             calldata: __calldata,
         };
         cainome::cairo_serde::call::FCall::new(__call, self.provider())

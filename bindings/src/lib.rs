@@ -9,4 +9,8 @@ pub mod cdc_pool;
 #[rustfmt::skip]
 pub mod job_mgr;
 #[rustfmt::skip]
+pub mod paymaster;
+#[rustfmt::skip]
+pub mod referee;
+#[rustfmt::skip]
 pub mod task_allocator;

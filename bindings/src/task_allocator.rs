@@ -64,6 +64,142 @@ impl<P: starknet::providers::Provider + Sync> TaskAllocatorReader<P> {
     }
 }
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct AdminTransferStarted {
+    pub previous_admin: cainome::cairo_serde::ContractAddress,
+    pub new_admin: cainome::cairo_serde::ContractAddress,
+}
+impl cainome::cairo_serde::CairoSerde for AdminTransferStarted {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.previous_admin,
+            );
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.new_admin,
+            );
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(
+                    &__rust.previous_admin,
+                ),
+            );
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.new_admin),
+            );
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let previous_admin = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &previous_admin,
+            );
+        let new_admin = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&new_admin);
+        Ok(AdminTransferStarted {
+            previous_admin,
+            new_admin,
+        })
+    }
+}
+impl AdminTransferStarted {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("AdminTransferStarted").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "AdminTransferStarted"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct AdminTransferred {
+    pub previous_admin: cainome::cairo_serde::ContractAddress,
+    pub new_admin: cainome::cairo_serde::ContractAddress,
+}
+impl cainome::cairo_serde::CairoSerde for AdminTransferred {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.previous_admin,
+            );
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.new_admin,
+            );
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(
+                    &__rust.previous_admin,
+                ),
+            );
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.new_admin),
+            );
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let previous_admin = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &previous_admin,
+            );
+        let new_admin = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&new_admin);
+        Ok(AdminTransferred {
+            previous_admin,
+            new_admin,
+        })
+    }
+}
+impl AdminTransferred {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("AdminTransferred").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "AdminTransferred"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct AllocationParams {
     pub job_id: cainome::cairo_serde::U256,
     pub model_id: starknet::core::types::Felt,
@@ -294,6 +430,171 @@ impl cainome::cairo_serde::CairoSerde for AllocationStats {
     }
 }
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct BondPosted {
+    pub keeper: cainome::cairo_serde::ContractAddress,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub amount: u128,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub bond: u128,
+}
+impl cainome::cairo_serde::CairoSerde for BondPosted {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.keeper,
+            );
+        __size += u128::cairo_serialized_size(&__rust.amount);
+        __size += u128::cairo_serialized_size(&__rust.bond);
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.keeper),
+            );
+        __out.extend(u128::cairo_serialize(&__rust.amount));
+        __out.extend(u128::cairo_serialize(&__rust.bond));
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let keeper = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&keeper);
+        let amount = u128::cairo_deserialize(__felts, __offset)?;
+        __offset += u128::cairo_serialized_size(&amount);
+        let bond = u128::cairo_deserialize(__felts, __offset)?;
+        __offset += u128::cairo_serialized_size(&bond);
+        Ok(BondPosted { keeper, amount, bond })
+    }
+}
+impl BondPosted {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("BondPosted").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "BondPosted"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct BondWithdrawn {
+    pub keeper: cainome::cairo_serde::ContractAddress,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub amount: u128,
+}
+impl cainome::cairo_serde::CairoSerde for BondWithdrawn {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.keeper,
+            );
+        __size += u128::cairo_serialized_size(&__rust.amount);
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.keeper),
+            );
+        __out.extend(u128::cairo_serialize(&__rust.amount));
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let keeper = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&keeper);
+        let amount = u128::cairo_deserialize(__felts, __offset)?;
+        __offset += u128::cairo_serialized_size(&amount);
+        Ok(BondWithdrawn { keeper, amount })
+    }
+}
+impl BondWithdrawn {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("BondWithdrawn").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "BondWithdrawn"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct GuardianSet {
+    pub guardian: cainome::cairo_serde::ContractAddress,
+}
+impl cainome::cairo_serde::CairoSerde for GuardianSet {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.guardian,
+            );
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.guardian),
+            );
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let guardian = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&guardian);
+        Ok(GuardianSet { guardian })
+    }
+}
+impl GuardianSet {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("GuardianSet").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "GuardianSet"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct KeeperAdded {
     pub keeper: cainome::cairo_serde::ContractAddress,
 }
@@ -337,6 +638,74 @@ impl KeeperAdded {
     }
     pub fn event_name() -> &'static str {
         "KeeperAdded"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct KeeperLeft {
+    pub keeper: cainome::cairo_serde::ContractAddress,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub leaves_at: u64,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub leaves_block: u64,
+}
+impl cainome::cairo_serde::CairoSerde for KeeperLeft {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.keeper,
+            );
+        __size += u64::cairo_serialized_size(&__rust.leaves_at);
+        __size += u64::cairo_serialized_size(&__rust.leaves_block);
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.keeper),
+            );
+        __out.extend(u64::cairo_serialize(&__rust.leaves_at));
+        __out.extend(u64::cairo_serialize(&__rust.leaves_block));
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let keeper = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&keeper);
+        let leaves_at = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&leaves_at);
+        let leaves_block = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&leaves_block);
+        Ok(KeeperLeft {
+            keeper,
+            leaves_at,
+            leaves_block,
+        })
+    }
+}
+impl KeeperLeft {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("KeeperLeft").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "KeeperLeft"
     }
 }
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -386,6 +755,297 @@ impl KeeperRemoved {
     }
 }
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct KeeperView {
+    pub address: cainome::cairo_serde::ContractAddress,
+    pub is_admitted: bool,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub bond: u128,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub last_round: u64,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub leaves_at: u64,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub leaves_block: u64,
+}
+impl cainome::cairo_serde::CairoSerde for KeeperView {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.address,
+            );
+        __size += bool::cairo_serialized_size(&__rust.is_admitted);
+        __size += u128::cairo_serialized_size(&__rust.bond);
+        __size += u64::cairo_serialized_size(&__rust.last_round);
+        __size += u64::cairo_serialized_size(&__rust.leaves_at);
+        __size += u64::cairo_serialized_size(&__rust.leaves_block);
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.address),
+            );
+        __out.extend(bool::cairo_serialize(&__rust.is_admitted));
+        __out.extend(u128::cairo_serialize(&__rust.bond));
+        __out.extend(u64::cairo_serialize(&__rust.last_round));
+        __out.extend(u64::cairo_serialize(&__rust.leaves_at));
+        __out.extend(u64::cairo_serialize(&__rust.leaves_block));
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let address = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&address);
+        let is_admitted = bool::cairo_deserialize(__felts, __offset)?;
+        __offset += bool::cairo_serialized_size(&is_admitted);
+        let bond = u128::cairo_deserialize(__felts, __offset)?;
+        __offset += u128::cairo_serialized_size(&bond);
+        let last_round = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&last_round);
+        let leaves_at = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&leaves_at);
+        let leaves_block = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&leaves_block);
+        Ok(KeeperView {
+            address,
+            is_admitted,
+            bond,
+            last_round,
+            leaves_at,
+            leaves_block,
+        })
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Paused {
+    pub account: cainome::cairo_serde::ContractAddress,
+}
+impl cainome::cairo_serde::CairoSerde for Paused {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.account,
+            );
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.account),
+            );
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let account = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&account);
+        Ok(Paused { account })
+    }
+}
+impl Paused {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("Paused").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "Paused"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct PolicyAnnounced {
+    pub policy_id: starknet::core::types::Felt,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub active_from: u64,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub active_from_block: u64,
+}
+impl cainome::cairo_serde::CairoSerde for PolicyAnnounced {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size += starknet::core::types::Felt::cairo_serialized_size(&__rust.policy_id);
+        __size += u64::cairo_serialized_size(&__rust.active_from);
+        __size += u64::cairo_serialized_size(&__rust.active_from_block);
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out.extend(starknet::core::types::Felt::cairo_serialize(&__rust.policy_id));
+        __out.extend(u64::cairo_serialize(&__rust.active_from));
+        __out.extend(u64::cairo_serialize(&__rust.active_from_block));
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let policy_id = starknet::core::types::Felt::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset += starknet::core::types::Felt::cairo_serialized_size(&policy_id);
+        let active_from = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&active_from);
+        let active_from_block = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&active_from_block);
+        Ok(PolicyAnnounced {
+            policy_id,
+            active_from,
+            active_from_block,
+        })
+    }
+}
+impl PolicyAnnounced {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("PolicyAnnounced").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "PolicyAnnounced"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct PolicyRetired {
+    pub policy_id: starknet::core::types::Felt,
+}
+impl cainome::cairo_serde::CairoSerde for PolicyRetired {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size += starknet::core::types::Felt::cairo_serialized_size(&__rust.policy_id);
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out.extend(starknet::core::types::Felt::cairo_serialize(&__rust.policy_id));
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let policy_id = starknet::core::types::Felt::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset += starknet::core::types::Felt::cairo_serialized_size(&policy_id);
+        Ok(PolicyRetired { policy_id })
+    }
+}
+impl PolicyRetired {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("PolicyRetired").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "PolicyRetired"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct PolicyView {
+    pub policy_id: starknet::core::types::Felt,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub active_from: u64,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub active_from_block: u64,
+    pub is_retired: bool,
+}
+impl cainome::cairo_serde::CairoSerde for PolicyView {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size += starknet::core::types::Felt::cairo_serialized_size(&__rust.policy_id);
+        __size += u64::cairo_serialized_size(&__rust.active_from);
+        __size += u64::cairo_serialized_size(&__rust.active_from_block);
+        __size += bool::cairo_serialized_size(&__rust.is_retired);
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out.extend(starknet::core::types::Felt::cairo_serialize(&__rust.policy_id));
+        __out.extend(u64::cairo_serialize(&__rust.active_from));
+        __out.extend(u64::cairo_serialize(&__rust.active_from_block));
+        __out.extend(bool::cairo_serialize(&__rust.is_retired));
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let policy_id = starknet::core::types::Felt::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset += starknet::core::types::Felt::cairo_serialized_size(&policy_id);
+        let active_from = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&active_from);
+        let active_from_block = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&active_from_block);
+        let is_retired = bool::cairo_deserialize(__felts, __offset)?;
+        __offset += bool::cairo_serialized_size(&is_retired);
+        Ok(PolicyView {
+            policy_id,
+            active_from,
+            active_from_block,
+            is_retired,
+        })
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct RoundApplied {
     pub keeper: cainome::cairo_serde::ContractAddress,
     #[serde(
@@ -398,6 +1058,9 @@ pub struct RoundApplied {
         deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
     )]
     pub snapshot_block: u64,
+    pub snapshot_root: starknet::core::types::Felt,
+    pub policy_id: starknet::core::types::Felt,
+    pub plan_root: starknet::core::types::Felt,
     pub allocated: u32,
     pub skipped: u32,
 }
@@ -413,6 +1076,10 @@ impl cainome::cairo_serde::CairoSerde for RoundApplied {
             );
         __size += u64::cairo_serialized_size(&__rust.round);
         __size += u64::cairo_serialized_size(&__rust.snapshot_block);
+        __size
+            += starknet::core::types::Felt::cairo_serialized_size(&__rust.snapshot_root);
+        __size += starknet::core::types::Felt::cairo_serialized_size(&__rust.policy_id);
+        __size += starknet::core::types::Felt::cairo_serialized_size(&__rust.plan_root);
         __size += u32::cairo_serialized_size(&__rust.allocated);
         __size += u32::cairo_serialized_size(&__rust.skipped);
         __size
@@ -425,6 +1092,10 @@ impl cainome::cairo_serde::CairoSerde for RoundApplied {
             );
         __out.extend(u64::cairo_serialize(&__rust.round));
         __out.extend(u64::cairo_serialize(&__rust.snapshot_block));
+        __out
+            .extend(starknet::core::types::Felt::cairo_serialize(&__rust.snapshot_root));
+        __out.extend(starknet::core::types::Felt::cairo_serialize(&__rust.policy_id));
+        __out.extend(starknet::core::types::Felt::cairo_serialize(&__rust.plan_root));
         __out.extend(u32::cairo_serialize(&__rust.allocated));
         __out.extend(u32::cairo_serialize(&__rust.skipped));
         __out
@@ -444,6 +1115,21 @@ impl cainome::cairo_serde::CairoSerde for RoundApplied {
         __offset += u64::cairo_serialized_size(&round);
         let snapshot_block = u64::cairo_deserialize(__felts, __offset)?;
         __offset += u64::cairo_serialized_size(&snapshot_block);
+        let snapshot_root = starknet::core::types::Felt::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset += starknet::core::types::Felt::cairo_serialized_size(&snapshot_root);
+        let policy_id = starknet::core::types::Felt::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset += starknet::core::types::Felt::cairo_serialized_size(&policy_id);
+        let plan_root = starknet::core::types::Felt::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset += starknet::core::types::Felt::cairo_serialized_size(&plan_root);
         let allocated = u32::cairo_deserialize(__felts, __offset)?;
         __offset += u32::cairo_serialized_size(&allocated);
         let skipped = u32::cairo_deserialize(__felts, __offset)?;
@@ -452,6 +1138,9 @@ impl cainome::cairo_serde::CairoSerde for RoundApplied {
             keeper,
             round,
             snapshot_block,
+            snapshot_root,
+            policy_id,
+            plan_root,
             allocated,
             skipped,
         })
@@ -466,10 +1155,94 @@ impl RoundApplied {
     }
 }
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct RoundHeader {
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub round: u64,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub snapshot_block: u64,
+    pub snapshot_root: starknet::core::types::Felt,
+    pub policy_id: starknet::core::types::Felt,
+    pub plan_root: starknet::core::types::Felt,
+}
+impl cainome::cairo_serde::CairoSerde for RoundHeader {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size += u64::cairo_serialized_size(&__rust.round);
+        __size += u64::cairo_serialized_size(&__rust.snapshot_block);
+        __size
+            += starknet::core::types::Felt::cairo_serialized_size(&__rust.snapshot_root);
+        __size += starknet::core::types::Felt::cairo_serialized_size(&__rust.policy_id);
+        __size += starknet::core::types::Felt::cairo_serialized_size(&__rust.plan_root);
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out.extend(u64::cairo_serialize(&__rust.round));
+        __out.extend(u64::cairo_serialize(&__rust.snapshot_block));
+        __out
+            .extend(starknet::core::types::Felt::cairo_serialize(&__rust.snapshot_root));
+        __out.extend(starknet::core::types::Felt::cairo_serialize(&__rust.policy_id));
+        __out.extend(starknet::core::types::Felt::cairo_serialize(&__rust.plan_root));
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let round = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&round);
+        let snapshot_block = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&snapshot_block);
+        let snapshot_root = starknet::core::types::Felt::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset += starknet::core::types::Felt::cairo_serialized_size(&snapshot_root);
+        let policy_id = starknet::core::types::Felt::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset += starknet::core::types::Felt::cairo_serialized_size(&policy_id);
+        let plan_root = starknet::core::types::Felt::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset += starknet::core::types::Felt::cairo_serialized_size(&plan_root);
+        Ok(RoundHeader {
+            round,
+            snapshot_block,
+            snapshot_root,
+            policy_id,
+            plan_root,
+        })
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct TaskAllocatorConfig {
     pub admin: cainome::cairo_serde::ContractAddress,
     pub job_mgr: cainome::cairo_serde::ContractAddress,
     pub cdc_pool: cainome::cairo_serde::ContractAddress,
+    pub token: cainome::cairo_serde::ContractAddress,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub min_keeper_bond: u128,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub policy_delay_s: u64,
 }
 impl cainome::cairo_serde::CairoSerde for TaskAllocatorConfig {
     type RustType = Self;
@@ -490,6 +1263,12 @@ impl cainome::cairo_serde::CairoSerde for TaskAllocatorConfig {
                 &__rust.cdc_pool,
             );
         __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.token,
+            );
+        __size += u128::cairo_serialized_size(&__rust.min_keeper_bond);
+        __size += u64::cairo_serialized_size(&__rust.policy_delay_s);
+        __size
     }
     fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
         let mut __out: Vec<starknet::core::types::Felt> = vec![];
@@ -505,6 +1284,12 @@ impl cainome::cairo_serde::CairoSerde for TaskAllocatorConfig {
             .extend(
                 cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.cdc_pool),
             );
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.token),
+            );
+        __out.extend(u128::cairo_serialize(&__rust.min_keeper_bond));
+        __out.extend(u64::cairo_serialize(&__rust.policy_delay_s));
         __out
     }
     fn cairo_deserialize(
@@ -529,11 +1314,285 @@ impl cainome::cairo_serde::CairoSerde for TaskAllocatorConfig {
         )?;
         __offset
             += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&cdc_pool);
+        let token = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&token);
+        let min_keeper_bond = u128::cairo_deserialize(__felts, __offset)?;
+        __offset += u128::cairo_serialized_size(&min_keeper_bond);
+        let policy_delay_s = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&policy_delay_s);
         Ok(TaskAllocatorConfig {
             admin,
             job_mgr,
             cdc_pool,
+            token,
+            min_keeper_bond,
+            policy_delay_s,
         })
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Unpaused {
+    pub account: cainome::cairo_serde::ContractAddress,
+}
+impl cainome::cairo_serde::CairoSerde for Unpaused {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                &__rust.account,
+            );
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ContractAddress::cairo_serialize(&__rust.account),
+            );
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let account = cainome::cairo_serde::ContractAddress::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset
+            += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&account);
+        Ok(Unpaused { account })
+    }
+}
+impl Unpaused {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("Unpaused").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "Unpaused"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct UpgradeAnnounced {
+    pub class_hash: cainome::cairo_serde::ClassHash,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub ready_at: u64,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub ready_block: u64,
+}
+impl cainome::cairo_serde::CairoSerde for UpgradeAnnounced {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ClassHash::cairo_serialized_size(
+                &__rust.class_hash,
+            );
+        __size += u64::cairo_serialized_size(&__rust.ready_at);
+        __size += u64::cairo_serialized_size(&__rust.ready_block);
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ClassHash::cairo_serialize(&__rust.class_hash),
+            );
+        __out.extend(u64::cairo_serialize(&__rust.ready_at));
+        __out.extend(u64::cairo_serialize(&__rust.ready_block));
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let class_hash = cainome::cairo_serde::ClassHash::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+        let ready_at = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&ready_at);
+        let ready_block = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&ready_block);
+        Ok(UpgradeAnnounced {
+            class_hash,
+            ready_at,
+            ready_block,
+        })
+    }
+}
+impl UpgradeAnnounced {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("UpgradeAnnounced").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "UpgradeAnnounced"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct UpgradeCancelled {
+    pub class_hash: cainome::cairo_serde::ClassHash,
+}
+impl cainome::cairo_serde::CairoSerde for UpgradeCancelled {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ClassHash::cairo_serialized_size(
+                &__rust.class_hash,
+            );
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ClassHash::cairo_serialize(&__rust.class_hash),
+            );
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let class_hash = cainome::cairo_serde::ClassHash::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+        Ok(UpgradeCancelled { class_hash })
+    }
+}
+impl UpgradeCancelled {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("UpgradeCancelled").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "UpgradeCancelled"
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct UpgradeView {
+    pub class_hash: cainome::cairo_serde::ClassHash,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub ready_at: u64,
+    #[serde(
+        serialize_with = "cainome::cairo_serde::serialize_as_hex",
+        deserialize_with = "cainome::cairo_serde::deserialize_from_hex"
+    )]
+    pub ready_block: u64,
+}
+impl cainome::cairo_serde::CairoSerde for UpgradeView {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ClassHash::cairo_serialized_size(
+                &__rust.class_hash,
+            );
+        __size += u64::cairo_serialized_size(&__rust.ready_at);
+        __size += u64::cairo_serialized_size(&__rust.ready_block);
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ClassHash::cairo_serialize(&__rust.class_hash),
+            );
+        __out.extend(u64::cairo_serialize(&__rust.ready_at));
+        __out.extend(u64::cairo_serialize(&__rust.ready_block));
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let class_hash = cainome::cairo_serde::ClassHash::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+        let ready_at = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&ready_at);
+        let ready_block = u64::cairo_deserialize(__felts, __offset)?;
+        __offset += u64::cairo_serialized_size(&ready_block);
+        Ok(UpgradeView {
+            class_hash,
+            ready_at,
+            ready_block,
+        })
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Upgraded {
+    pub class_hash: cainome::cairo_serde::ClassHash,
+}
+impl cainome::cairo_serde::CairoSerde for Upgraded {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        let mut __size = 0;
+        __size
+            += cainome::cairo_serde::ClassHash::cairo_serialized_size(
+                &__rust.class_hash,
+            );
+        __size
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        let mut __out: Vec<starknet::core::types::Felt> = vec![];
+        __out
+            .extend(
+                cainome::cairo_serde::ClassHash::cairo_serialize(&__rust.class_hash),
+            );
+        __out
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let mut __offset = __offset;
+        let class_hash = cainome::cairo_serde::ClassHash::cairo_deserialize(
+            __felts,
+            __offset,
+        )?;
+        __offset += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+        Ok(Upgraded { class_hash })
+    }
+}
+impl Upgraded {
+    pub fn event_selector() -> starknet::core::types::Felt {
+        starknet::core::utils::get_selector_from_name("Upgraded").unwrap()
+    }
+    pub fn event_name() -> &'static str {
+        "Upgraded"
     }
 }
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -632,11 +1691,386 @@ impl WorkerMetricsUpdated {
     }
 }
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub enum AccessEvent {
+    AdminTransferStarted(AdminTransferStarted),
+    AdminTransferred(AdminTransferred),
+    GuardianSet(GuardianSet),
+}
+impl cainome::cairo_serde::CairoSerde for AccessEvent {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = std::option::Option::None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        match __rust {
+            AccessEvent::AdminTransferStarted(val) => {
+                AdminTransferStarted::cairo_serialized_size(val) + 1
+            }
+            AccessEvent::AdminTransferred(val) => {
+                AdminTransferred::cairo_serialized_size(val) + 1
+            }
+            AccessEvent::GuardianSet(val) => GuardianSet::cairo_serialized_size(val) + 1,
+            _ => 0,
+        }
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        match __rust {
+            AccessEvent::AdminTransferStarted(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&0usize));
+                temp.extend(AdminTransferStarted::cairo_serialize(val));
+                temp
+            }
+            AccessEvent::AdminTransferred(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&1usize));
+                temp.extend(AdminTransferred::cairo_serialize(val));
+                temp
+            }
+            AccessEvent::GuardianSet(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&2usize));
+                temp.extend(GuardianSet::cairo_serialize(val));
+                temp
+            }
+            _ => vec![],
+        }
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let __f = __felts[__offset];
+        let __index = u128::from_be_bytes(__f.to_bytes_be()[16..].try_into().unwrap());
+        match __index as usize {
+            0usize => {
+                Ok(
+                    AccessEvent::AdminTransferStarted(
+                        AdminTransferStarted::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            1usize => {
+                Ok(
+                    AccessEvent::AdminTransferred(
+                        AdminTransferred::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            2usize => {
+                Ok(
+                    AccessEvent::GuardianSet(
+                        GuardianSet::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            _ => {
+                return Err(
+                    cainome::cairo_serde::Error::Deserialize(
+                        format!("Index not handle for enum {}", "AccessEvent"),
+                    ),
+                );
+            }
+        }
+    }
+}
+impl TryFrom<&starknet::core::types::EmittedEvent> for AccessEvent {
+    type Error = String;
+    fn try_from(
+        event: &starknet::core::types::EmittedEvent,
+    ) -> Result<Self, Self::Error> {
+        use cainome::cairo_serde::CairoSerde;
+        if event.keys.is_empty() {
+            return Err("Event has no key".to_string());
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("AdminTransferStarted")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "AdminTransferStarted")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let previous_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "previous_admin", "AdminTransferStarted", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &previous_admin,
+                );
+            let new_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "new_admin",
+                            "AdminTransferStarted", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &new_admin,
+                );
+            return Ok(
+                AccessEvent::AdminTransferStarted(AdminTransferStarted {
+                    previous_admin,
+                    new_admin,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("AdminTransferred")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "AdminTransferred")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let previous_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "previous_admin", "AdminTransferred", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &previous_admin,
+                );
+            let new_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "new_admin",
+                            "AdminTransferred", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &new_admin,
+                );
+            return Ok(
+                AccessEvent::AdminTransferred(AdminTransferred {
+                    previous_admin,
+                    new_admin,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("GuardianSet")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "GuardianSet"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let guardian = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "guardian",
+                            "GuardianSet", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &guardian,
+                );
+            return Ok(AccessEvent::GuardianSet(GuardianSet { guardian }));
+        }
+        Err(format!("Could not match any event from keys {:?}", event.keys))
+    }
+}
+impl TryFrom<&starknet::core::types::Event> for AccessEvent {
+    type Error = String;
+    fn try_from(event: &starknet::core::types::Event) -> Result<Self, Self::Error> {
+        use cainome::cairo_serde::CairoSerde;
+        if event.keys.is_empty() {
+            return Err("Event has no key".to_string());
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("AdminTransferStarted")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "AdminTransferStarted")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let previous_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "previous_admin", "AdminTransferStarted", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &previous_admin,
+                );
+            let new_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "new_admin",
+                            "AdminTransferStarted", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &new_admin,
+                );
+            return Ok(
+                AccessEvent::AdminTransferStarted(AdminTransferStarted {
+                    previous_admin,
+                    new_admin,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("AdminTransferred")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "AdminTransferred")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let previous_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "previous_admin", "AdminTransferred", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &previous_admin,
+                );
+            let new_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "new_admin",
+                            "AdminTransferred", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &new_admin,
+                );
+            return Ok(
+                AccessEvent::AdminTransferred(AdminTransferred {
+                    previous_admin,
+                    new_admin,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("GuardianSet")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "GuardianSet"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let guardian = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "guardian",
+                            "GuardianSet", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &guardian,
+                );
+            return Ok(AccessEvent::GuardianSet(GuardianSet { guardian }));
+        }
+        Err(format!("Could not match any event from keys {:?}", event.keys))
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum Event {
+    AccessEvent(AccessEvent),
+    PausableEvent(PausableEvent),
+    UpgradeableEvent(UpgradeableEvent),
     RoundApplied(RoundApplied),
     AllocationSkipped(AllocationSkipped),
     KeeperAdded(KeeperAdded),
     KeeperRemoved(KeeperRemoved),
+    BondPosted(BondPosted),
+    KeeperLeft(KeeperLeft),
+    BondWithdrawn(BondWithdrawn),
+    PolicyAnnounced(PolicyAnnounced),
+    PolicyRetired(PolicyRetired),
     WorkerMetricsUpdated(WorkerMetricsUpdated),
 }
 impl cainome::cairo_serde::CairoSerde for Event {
@@ -645,12 +2079,24 @@ impl cainome::cairo_serde::CairoSerde for Event {
     #[inline]
     fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
         match __rust {
+            Event::AccessEvent(val) => AccessEvent::cairo_serialized_size(val) + 1,
+            Event::PausableEvent(val) => PausableEvent::cairo_serialized_size(val) + 1,
+            Event::UpgradeableEvent(val) => {
+                UpgradeableEvent::cairo_serialized_size(val) + 1
+            }
             Event::RoundApplied(val) => RoundApplied::cairo_serialized_size(val) + 1,
             Event::AllocationSkipped(val) => {
                 AllocationSkipped::cairo_serialized_size(val) + 1
             }
             Event::KeeperAdded(val) => KeeperAdded::cairo_serialized_size(val) + 1,
             Event::KeeperRemoved(val) => KeeperRemoved::cairo_serialized_size(val) + 1,
+            Event::BondPosted(val) => BondPosted::cairo_serialized_size(val) + 1,
+            Event::KeeperLeft(val) => KeeperLeft::cairo_serialized_size(val) + 1,
+            Event::BondWithdrawn(val) => BondWithdrawn::cairo_serialized_size(val) + 1,
+            Event::PolicyAnnounced(val) => {
+                PolicyAnnounced::cairo_serialized_size(val) + 1
+            }
+            Event::PolicyRetired(val) => PolicyRetired::cairo_serialized_size(val) + 1,
             Event::WorkerMetricsUpdated(val) => {
                 WorkerMetricsUpdated::cairo_serialized_size(val) + 1
             }
@@ -659,33 +2105,81 @@ impl cainome::cairo_serde::CairoSerde for Event {
     }
     fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
         match __rust {
-            Event::RoundApplied(val) => {
+            Event::AccessEvent(val) => {
                 let mut temp = vec![];
                 temp.extend(usize::cairo_serialize(&0usize));
+                temp.extend(AccessEvent::cairo_serialize(val));
+                temp
+            }
+            Event::PausableEvent(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&1usize));
+                temp.extend(PausableEvent::cairo_serialize(val));
+                temp
+            }
+            Event::UpgradeableEvent(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&2usize));
+                temp.extend(UpgradeableEvent::cairo_serialize(val));
+                temp
+            }
+            Event::RoundApplied(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&3usize));
                 temp.extend(RoundApplied::cairo_serialize(val));
                 temp
             }
             Event::AllocationSkipped(val) => {
                 let mut temp = vec![];
-                temp.extend(usize::cairo_serialize(&1usize));
+                temp.extend(usize::cairo_serialize(&4usize));
                 temp.extend(AllocationSkipped::cairo_serialize(val));
                 temp
             }
             Event::KeeperAdded(val) => {
                 let mut temp = vec![];
-                temp.extend(usize::cairo_serialize(&2usize));
+                temp.extend(usize::cairo_serialize(&5usize));
                 temp.extend(KeeperAdded::cairo_serialize(val));
                 temp
             }
             Event::KeeperRemoved(val) => {
                 let mut temp = vec![];
-                temp.extend(usize::cairo_serialize(&3usize));
+                temp.extend(usize::cairo_serialize(&6usize));
                 temp.extend(KeeperRemoved::cairo_serialize(val));
+                temp
+            }
+            Event::BondPosted(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&7usize));
+                temp.extend(BondPosted::cairo_serialize(val));
+                temp
+            }
+            Event::KeeperLeft(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&8usize));
+                temp.extend(KeeperLeft::cairo_serialize(val));
+                temp
+            }
+            Event::BondWithdrawn(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&9usize));
+                temp.extend(BondWithdrawn::cairo_serialize(val));
+                temp
+            }
+            Event::PolicyAnnounced(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&10usize));
+                temp.extend(PolicyAnnounced::cairo_serialize(val));
+                temp
+            }
+            Event::PolicyRetired(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&11usize));
+                temp.extend(PolicyRetired::cairo_serialize(val));
                 temp
             }
             Event::WorkerMetricsUpdated(val) => {
                 let mut temp = vec![];
-                temp.extend(usize::cairo_serialize(&4usize));
+                temp.extend(usize::cairo_serialize(&12usize));
                 temp.extend(WorkerMetricsUpdated::cairo_serialize(val));
                 temp
             }
@@ -701,33 +2195,89 @@ impl cainome::cairo_serde::CairoSerde for Event {
         match __index as usize {
             0usize => {
                 Ok(
+                    Event::AccessEvent(
+                        AccessEvent::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            1usize => {
+                Ok(
+                    Event::PausableEvent(
+                        PausableEvent::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            2usize => {
+                Ok(
+                    Event::UpgradeableEvent(
+                        UpgradeableEvent::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            3usize => {
+                Ok(
                     Event::RoundApplied(
                         RoundApplied::cairo_deserialize(__felts, __offset + 1)?,
                     ),
                 )
             }
-            1usize => {
+            4usize => {
                 Ok(
                     Event::AllocationSkipped(
                         AllocationSkipped::cairo_deserialize(__felts, __offset + 1)?,
                     ),
                 )
             }
-            2usize => {
+            5usize => {
                 Ok(
                     Event::KeeperAdded(
                         KeeperAdded::cairo_deserialize(__felts, __offset + 1)?,
                     ),
                 )
             }
-            3usize => {
+            6usize => {
                 Ok(
                     Event::KeeperRemoved(
                         KeeperRemoved::cairo_deserialize(__felts, __offset + 1)?,
                     ),
                 )
             }
-            4usize => {
+            7usize => {
+                Ok(
+                    Event::BondPosted(
+                        BondPosted::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            8usize => {
+                Ok(
+                    Event::KeeperLeft(
+                        KeeperLeft::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            9usize => {
+                Ok(
+                    Event::BondWithdrawn(
+                        BondWithdrawn::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            10usize => {
+                Ok(
+                    Event::PolicyAnnounced(
+                        PolicyAnnounced::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            11usize => {
+                Ok(
+                    Event::PolicyRetired(
+                        PolicyRetired::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            12usize => {
                 Ok(
                     Event::WorkerMetricsUpdated(
                         WorkerMetricsUpdated::cairo_deserialize(__felts, __offset + 1)?,
@@ -752,6 +2302,318 @@ impl TryFrom<&starknet::core::types::EmittedEvent> for Event {
         use cainome::cairo_serde::CairoSerde;
         if event.keys.is_empty() {
             return Err("Event has no key".to_string());
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("AdminTransferStarted")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "AdminTransferStarted")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let previous_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "previous_admin", "AdminTransferStarted", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &previous_admin,
+                );
+            let new_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "new_admin",
+                            "AdminTransferStarted", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &new_admin,
+                );
+            return Ok(
+                Event::AccessEvent(
+                    AccessEvent::AdminTransferStarted(AdminTransferStarted {
+                        previous_admin,
+                        new_admin,
+                    }),
+                ),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("AdminTransferred")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "AdminTransferred")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let previous_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "previous_admin", "AdminTransferred", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &previous_admin,
+                );
+            let new_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "new_admin",
+                            "AdminTransferred", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &new_admin,
+                );
+            return Ok(
+                Event::AccessEvent(
+                    AccessEvent::AdminTransferred(AdminTransferred {
+                        previous_admin,
+                        new_admin,
+                    }),
+                ),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("GuardianSet")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "GuardianSet"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let guardian = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "guardian",
+                            "GuardianSet", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &guardian,
+                );
+            return Ok(
+                Event::AccessEvent(AccessEvent::GuardianSet(GuardianSet { guardian })),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Paused")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Paused"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let account = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "account",
+                            "Paused", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &account,
+                );
+            return Ok(Event::PausableEvent(PausableEvent::Paused(Paused { account })));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Unpaused")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Unpaused"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let account = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "account",
+                            "Unpaused", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &account,
+                );
+            return Ok(
+                Event::PausableEvent(PausableEvent::Unpaused(Unpaused { account })),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("UpgradeAnnounced")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "UpgradeAnnounced")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            let ready_at = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "ready_at",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&ready_at);
+            let ready_block = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "ready_block",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&ready_block);
+            return Ok(
+                Event::UpgradeableEvent(
+                    UpgradeableEvent::UpgradeAnnounced(UpgradeAnnounced {
+                        class_hash,
+                        ready_at,
+                        ready_block,
+                    }),
+                ),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("UpgradeCancelled")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "UpgradeCancelled")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "UpgradeCancelled", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            return Ok(
+                Event::UpgradeableEvent(
+                    UpgradeableEvent::UpgradeCancelled(UpgradeCancelled { class_hash }),
+                ),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Upgraded")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Upgraded"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "Upgraded", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            return Ok(
+                Event::UpgradeableEvent(
+                    UpgradeableEvent::Upgraded(Upgraded { class_hash }),
+                ),
+            );
         }
         let selector = event.keys[0];
         if selector
@@ -800,6 +2662,54 @@ impl TryFrom<&starknet::core::types::EmittedEvent> for Event {
                 }
             };
             data_offset += u64::cairo_serialized_size(&snapshot_block);
+            let snapshot_root = match starknet::core::types::Felt::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "snapshot_root", "RoundApplied", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += starknet::core::types::Felt::cairo_serialized_size(&snapshot_root);
+            let policy_id = match starknet::core::types::Felt::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "policy_id",
+                            "RoundApplied", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += starknet::core::types::Felt::cairo_serialized_size(&policy_id);
+            let plan_root = match starknet::core::types::Felt::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "plan_root",
+                            "RoundApplied", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += starknet::core::types::Felt::cairo_serialized_size(&plan_root);
             let allocated = match u32::cairo_deserialize(&event.data, data_offset) {
                 Ok(v) => v,
                 Err(e) => {
@@ -829,6 +2739,9 @@ impl TryFrom<&starknet::core::types::EmittedEvent> for Event {
                     keeper,
                     round,
                     snapshot_block,
+                    snapshot_root,
+                    policy_id,
+                    plan_root,
                     allocated,
                     skipped,
                 }),
@@ -949,6 +2862,228 @@ impl TryFrom<&starknet::core::types::EmittedEvent> for Event {
             key_offset
                 += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&keeper);
             return Ok(Event::KeeperRemoved(KeeperRemoved { keeper }));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("BondPosted")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "BondPosted"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let keeper = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "keeper",
+                            "BondPosted", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&keeper);
+            let amount = match u128::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "amount",
+                            "BondPosted", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u128::cairo_serialized_size(&amount);
+            let bond = match u128::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "bond",
+                            "BondPosted", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u128::cairo_serialized_size(&bond);
+            return Ok(Event::BondPosted(BondPosted { keeper, amount, bond }));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("KeeperLeft")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "KeeperLeft"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let keeper = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "keeper",
+                            "KeeperLeft", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&keeper);
+            let leaves_at = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "leaves_at",
+                            "KeeperLeft", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&leaves_at);
+            let leaves_block = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "leaves_block", "KeeperLeft", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&leaves_block);
+            return Ok(
+                Event::KeeperLeft(KeeperLeft {
+                    keeper,
+                    leaves_at,
+                    leaves_block,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("BondWithdrawn")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "BondWithdrawn"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let keeper = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "keeper",
+                            "BondWithdrawn", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&keeper);
+            let amount = match u128::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "amount",
+                            "BondWithdrawn", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u128::cairo_serialized_size(&amount);
+            return Ok(Event::BondWithdrawn(BondWithdrawn { keeper, amount }));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("PolicyAnnounced")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "PolicyAnnounced"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let policy_id = match starknet::core::types::Felt::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "policy_id",
+                            "PolicyAnnounced", e
+                        ),
+                    );
+                }
+            };
+            key_offset += starknet::core::types::Felt::cairo_serialized_size(&policy_id);
+            let active_from = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "active_from",
+                            "PolicyAnnounced", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&active_from);
+            let active_from_block = match u64::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "active_from_block", "PolicyAnnounced", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&active_from_block);
+            return Ok(
+                Event::PolicyAnnounced(PolicyAnnounced {
+                    policy_id,
+                    active_from,
+                    active_from_block,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("PolicyRetired")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "PolicyRetired"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let policy_id = match starknet::core::types::Felt::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "policy_id",
+                            "PolicyRetired", e
+                        ),
+                    );
+                }
+            };
+            key_offset += starknet::core::types::Felt::cairo_serialized_size(&policy_id);
+            return Ok(Event::PolicyRetired(PolicyRetired { policy_id }));
         }
         let selector = event.keys[0];
         if selector
@@ -1008,6 +3143,318 @@ impl TryFrom<&starknet::core::types::Event> for Event {
         }
         let selector = event.keys[0];
         if selector
+            == starknet::core::utils::get_selector_from_name("AdminTransferStarted")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "AdminTransferStarted")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let previous_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "previous_admin", "AdminTransferStarted", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &previous_admin,
+                );
+            let new_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "new_admin",
+                            "AdminTransferStarted", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &new_admin,
+                );
+            return Ok(
+                Event::AccessEvent(
+                    AccessEvent::AdminTransferStarted(AdminTransferStarted {
+                        previous_admin,
+                        new_admin,
+                    }),
+                ),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("AdminTransferred")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "AdminTransferred")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let previous_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "previous_admin", "AdminTransferred", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &previous_admin,
+                );
+            let new_admin = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "new_admin",
+                            "AdminTransferred", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &new_admin,
+                );
+            return Ok(
+                Event::AccessEvent(
+                    AccessEvent::AdminTransferred(AdminTransferred {
+                        previous_admin,
+                        new_admin,
+                    }),
+                ),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("GuardianSet")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "GuardianSet"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let guardian = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "guardian",
+                            "GuardianSet", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &guardian,
+                );
+            return Ok(
+                Event::AccessEvent(AccessEvent::GuardianSet(GuardianSet { guardian })),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Paused")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Paused"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let account = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "account",
+                            "Paused", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &account,
+                );
+            return Ok(Event::PausableEvent(PausableEvent::Paused(Paused { account })));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Unpaused")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Unpaused"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let account = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "account",
+                            "Unpaused", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &account,
+                );
+            return Ok(
+                Event::PausableEvent(PausableEvent::Unpaused(Unpaused { account })),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("UpgradeAnnounced")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "UpgradeAnnounced")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            let ready_at = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "ready_at",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&ready_at);
+            let ready_block = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "ready_block",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&ready_block);
+            return Ok(
+                Event::UpgradeableEvent(
+                    UpgradeableEvent::UpgradeAnnounced(UpgradeAnnounced {
+                        class_hash,
+                        ready_at,
+                        ready_block,
+                    }),
+                ),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("UpgradeCancelled")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "UpgradeCancelled")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "UpgradeCancelled", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            return Ok(
+                Event::UpgradeableEvent(
+                    UpgradeableEvent::UpgradeCancelled(UpgradeCancelled { class_hash }),
+                ),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Upgraded")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Upgraded"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "Upgraded", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            return Ok(
+                Event::UpgradeableEvent(
+                    UpgradeableEvent::Upgraded(Upgraded { class_hash }),
+                ),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
             == starknet::core::utils::get_selector_from_name("RoundApplied")
                 .unwrap_or_else(|_| panic!("Invalid selector for {}", "RoundApplied"))
         {
@@ -1053,6 +3500,54 @@ impl TryFrom<&starknet::core::types::Event> for Event {
                 }
             };
             data_offset += u64::cairo_serialized_size(&snapshot_block);
+            let snapshot_root = match starknet::core::types::Felt::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "snapshot_root", "RoundApplied", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += starknet::core::types::Felt::cairo_serialized_size(&snapshot_root);
+            let policy_id = match starknet::core::types::Felt::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "policy_id",
+                            "RoundApplied", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += starknet::core::types::Felt::cairo_serialized_size(&policy_id);
+            let plan_root = match starknet::core::types::Felt::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "plan_root",
+                            "RoundApplied", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += starknet::core::types::Felt::cairo_serialized_size(&plan_root);
             let allocated = match u32::cairo_deserialize(&event.data, data_offset) {
                 Ok(v) => v,
                 Err(e) => {
@@ -1082,6 +3577,9 @@ impl TryFrom<&starknet::core::types::Event> for Event {
                     keeper,
                     round,
                     snapshot_block,
+                    snapshot_root,
+                    policy_id,
+                    plan_root,
                     allocated,
                     skipped,
                 }),
@@ -1205,6 +3703,228 @@ impl TryFrom<&starknet::core::types::Event> for Event {
         }
         let selector = event.keys[0];
         if selector
+            == starknet::core::utils::get_selector_from_name("BondPosted")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "BondPosted"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let keeper = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "keeper",
+                            "BondPosted", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&keeper);
+            let amount = match u128::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "amount",
+                            "BondPosted", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u128::cairo_serialized_size(&amount);
+            let bond = match u128::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "bond",
+                            "BondPosted", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u128::cairo_serialized_size(&bond);
+            return Ok(Event::BondPosted(BondPosted { keeper, amount, bond }));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("KeeperLeft")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "KeeperLeft"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let keeper = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "keeper",
+                            "KeeperLeft", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&keeper);
+            let leaves_at = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "leaves_at",
+                            "KeeperLeft", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&leaves_at);
+            let leaves_block = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "leaves_block", "KeeperLeft", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&leaves_block);
+            return Ok(
+                Event::KeeperLeft(KeeperLeft {
+                    keeper,
+                    leaves_at,
+                    leaves_block,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("BondWithdrawn")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "BondWithdrawn"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let keeper = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "keeper",
+                            "BondWithdrawn", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(&keeper);
+            let amount = match u128::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "amount",
+                            "BondWithdrawn", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u128::cairo_serialized_size(&amount);
+            return Ok(Event::BondWithdrawn(BondWithdrawn { keeper, amount }));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("PolicyAnnounced")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "PolicyAnnounced"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let policy_id = match starknet::core::types::Felt::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "policy_id",
+                            "PolicyAnnounced", e
+                        ),
+                    );
+                }
+            };
+            key_offset += starknet::core::types::Felt::cairo_serialized_size(&policy_id);
+            let active_from = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "active_from",
+                            "PolicyAnnounced", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&active_from);
+            let active_from_block = match u64::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}",
+                            "active_from_block", "PolicyAnnounced", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&active_from_block);
+            return Ok(
+                Event::PolicyAnnounced(PolicyAnnounced {
+                    policy_id,
+                    active_from,
+                    active_from_block,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("PolicyRetired")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "PolicyRetired"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let policy_id = match starknet::core::types::Felt::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "policy_id",
+                            "PolicyRetired", e
+                        ),
+                    );
+                }
+            };
+            key_offset += starknet::core::types::Felt::cairo_serialized_size(&policy_id);
+            return Ok(Event::PolicyRetired(PolicyRetired { policy_id }));
+        }
+        let selector = event.keys[0];
+        if selector
             == starknet::core::utils::get_selector_from_name("WorkerMetricsUpdated")
                 .unwrap_or_else(|_| {
                     panic!("Invalid selector for {}", "WorkerMetricsUpdated")
@@ -1252,7 +3972,545 @@ impl TryFrom<&starknet::core::types::Event> for Event {
         Err(format!("Could not match any event from keys {:?}", event.keys))
     }
 }
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub enum PausableEvent {
+    Paused(Paused),
+    Unpaused(Unpaused),
+}
+impl cainome::cairo_serde::CairoSerde for PausableEvent {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = std::option::Option::None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        match __rust {
+            PausableEvent::Paused(val) => Paused::cairo_serialized_size(val) + 1,
+            PausableEvent::Unpaused(val) => Unpaused::cairo_serialized_size(val) + 1,
+            _ => 0,
+        }
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        match __rust {
+            PausableEvent::Paused(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&0usize));
+                temp.extend(Paused::cairo_serialize(val));
+                temp
+            }
+            PausableEvent::Unpaused(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&1usize));
+                temp.extend(Unpaused::cairo_serialize(val));
+                temp
+            }
+            _ => vec![],
+        }
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let __f = __felts[__offset];
+        let __index = u128::from_be_bytes(__f.to_bytes_be()[16..].try_into().unwrap());
+        match __index as usize {
+            0usize => {
+                Ok(
+                    PausableEvent::Paused(
+                        Paused::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            1usize => {
+                Ok(
+                    PausableEvent::Unpaused(
+                        Unpaused::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            _ => {
+                return Err(
+                    cainome::cairo_serde::Error::Deserialize(
+                        format!("Index not handle for enum {}", "PausableEvent"),
+                    ),
+                );
+            }
+        }
+    }
+}
+impl TryFrom<&starknet::core::types::EmittedEvent> for PausableEvent {
+    type Error = String;
+    fn try_from(
+        event: &starknet::core::types::EmittedEvent,
+    ) -> Result<Self, Self::Error> {
+        use cainome::cairo_serde::CairoSerde;
+        if event.keys.is_empty() {
+            return Err("Event has no key".to_string());
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Paused")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Paused"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let account = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "account",
+                            "Paused", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &account,
+                );
+            return Ok(PausableEvent::Paused(Paused { account }));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Unpaused")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Unpaused"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let account = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "account",
+                            "Unpaused", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &account,
+                );
+            return Ok(PausableEvent::Unpaused(Unpaused { account }));
+        }
+        Err(format!("Could not match any event from keys {:?}", event.keys))
+    }
+}
+impl TryFrom<&starknet::core::types::Event> for PausableEvent {
+    type Error = String;
+    fn try_from(event: &starknet::core::types::Event) -> Result<Self, Self::Error> {
+        use cainome::cairo_serde::CairoSerde;
+        if event.keys.is_empty() {
+            return Err("Event has no key".to_string());
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Paused")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Paused"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let account = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "account",
+                            "Paused", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &account,
+                );
+            return Ok(PausableEvent::Paused(Paused { account }));
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Unpaused")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Unpaused"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let account = match cainome::cairo_serde::ContractAddress::cairo_deserialize(
+                &event.data,
+                data_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "account",
+                            "Unpaused", e
+                        ),
+                    );
+                }
+            };
+            data_offset
+                += cainome::cairo_serde::ContractAddress::cairo_serialized_size(
+                    &account,
+                );
+            return Ok(PausableEvent::Unpaused(Unpaused { account }));
+        }
+        Err(format!("Could not match any event from keys {:?}", event.keys))
+    }
+}
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub enum UpgradeableEvent {
+    UpgradeAnnounced(UpgradeAnnounced),
+    UpgradeCancelled(UpgradeCancelled),
+    Upgraded(Upgraded),
+}
+impl cainome::cairo_serde::CairoSerde for UpgradeableEvent {
+    type RustType = Self;
+    const SERIALIZED_SIZE: std::option::Option<usize> = std::option::Option::None;
+    #[inline]
+    fn cairo_serialized_size(__rust: &Self::RustType) -> usize {
+        match __rust {
+            UpgradeableEvent::UpgradeAnnounced(val) => {
+                UpgradeAnnounced::cairo_serialized_size(val) + 1
+            }
+            UpgradeableEvent::UpgradeCancelled(val) => {
+                UpgradeCancelled::cairo_serialized_size(val) + 1
+            }
+            UpgradeableEvent::Upgraded(val) => Upgraded::cairo_serialized_size(val) + 1,
+            _ => 0,
+        }
+    }
+    fn cairo_serialize(__rust: &Self::RustType) -> Vec<starknet::core::types::Felt> {
+        match __rust {
+            UpgradeableEvent::UpgradeAnnounced(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&0usize));
+                temp.extend(UpgradeAnnounced::cairo_serialize(val));
+                temp
+            }
+            UpgradeableEvent::UpgradeCancelled(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&1usize));
+                temp.extend(UpgradeCancelled::cairo_serialize(val));
+                temp
+            }
+            UpgradeableEvent::Upgraded(val) => {
+                let mut temp = vec![];
+                temp.extend(usize::cairo_serialize(&2usize));
+                temp.extend(Upgraded::cairo_serialize(val));
+                temp
+            }
+            _ => vec![],
+        }
+    }
+    fn cairo_deserialize(
+        __felts: &[starknet::core::types::Felt],
+        __offset: usize,
+    ) -> cainome::cairo_serde::Result<Self::RustType> {
+        let __f = __felts[__offset];
+        let __index = u128::from_be_bytes(__f.to_bytes_be()[16..].try_into().unwrap());
+        match __index as usize {
+            0usize => {
+                Ok(
+                    UpgradeableEvent::UpgradeAnnounced(
+                        UpgradeAnnounced::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            1usize => {
+                Ok(
+                    UpgradeableEvent::UpgradeCancelled(
+                        UpgradeCancelled::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            2usize => {
+                Ok(
+                    UpgradeableEvent::Upgraded(
+                        Upgraded::cairo_deserialize(__felts, __offset + 1)?,
+                    ),
+                )
+            }
+            _ => {
+                return Err(
+                    cainome::cairo_serde::Error::Deserialize(
+                        format!("Index not handle for enum {}", "UpgradeableEvent"),
+                    ),
+                );
+            }
+        }
+    }
+}
+impl TryFrom<&starknet::core::types::EmittedEvent> for UpgradeableEvent {
+    type Error = String;
+    fn try_from(
+        event: &starknet::core::types::EmittedEvent,
+    ) -> Result<Self, Self::Error> {
+        use cainome::cairo_serde::CairoSerde;
+        if event.keys.is_empty() {
+            return Err("Event has no key".to_string());
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("UpgradeAnnounced")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "UpgradeAnnounced")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            let ready_at = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "ready_at",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&ready_at);
+            let ready_block = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "ready_block",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&ready_block);
+            return Ok(
+                UpgradeableEvent::UpgradeAnnounced(UpgradeAnnounced {
+                    class_hash,
+                    ready_at,
+                    ready_block,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("UpgradeCancelled")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "UpgradeCancelled")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "UpgradeCancelled", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            return Ok(
+                UpgradeableEvent::UpgradeCancelled(UpgradeCancelled { class_hash }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Upgraded")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Upgraded"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "Upgraded", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            return Ok(UpgradeableEvent::Upgraded(Upgraded { class_hash }));
+        }
+        Err(format!("Could not match any event from keys {:?}", event.keys))
+    }
+}
+impl TryFrom<&starknet::core::types::Event> for UpgradeableEvent {
+    type Error = String;
+    fn try_from(event: &starknet::core::types::Event) -> Result<Self, Self::Error> {
+        use cainome::cairo_serde::CairoSerde;
+        if event.keys.is_empty() {
+            return Err("Event has no key".to_string());
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("UpgradeAnnounced")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "UpgradeAnnounced")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            let ready_at = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "ready_at",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&ready_at);
+            let ready_block = match u64::cairo_deserialize(&event.data, data_offset) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "ready_block",
+                            "UpgradeAnnounced", e
+                        ),
+                    );
+                }
+            };
+            data_offset += u64::cairo_serialized_size(&ready_block);
+            return Ok(
+                UpgradeableEvent::UpgradeAnnounced(UpgradeAnnounced {
+                    class_hash,
+                    ready_at,
+                    ready_block,
+                }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("UpgradeCancelled")
+                .unwrap_or_else(|_| {
+                    panic!("Invalid selector for {}", "UpgradeCancelled")
+                })
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "UpgradeCancelled", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            return Ok(
+                UpgradeableEvent::UpgradeCancelled(UpgradeCancelled { class_hash }),
+            );
+        }
+        let selector = event.keys[0];
+        if selector
+            == starknet::core::utils::get_selector_from_name("Upgraded")
+                .unwrap_or_else(|_| panic!("Invalid selector for {}", "Upgraded"))
+        {
+            let mut key_offset = 0 + 1;
+            let mut data_offset = 0;
+            let class_hash = match cainome::cairo_serde::ClassHash::cairo_deserialize(
+                &event.keys,
+                key_offset,
+            ) {
+                Ok(v) => v,
+                Err(e) => {
+                    return Err(
+                        format!(
+                            "Could not deserialize field {} for {}: {:?}", "class_hash",
+                            "Upgraded", e
+                        ),
+                    );
+                }
+            };
+            key_offset
+                += cainome::cairo_serde::ClassHash::cairo_serialized_size(&class_hash);
+            return Ok(UpgradeableEvent::Upgraded(Upgraded { class_hash }));
+        }
+        Err(format!("Could not match any event from keys {:?}", event.keys))
+    }
+}
 impl<A: starknet::accounts::ConnectedAccount + Sync> TaskAllocator<A> {
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn admin(
+        &self,
+    ) -> cainome::cairo_serde::call::FCall<
+        A::Provider,
+        cainome::cairo_serde::ContractAddress,
+    > {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("admin"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
     #[allow(clippy::ptr_arg)]
     #[allow(clippy::too_many_arguments)]
     pub fn allocate_job(
@@ -1299,6 +4557,53 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> TaskAllocator<A> {
     }
     #[allow(clippy::ptr_arg)]
     #[allow(clippy::too_many_arguments)]
+    pub fn get_keeper(
+        &self,
+        address: &cainome::cairo_serde::ContractAddress,
+    ) -> cainome::cairo_serde::call::FCall<A::Provider, KeeperView> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata
+            .extend(cainome::cairo_serde::ContractAddress::cairo_serialize(address));
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("get_keeper"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn get_policy(
+        &self,
+        policy_id: &starknet::core::types::Felt,
+    ) -> cainome::cairo_serde::call::FCall<A::Provider, PolicyView> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(starknet::core::types::Felt::cairo_serialize(policy_id));
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("get_policy"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn get_upgrade(
+        &self,
+    ) -> cainome::cairo_serde::call::FCall<A::Provider, UpgradeView> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("get_upgrade"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
     pub fn get_worker_load(
         &self,
         worker_id: &starknet::core::types::Felt,
@@ -1331,6 +4636,23 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> TaskAllocator<A> {
     }
     #[allow(clippy::ptr_arg)]
     #[allow(clippy::too_many_arguments)]
+    pub fn guardian(
+        &self,
+    ) -> cainome::cairo_serde::call::FCall<
+        A::Provider,
+        cainome::cairo_serde::ContractAddress,
+    > {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("guardian"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
     pub fn is_keeper(
         &self,
         address: &cainome::cairo_serde::ContractAddress,
@@ -1342,6 +4664,18 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> TaskAllocator<A> {
         let __call = starknet::core::types::FunctionCall {
             contract_address: self.address,
             entry_point_selector: starknet::macros::selector!("is_keeper"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn is_paused(&self) -> cainome::cairo_serde::call::FCall<A::Provider, bool> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("is_paused"),
             calldata: __calldata,
         };
         cainome::cairo_serde::call::FCall::new(__call, self.provider())
@@ -1365,6 +4699,20 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> TaskAllocator<A> {
     }
     #[allow(clippy::ptr_arg)]
     #[allow(clippy::too_many_arguments)]
+    pub fn last_round_block(
+        &self,
+    ) -> cainome::cairo_serde::call::FCall<A::Provider, u64> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("last_round_block"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
     pub fn metrics_reported_at(
         &self,
         worker_id: &starknet::core::types::Felt,
@@ -1378,6 +4726,60 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> TaskAllocator<A> {
             calldata: __calldata,
         };
         cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn pending_admin(
+        &self,
+    ) -> cainome::cairo_serde::call::FCall<
+        A::Provider,
+        cainome::cairo_serde::ContractAddress,
+    > {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("pending_admin"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn upgrade_delay_s(
+        &self,
+    ) -> cainome::cairo_serde::call::FCall<A::Provider, u64> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("upgrade_delay_s"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn accept_admin_getcall(&self) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("accept_admin"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn accept_admin(&self) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("accept_admin"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
     }
     #[allow(clippy::ptr_arg)]
     #[allow(clippy::too_many_arguments)]
@@ -1414,16 +4816,76 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> TaskAllocator<A> {
     }
     #[allow(clippy::ptr_arg)]
     #[allow(clippy::too_many_arguments)]
+    pub fn announce_policy_getcall(
+        &self,
+        policy_id: &starknet::core::types::Felt,
+    ) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(starknet::core::types::Felt::cairo_serialize(policy_id));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("announce_policy"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn announce_policy(
+        &self,
+        policy_id: &starknet::core::types::Felt,
+    ) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(starknet::core::types::Felt::cairo_serialize(policy_id));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("announce_policy"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn announce_upgrade_getcall(
+        &self,
+        class_hash: &cainome::cairo_serde::ClassHash,
+    ) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(cainome::cairo_serde::ClassHash::cairo_serialize(class_hash));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("announce_upgrade"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn announce_upgrade(
+        &self,
+        class_hash: &cainome::cairo_serde::ClassHash,
+    ) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(cainome::cairo_serde::ClassHash::cairo_serialize(class_hash));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("announce_upgrade"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
     pub fn apply_batch_getcall(
         &self,
-        round: &u64,
-        snapshot_block: &u64,
+        header: &RoundHeader,
         items: &Vec<starknet::core::types::Felt>,
     ) -> starknet::core::types::Call {
         use cainome::cairo_serde::CairoSerde;
         let mut __calldata = vec![];
-        __calldata.extend(u64::cairo_serialize(round));
-        __calldata.extend(u64::cairo_serialize(snapshot_block));
+        __calldata.extend(RoundHeader::cairo_serialize(header));
         __calldata.extend(Vec::<starknet::core::types::Felt>::cairo_serialize(items));
         starknet::core::types::Call {
             to: self.address,
@@ -1435,18 +4897,110 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> TaskAllocator<A> {
     #[allow(clippy::too_many_arguments)]
     pub fn apply_batch(
         &self,
-        round: &u64,
-        snapshot_block: &u64,
+        header: &RoundHeader,
         items: &Vec<starknet::core::types::Felt>,
     ) -> starknet::accounts::ExecutionV3<A> {
         use cainome::cairo_serde::CairoSerde;
         let mut __calldata = vec![];
-        __calldata.extend(u64::cairo_serialize(round));
-        __calldata.extend(u64::cairo_serialize(snapshot_block));
+        __calldata.extend(RoundHeader::cairo_serialize(header));
         __calldata.extend(Vec::<starknet::core::types::Felt>::cairo_serialize(items));
         let __call = starknet::core::types::Call {
             to: self.address,
             selector: starknet::macros::selector!("apply_batch"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn cancel_upgrade_getcall(&self) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("cancel_upgrade"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn cancel_upgrade(&self) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("cancel_upgrade"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn leave_getcall(&self) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("leave"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn leave(&self) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("leave"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn pause_getcall(&self) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("pause"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn pause(&self) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("pause"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn post_bond_getcall(&self, amount: &u128) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u128::cairo_serialize(amount));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("post_bond"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn post_bond(&self, amount: &u128) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(u128::cairo_serialize(amount));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("post_bond"),
             calldata: __calldata,
         };
         self.account.execute_v3(vec![__call])
@@ -1486,6 +5040,126 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> TaskAllocator<A> {
     }
     #[allow(clippy::ptr_arg)]
     #[allow(clippy::too_many_arguments)]
+    pub fn retire_policy_getcall(
+        &self,
+        policy_id: &starknet::core::types::Felt,
+    ) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(starknet::core::types::Felt::cairo_serialize(policy_id));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("retire_policy"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn retire_policy(
+        &self,
+        policy_id: &starknet::core::types::Felt,
+    ) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(starknet::core::types::Felt::cairo_serialize(policy_id));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("retire_policy"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn set_guardian_getcall(
+        &self,
+        guardian: &cainome::cairo_serde::ContractAddress,
+    ) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata
+            .extend(cainome::cairo_serde::ContractAddress::cairo_serialize(guardian));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("set_guardian"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn set_guardian(
+        &self,
+        guardian: &cainome::cairo_serde::ContractAddress,
+    ) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata
+            .extend(cainome::cairo_serde::ContractAddress::cairo_serialize(guardian));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("set_guardian"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn transfer_admin_getcall(
+        &self,
+        new_admin: &cainome::cairo_serde::ContractAddress,
+    ) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata
+            .extend(cainome::cairo_serde::ContractAddress::cairo_serialize(new_admin));
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("transfer_admin"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn transfer_admin(
+        &self,
+        new_admin: &cainome::cairo_serde::ContractAddress,
+    ) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata
+            .extend(cainome::cairo_serde::ContractAddress::cairo_serialize(new_admin));
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("transfer_admin"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn unpause_getcall(&self) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("unpause"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn unpause(&self) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("unpause"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
     pub fn update_worker_metrics_getcall(
         &self,
         worker_id: &starknet::core::types::Felt,
@@ -1519,8 +5193,68 @@ impl<A: starknet::accounts::ConnectedAccount + Sync> TaskAllocator<A> {
         };
         self.account.execute_v3(vec![__call])
     }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn upgrade_getcall(&self) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("upgrade"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn upgrade(&self) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("upgrade"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn withdraw_bond_getcall(&self) -> starknet::core::types::Call {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("withdraw_bond"),
+            calldata: __calldata,
+        }
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn withdraw_bond(&self) -> starknet::accounts::ExecutionV3<A> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::Call {
+            to: self.address,
+            selector: starknet::macros::selector!("withdraw_bond"),
+            calldata: __calldata,
+        };
+        self.account.execute_v3(vec![__call])
+    }
 }
 impl<P: starknet::providers::Provider + Sync> TaskAllocatorReader<P> {
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn admin(
+        &self,
+    ) -> cainome::cairo_serde::call::FCall<P, cainome::cairo_serde::ContractAddress> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("admin"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
     #[allow(clippy::ptr_arg)]
     #[allow(clippy::too_many_arguments)]
     pub fn allocate_job(
@@ -1567,6 +5301,51 @@ impl<P: starknet::providers::Provider + Sync> TaskAllocatorReader<P> {
     }
     #[allow(clippy::ptr_arg)]
     #[allow(clippy::too_many_arguments)]
+    pub fn get_keeper(
+        &self,
+        address: &cainome::cairo_serde::ContractAddress,
+    ) -> cainome::cairo_serde::call::FCall<P, KeeperView> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata
+            .extend(cainome::cairo_serde::ContractAddress::cairo_serialize(address));
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("get_keeper"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn get_policy(
+        &self,
+        policy_id: &starknet::core::types::Felt,
+    ) -> cainome::cairo_serde::call::FCall<P, PolicyView> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        __calldata.extend(starknet::core::types::Felt::cairo_serialize(policy_id));
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("get_policy"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn get_upgrade(&self) -> cainome::cairo_serde::call::FCall<P, UpgradeView> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("get_upgrade"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
     pub fn get_worker_load(
         &self,
         worker_id: &starknet::core::types::Felt,
@@ -1599,6 +5378,20 @@ impl<P: starknet::providers::Provider + Sync> TaskAllocatorReader<P> {
     }
     #[allow(clippy::ptr_arg)]
     #[allow(clippy::too_many_arguments)]
+    pub fn guardian(
+        &self,
+    ) -> cainome::cairo_serde::call::FCall<P, cainome::cairo_serde::ContractAddress> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("guardian"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
     pub fn is_keeper(
         &self,
         address: &cainome::cairo_serde::ContractAddress,
@@ -1610,6 +5403,18 @@ impl<P: starknet::providers::Provider + Sync> TaskAllocatorReader<P> {
         let __call = starknet::core::types::FunctionCall {
             contract_address: self.address,
             entry_point_selector: starknet::macros::selector!("is_keeper"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn is_paused(&self) -> cainome::cairo_serde::call::FCall<P, bool> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("is_paused"),
             calldata: __calldata,
         };
         cainome::cairo_serde::call::FCall::new(__call, self.provider())
@@ -1633,6 +5438,18 @@ impl<P: starknet::providers::Provider + Sync> TaskAllocatorReader<P> {
     }
     #[allow(clippy::ptr_arg)]
     #[allow(clippy::too_many_arguments)]
+    pub fn last_round_block(&self) -> cainome::cairo_serde::call::FCall<P, u64> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("last_round_block"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
     pub fn metrics_reported_at(
         &self,
         worker_id: &starknet::core::types::Felt,
@@ -1643,6 +5460,32 @@ impl<P: starknet::providers::Provider + Sync> TaskAllocatorReader<P> {
         let __call = starknet::core::types::FunctionCall {
             contract_address: self.address,
             entry_point_selector: starknet::macros::selector!("metrics_reported_at"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn pending_admin(
+        &self,
+    ) -> cainome::cairo_serde::call::FCall<P, cainome::cairo_serde::ContractAddress> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("pending_admin"),
+            calldata: __calldata,
+        };
+        cainome::cairo_serde::call::FCall::new(__call, self.provider())
+    }
+    #[allow(clippy::ptr_arg)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn upgrade_delay_s(&self) -> cainome::cairo_serde::call::FCall<P, u64> {
+        use cainome::cairo_serde::CairoSerde;
+        let mut __calldata = vec![];
+        let __call = starknet::core::types::FunctionCall {
+            contract_address: self.address,
+            entry_point_selector: starknet::macros::selector!("upgrade_delay_s"),
             calldata: __calldata,
         };
         cainome::cairo_serde::call::FCall::new(__call, self.provider())

@@ -52,6 +52,8 @@ pub struct Deadline {
 }
 
 /// Why an item of a batch was not allocated. The numbers are part of the ABI; 0 means that it was.
+/// Where several hold, the first is given in this order: 14, 1, 2, 3, 4, 13 and 10 of the job's
+/// side, then 5, 6, 7, 8, 9, 15, 11 and 12 of the worker's.
 pub mod skip_reason {
     pub const ALLOCATED: u8 = 0;
     /// No job has that id.
@@ -72,14 +74,17 @@ pub mod skip_reason {
     pub const NO_FREE_GPU: u8 = 8;
     /// A capability is below the requirement, or a feature is missing.
     pub const REQUIREMENT_UNMET: u8 = 9;
-    /// The worker's rate is above the highest that the job can pay.
+    /// The item's rate is above the highest that the job can pay.
     pub const RATE_TOO_HIGH: u8 = 10;
     /// The worker's reputation is below the requirement.
     pub const REPUTATION_TOO_LOW: u8 = 11;
     /// The job asks for another region.
     pub const REGION_MISMATCH: u8 = 12;
-    /// An earlier attempt of this job failed on the worker.
+    /// An earlier attempt of this job failed on the worker, or the worker has or had another
+    /// replica of it.
     pub const WORKER_EXCLUDED: u8 = 13;
     /// The item is not a packed allocation.
     pub const ITEM_MALFORMED: u8 = 14;
+    /// The worker's rate is no longer the item's.
+    pub const RATE_CHANGED: u8 = 15;
 }

@@ -11,8 +11,20 @@ use anyhow::{Context as _, Result};
 use cainome::rs::{Abigen, ExecutionVersion};
 
 /// Contracts and the modules that their bindings go to.
-const CONTRACTS: [(&str, &str); 3] =
-    [("JobMgr", "job_mgr"), ("CdcPool", "cdc_pool"), ("TaskAllocator", "task_allocator")];
+const CONTRACTS: [(&str, &str); 5] = [
+    ("JobMgr", "job_mgr"),
+    ("CdcPool", "cdc_pool"),
+    ("TaskAllocator", "task_allocator"),
+    ("Paymaster", "paymaster"),
+    ("Referee", "referee"),
+];
+
+/// Components, each with an event type that is called `Event` as the contract's own, and what theirs is called here.
+const COMPONENT_EVENTS: [(&str, &str); 3] = [
+    ("ciro_contracts::components::access::AccessComponent::Event", "AccessEvent"),
+    ("ciro_contracts::components::pausable::PausableComponent::Event", "PausableEvent"),
+    ("ciro_contracts::components::upgradeable::UpgradeableComponent::Event", "UpgradeableEvent"),
+];
 
 const DERIVES: [&str; 5] = ["Clone", "Debug", "PartialEq", "serde::Serialize", "serde::Deserialize"];
 
@@ -39,9 +51,11 @@ fn generate(contract: &str, source: &Path, target: &Path) -> Result<()> {
     let abi_file = target.with_extension("abi.json");
     std::fs::write(&abi_file, abi)?;
     let derives = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let aliases: HashMap<_, _> =
+        COMPONENT_EVENTS.iter().map(|(path, name)| ((*path).to_owned(), (*name).to_owned())).collect();
     let bindings = Abigen::new(contract, &abi_file.to_string_lossy())
         .with_execution_version(ExecutionVersion::V3)
-        .with_types_aliases(HashMap::new())
+        .with_types_aliases(aliases)
         .with_derives(derives(&DERIVES))
         .with_contract_derives(derives(&["Clone", "Debug"]))
         .generate();

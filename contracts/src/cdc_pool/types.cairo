@@ -29,6 +29,15 @@ pub enum AttemptFailure {
     Expired,
 }
 
+/// What a worker did that takes some of its stake. Events report it by its number.
+#[derive(Copy, Drop, Serde, PartialEq, Debug)]
+pub enum WorkerFault {
+    /// 1: it committed to a result and did not reveal it in time.
+    Unrevealed,
+    /// 2: its result was found to be wrong.
+    Wrong,
+}
+
 /// A worker as views show it.
 #[derive(Copy, Drop, Serde, PartialEq, Debug)]
 pub struct WorkerView {
@@ -46,12 +55,20 @@ pub struct WorkerView {
     pub stake: u128,
     /// Of 1000.
     pub reputation: u16,
+    /// Unix time in seconds from which the reputation decays: its last outcome, the last decay, or
+    /// the registration.
+    pub reputation_at: u64,
     /// Unix time in seconds.
     pub registered_at: u64,
     /// The stake can be withdrawn after this time (s) and this block; 0 unless the worker is
-    /// leaving.
+    /// leaving or has left.
     pub exit_at: u64,
     pub exit_block: u64,
+    /// Whether the admin has admitted it to the static pool.
+    pub is_static: bool,
+    /// Results of the worker that may still cost it stake: committed and not yet revealed, or
+    /// disputed.
+    pub holds: u16,
 }
 
 #[derive(Copy, Drop, Serde, PartialEq, Debug)]
@@ -60,15 +77,18 @@ pub struct CdcPoolConfig {
     pub token: ContractAddress,
     /// 0 until the admin has set it.
     pub job_mgr: ContractAddress,
+    /// 0 until the admin has set it.
+    pub task_allocator: ContractAddress,
     /// Fri.
     pub min_stake_per_slot: u128,
     pub unbonding_s: u64,
 }
 
-/// A worker in storage: one storage slot each.
+/// A worker in storage: one storage slot each. What of it is in use lies elsewhere, see
+/// `cdc_pool/worker_record.cairo`.
 #[derive(Copy, Drop, starknet::Store)]
 pub(crate) struct WorkerRecord {
-    /// `math/worker_slot.cairo`.
+    /// `math/worker_slot.cairo`: what it offers.
     pub slot: felt252,
     pub owner: ContractAddress,
     pub bond: Bond,

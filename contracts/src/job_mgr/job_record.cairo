@@ -17,7 +17,7 @@ const JOBS: felt252 = selector!("JobMgr.job_records");
 const EXCLUSIONS: felt252 = selector!("JobMgr.exclusions");
 /// What one job adds to the address of an exclusion.
 const WORKERS: felt252 = 0x1_0000_0000;
-/// Addresses that a record has, three of them spare.
+/// Addresses that a record has.
 const JOB_STRIDE: felt252 = 8;
 
 /// The record of a job, whose id is below 2^64.

@@ -3,7 +3,7 @@
 //! Checks what a client submits and turns it into what is stored. Pure.
 
 use crate::job_mgr::errors;
-use crate::job_mgr::types::JobSpec;
+use crate::job_mgr::types::{JobSpec, verification};
 use crate::math::job_slot::{PlacedJob, QueuedJob};
 use crate::math::job_terms::Terms;
 use crate::math::lanes::Lanes;
@@ -14,6 +14,9 @@ const MAX_PRIORITY: u8 = 10;
 const LAST_QUEUE: u8 = 2;
 /// Attempts are counted in 4 bits.
 const MAX_ATTEMPTS: u8 = 15;
+const MAX_LATENCY_MS: u16 = 16_383;
+const MIN_REPLICAS: u8 = 3;
+const MAX_REPLICAS: u8 = 15;
 /// 30 days.
 const MAX_EXECUTION_TIMEOUT_S: u32 = 2_592_000;
 /// A year of 365 days.
@@ -26,6 +29,8 @@ pub fn checked(spec: JobSpec, now: Deadline) -> (Terms, QueuedJob) {
     assert(spec.priority != 0 && spec.priority <= MAX_PRIORITY, errors::BAD_PRIORITY);
     assert(spec.queue <= LAST_QUEUE, errors::BAD_QUEUE);
     assert(spec.max_attempts != 0 && spec.max_attempts <= MAX_ATTEMPTS, errors::BAD_MAX_ATTEMPTS);
+    assert(spec.max_latency_ms <= MAX_LATENCY_MS, errors::BAD_LATENCY);
+    assert_verification(spec);
     assert_requirements(spec.requirements);
     assert(spec.execution_timeout_s != 0, errors::ZERO_TIMEOUT);
     assert(spec.execution_timeout_s <= MAX_EXECUTION_TIMEOUT_S, errors::TIMEOUT_TOO_LONG);
@@ -33,12 +38,14 @@ pub fn checked(spec: JobSpec, now: Deadline) -> (Terms, QueuedJob) {
     assert(spec.deadline - now.timestamp <= MAX_DEADLINE_AHEAD_S, errors::DEADLINE_TOO_FAR);
 
     let deadline = deadlines::after(now, spec.deadline - now.timestamp);
+    let is_replica = spec.replicas != 1;
     let queued = QueuedJob {
         attempt: 1,
         needs: packed_lanes(spec.requirements),
         max_rate_gfri: checked_max_rate(spec),
         region: spec.requirements.region,
         deadline,
+        is_replica,
     };
     let terms = Terms {
         max_price: spec.max_price,
@@ -48,14 +55,23 @@ pub fn checked(spec: JobSpec, now: Deadline) -> (Terms, QueuedJob) {
         deadline,
         client: 0,
         max_attempts: spec.max_attempts,
+        max_latency_ms: spec.max_latency_ms,
+        verification: spec.verification,
+        is_replica,
     };
     (terms, queued)
 }
 
-/// The spec from what is stored of it.
+/// The spec of a job alone from what is stored of it.
 pub fn restored(
     manifest_hash: felt252, model_id: felt252, terms: Terms, requirements: Requirements,
 ) -> JobSpec {
+    // Of no job at all everything is 0.
+    let is_any = if terms.max_attempts == 0 {
+        0
+    } else {
+        1
+    };
     JobSpec {
         manifest_hash,
         model_id,
@@ -66,6 +82,10 @@ pub fn restored(
         deadline: terms.deadline.timestamp,
         execution_timeout_s: terms.execution_timeout_s,
         max_attempts: terms.max_attempts,
+        max_latency_ms: terms.max_latency_ms,
+        verification: terms.verification,
+        replicas: is_any,
+        quorum: is_any,
     }
 }
 
@@ -92,6 +112,22 @@ fn requirements_of(lanes: Lanes) -> Requirements {
         features: lanes.features,
         region: 0,
     }
+}
+
+/// Replicas verify one another, so that a job with more than one wants no other verification.
+fn assert_verification(spec: JobSpec) {
+    let JobSpec { verification, replicas, quorum, .. } = spec;
+    let is_known = verification <= verification::MATMUL;
+    let is_alone = replicas <= 1;
+    assert(is_known && (is_alone || verification == verification::NONE), errors::BAD_VERIFICATION);
+    let is_group = replicas >= MIN_REPLICAS && replicas <= MAX_REPLICAS;
+    assert(replicas == 1 || is_group, errors::BAD_REPLICAS);
+    let agrees = if is_group {
+        quorum > replicas / 2 && quorum < replicas
+    } else {
+        quorum == 1
+    };
+    assert(agrees, errors::BAD_QUORUM);
 }
 
 fn assert_requirements(wanted: Requirements) {

@@ -3,7 +3,8 @@
 //! Turns what is stored of a job into what views show. Pure.
 
 use crate::job_mgr::job_spec;
-use crate::job_mgr::types::{JobRecord, JobState, JobView};
+use crate::job_mgr::types::{JobRecord, JobSpec, JobView, verification};
+use crate::math::group_word::Group;
 use crate::math::job_slot::PlacedJob;
 use crate::math::{deadlines, job_slot, job_terms};
 use crate::types::Deadline;
@@ -11,15 +12,32 @@ use starknet::ContractAddress;
 
 const NEVER: Deadline = Deadline { timestamp: 0, block: 0 };
 
-pub fn job_view(job_id: u64, record: JobRecord, client: ContractAddress) -> JobView {
+/// `group` is that of the replica with the id `group_id`; both mean nothing for a job alone, whose
+/// `group_id` is 0.
+pub fn job_view(
+    job_id: u64, record: JobRecord, client: ContractAddress, group_id: u64, group: Group,
+) -> JobView {
     let placed = job_slot::placed_or_none(record.slot);
     let terms = job_terms::unpack(record.terms);
     let attempt_deadline = attempt_deadline(placed, terms.execution_timeout_s);
-    let (requirements, result_hash) = if has_result(placed.state) {
-        (job_spec::requirements_of_placed(placed), record.queued_or_result)
+    let keeps_requirements = terms.verification == verification::RERUN;
+    let requirements = if placed.has_result && !keeps_requirements {
+        job_spec::requirements_of_placed(placed)
     } else {
-        let queued = job_slot::unpack_queued(record.queued_or_result);
-        (job_spec::requirements_of_queued(queued), 0)
+        job_spec::requirements_of_queued(job_slot::unpack_queued(record.queued_or_result))
+    };
+    let (result_hash, commitment) = if !placed.has_result {
+        (0, record.commitment)
+    } else if keeps_requirements {
+        (record.commitment, 0)
+    } else {
+        (record.queued_or_result, record.commitment)
+    };
+    let spec = job_spec::restored(record.manifest_hash, record.model_id, terms, requirements);
+    let spec = if group_id == 0 {
+        spec
+    } else {
+        JobSpec { replicas: group.replicas, quorum: group.quorum, ..spec }
     };
     JobView {
         job_id,
@@ -27,7 +45,7 @@ pub fn job_view(job_id: u64, record: JobRecord, client: ContractAddress) -> JobV
         state: placed.state,
         attempt: placed.attempt,
         worker_id: placed.worker_id,
-        spec: job_spec::restored(record.manifest_hash, record.model_id, terms, requirements),
+        spec,
         rate_gfri: placed.rate_gfri,
         score: placed.score,
         strategy: placed.strategy,
@@ -38,11 +56,9 @@ pub fn job_view(job_id: u64, record: JobRecord, client: ContractAddress) -> JobV
         result_hash,
         challenge_ends_at: placed.challenge_ends.timestamp,
         challenge_ends_block: placed.challenge_ends.block,
+        commitment,
+        group_id,
     }
-}
-
-fn has_result(state: JobState) -> bool {
-    state == JobState::Revealed || state == JobState::Settled
 }
 
 fn attempt_deadline(placed: PlacedJob, execution_timeout_s: u32) -> Deadline {

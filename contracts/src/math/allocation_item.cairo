@@ -1,39 +1,52 @@
 // SPDX-License-Identifier: MIT
 
-//! The felt by which a keeper proposes one allocation.
+//! The felt by which a keeper proposes one allocation, and by which its event reports it.
 //!
 //! ```text
 //! bits      field
 //!   0..64   job id
-//!  64..96   worker id
-//!  96..104  attempt     \
-//! 104..108  strategy     |  the choice: what is kept and reported as it is
+//!  64..96   worker id   \
+//!  96..104  attempt      |  the placement: how it is kept in the job's slot
+//! 104..108  strategy     |
 //! 108..124  score       /
+//! 124..164  rate (gFri), which is the worker's
 //! ```
 //!
 //! Strategies are 0 standard, 1 batch, 2 emergency and 3 fallback.
 
 const JOB: NonZero<u128> = 0x1_0000_0000_0000_0000;
+const PLACEMENT: NonZero<u128> = 0x1000_0000_0000_0000;
 const WORKER: NonZero<u128> = 0x1_0000_0000;
 const ATTEMPT: NonZero<u128> = 0x100;
 
 /// What each field adds to an item.
 const WORKER_UNIT: felt252 = 0x1_0000_0000_0000_0000;
-const CHOICE_UNIT: felt252 = 0x1_0000_0000_0000_0000_0000_0000;
+const ATTEMPT_UNIT: felt252 = 0x1_0000_0000_0000_0000_0000_0000;
+const STRATEGY_UNIT: felt252 = 0x100_0000_0000_0000_0000_0000_0000;
+const SCORE_UNIT: felt252 = 0x1000_0000_0000_0000_0000_0000_0000;
+const RATE_UNIT: felt252 = 0x1000_0000_0000_0000_0000_0000_0000_0000;
+/// What the upper half of an item adds to the rate.
+const RATE_ABOVE: felt252 = 0x10;
 
-/// Bits of a choice that no known item sets: 10, 11 and 28 to 31.
-const UNKNOWN: u128 = 0xf000_0c00;
+/// The worker in a placement.
+const WORKER_BITS: u128 = 0xffff_ffff;
+/// The attempt in a placement, and the bits that only an unknown strategy has.
+const ATTEMPT_BITS: u128 = 0xcff_0000_0000;
+const UNKNOWN_STRATEGY: u128 = 0xc00_0000_0000;
+/// The upper half of an item is below this if the rate has 40 bits and nothing is above it.
+const MALFORMED: u128 = 0x10_0000_0000;
 
-/// A keeper's proposal: this worker for this attempt of this job. Fields are as wide as a half
-/// felt, because an allocation only computes with them.
+/// A keeper's proposal: this worker for this attempt of this job. Fields are as an allocation
+/// computes with them.
 #[derive(Copy, Drop, PartialEq, Debug)]
 pub struct AllocationItem {
     pub job_id: u128,
-    pub worker_id: u128,
-    /// Attempt, strategy and score; of a malformed item also the four bits above.
-    pub choice: u128,
-    /// What lies above 128 bits.
-    pub excess: u128,
+    /// Worker, attempt, strategy and score.
+    pub placement: u128,
+    /// gFri per GPU-second; of a malformed item also what lies above it.
+    pub rate_gfri: felt252,
+    /// Bits 128 and above.
+    pub high: u128,
 }
 
 /// Reads an item.
@@ -41,24 +54,41 @@ pub struct AllocationItem {
 pub fn unpack(item: felt252) -> AllocationItem {
     let item: u256 = item.into();
     let (rest, job_id) = DivRem::div_rem(item.low, JOB);
-    let (choice, worker_id) = DivRem::div_rem(rest, WORKER);
-    AllocationItem { job_id, worker_id, choice, excess: item.high }
+    let (rate_below, placement) = DivRem::div_rem(rest, PLACEMENT);
+    let rate_gfri = item.high.into() * RATE_ABOVE + rate_below.into();
+    AllocationItem { job_id, placement, rate_gfri, high: item.high }
 }
 
-/// The item again, but for its excess.
-pub fn pack(item: AllocationItem) -> felt252 {
-    item.job_id.into() + item.worker_id.into() * WORKER_UNIT + item.choice.into() * CHOICE_UNIT
+/// An item whose fields are within their widths.
+pub fn pack(
+    job_id: u64, worker_id: u32, attempt: u8, strategy: u8, score: u16, rate_gfri: u64,
+) -> felt252 {
+    job_id.into()
+        + worker_id.into() * WORKER_UNIT
+        + attempt.into() * ATTEMPT_UNIT
+        + strategy.into() * STRATEGY_UNIT
+        + score.into() * SCORE_UNIT
+        + rate_gfri.into() * RATE_UNIT
 }
 
-/// Whether the strategy is known and the bits above the score are 0.
-#[inline(always)]
+/// Whether the strategy is known and the bits above the rate are 0.
 pub fn is_well_formed(item: AllocationItem) -> bool {
-    item.excess == 0 && item.choice & UNKNOWN == 0
+    item.high < MALFORMED && item.placement & UNKNOWN_STRATEGY == 0
 }
 
-/// The attempt in a choice.
 #[inline(always)]
-pub fn attempt(choice: u128) -> u128 {
-    let (_, attempt) = DivRem::div_rem(choice, ATTEMPT);
+pub fn worker_id(item: AllocationItem) -> u128 {
+    item.placement & WORKER_BITS
+}
+
+pub fn attempt(item: AllocationItem) -> u128 {
+    let (rest, _) = DivRem::div_rem(item.placement, WORKER);
+    let (_, attempt) = DivRem::div_rem(rest, ATTEMPT);
     attempt
+}
+
+/// The attempt, 2^32 times; more than any attempt has if the strategy is unknown.
+#[inline(always)]
+pub fn attempt_bits(item: AllocationItem) -> u128 {
+    item.placement & ATTEMPT_BITS
 }

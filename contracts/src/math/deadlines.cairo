@@ -12,6 +12,9 @@ const SECONDS_PER_BLOCK: u64 = 10;
 /// Time for the result's transaction on top of the execution timeout.
 const ATTEMPT_GRACE_S: u64 = 60;
 
+/// What a worker has to reveal a result that it has committed to.
+pub const REVEAL_WINDOW_S: u64 = 600;
+
 /// When the result of an attempt is due.
 pub fn of_attempt(allocated_at: Deadline, execution_timeout_s: u32) -> Deadline {
     after(allocated_at, execution_timeout_s.into() + ATTEMPT_GRACE_S)

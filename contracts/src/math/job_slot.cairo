@@ -16,11 +16,13 @@
 //!        8..40   deadline: timestamp          44..50    GPUs reserved
 //!       40..80   highest rate (gFri)          50..82    challenge ends: timestamp
 //!       80..120  region                       82..114   challenge ends: block
+//!                                            114..117   replica, held, has a result
 //! ```
 //!
-//! There is a challenge window once there is a result. A job that ends in the queue has only state
-//! and attempt. When an attempt of a job is due follows from `allocated at` and the job's execution
-//! timeout, so that an allocation need not read the latter.
+//! A queued replica has a state code of its own, so that an allocation of any other job need not
+//! know of groups. There is a challenge window once there is a result of a job alone. A job that
+//! ends in the queue has only state and attempt. When an attempt of a job is due follows from
+//! `allocated at` and the job's execution timeout, so that an allocation need not read the latter.
 
 use crate::job_mgr::types::JobState;
 use crate::math::lanes;
@@ -30,6 +32,7 @@ const HIGH: felt252 = 0x1_0000_0000_0000_0000_0000_0000_0000_0000;
 
 /// What each field of a queued slot adds to its half.
 const QUEUED: felt252 = 1;
+const QUEUED_REPLICA: felt252 = 10;
 const DEADLINE_BLOCK: felt252 = 0x1_0000_0000_0000_0000_0000_0000;
 const QUEUED_ATTEMPT: felt252 = 0x10;
 const DEADLINE_TIMESTAMP: felt252 = 0x100;
@@ -47,11 +50,22 @@ const RATE: felt252 = 0x10;
 const GPUS: felt252 = 0x1000_0000_0000;
 const CHALLENGE_TIMESTAMP: felt252 = 0x4_0000_0000_0000;
 const CHALLENGE_BLOCK: felt252 = 0x4_0000_0000_0000_0000_0000;
+const REPLICA: felt252 = 0x4_0000_0000_0000_0000_0000_0000_0000;
+const HELD: felt252 = 0x8_0000_0000_0000_0000_0000_0000_0000;
+const HAS_RESULT: felt252 = 0x10_0000_0000_0000_0000_0000_0000_0000;
 
 /// What a GPU and a gFri add to the whole slot.
 const GPUS_UNIT: felt252 = 0x1000_0000_0000_0000_0000_0000_0000_0000_0000_0000_0000;
 const RATE_UNIT: felt252 = 0x10_0000_0000_0000_0000_0000_0000_0000_0000;
+/// What being a replica adds to a whole slot that is not in the queue.
+pub const REPLICA_UNIT: felt252 =
+    0x4_0000_0000_0000_0000_0000_0000_0000_0000_0000_0000_0000_0000_0000_0000_0000;
 
+/// The lowest 8 bits of a queued slot's high half, times this, compare with attempt bits.
+const ATTEMPT_BITS_UNIT: felt252 = 0x1000_0000;
+const QUEUED_BITS: felt252 = 0x1000_0000;
+
+const BIT: NonZero<u128> = 2;
 const BITS_4: NonZero<u128> = 0x10;
 const BITS_6: NonZero<u128> = 0x40;
 const BITS_8: NonZero<u128> = 0x100;
@@ -70,6 +84,7 @@ pub struct QueuedJob {
     pub max_rate_gfri: u64,
     pub region: felt252,
     pub deadline: Deadline,
+    pub is_replica: bool,
 }
 
 /// What an allocation asks of a queued job's slot.
@@ -94,8 +109,13 @@ pub struct PlacedJob {
     pub strategy: u8,
     pub rate_gfri: u64,
     pub gpu_count: u8,
-    /// Zeros before there is a result.
+    /// Zeros before there is a result, and of a replica.
     pub challenge_ends: Deadline,
+    pub is_replica: bool,
+    /// Whether this job holds the worker's stake.
+    pub is_held: bool,
+    /// Whether the result is known, whatever became of it.
+    pub has_result: bool,
 }
 
 /// The state in a packed slot. An unused slot is in state None.
@@ -107,7 +127,12 @@ pub fn state(packed: felt252) -> JobState {
 
 pub fn pack_queued(job: QueuedJob) -> felt252 {
     let low = job.needs.into() + job.deadline.block.into() * DEADLINE_BLOCK;
-    let high = QUEUED
+    let state = if job.is_replica {
+        QUEUED_REPLICA
+    } else {
+        QUEUED
+    };
+    let high = state
         + job.attempt.into() * QUEUED_ATTEMPT
         + job.deadline.timestamp.into() * DEADLINE_TIMESTAMP
         + job.max_rate_gfri.into() * MAX_RATE
@@ -120,11 +145,11 @@ pub fn with_later_attempt(queued: felt252, by: u8) -> felt252 {
     queued + by.into() * QUEUED_ATTEMPT * HIGH
 }
 
-/// Reads a slot in state Queued.
+/// Reads a slot in state Queued, of a replica or not.
 pub fn unpack_queued(packed: felt252) -> QueuedJob {
     let packed: u256 = packed.into();
     let (deadline_block, needs) = DivRem::div_rem(packed.low, BITS_96);
-    let (rest, _) = DivRem::div_rem(packed.high, BITS_4);
+    let (rest, state) = DivRem::div_rem(packed.high, BITS_4);
     let (rest, attempt) = DivRem::div_rem(rest, BITS_4);
     let (rest, timestamp) = DivRem::div_rem(rest, BITS_32);
     let (region, max_rate_gfri) = DivRem::div_rem(rest, BITS_40);
@@ -136,11 +161,37 @@ pub fn unpack_queued(packed: felt252) -> QueuedJob {
         deadline: Deadline {
             timestamp: timestamp.try_into().unwrap(), block: deadline_block.try_into().unwrap(),
         },
+        is_replica: state.into() == QUEUED_REPLICA,
     }
 }
 
-/// What an allocation needs of a slot, if the job in it is Queued and waits for `attempt`.
+/// What [`waiting_in_time`] compares a queued slot's timestamp with.
+pub fn start_of(now: Deadline) -> u128 {
+    now.timestamp.into() * 0x100
+}
+
+/// Needs and offer of a [`Waiting`] job, if the job in the slot is Queued, alone, waits for this
+/// attempt, of which 2^32 times is given, and its deadline is ahead by the clock.
 #[inline(always)]
+pub fn waiting_in_time(packed: felt252, attempt_bits: u128, start: u128) -> Option<(u128, u128)> {
+    let packed: u256 = packed.into();
+    let (offer, front) = DivRem::div_rem(packed.high, BITS_40);
+    // State and attempt are its lowest 8 bits, which do not matter for the timestamp above them.
+    let awaited = (front & 0xff).into() * ATTEMPT_BITS_UNIT;
+    if awaited == QUEUED_BITS + attempt_bits.into() && front >= start {
+        Option::Some((packed.low, offer))
+    } else {
+        Option::None
+    }
+}
+
+/// The region and the highest rate of an offer.
+#[inline(always)]
+pub fn split_offer(offer: u128) -> (u128, u128) {
+    DivRem::div_rem(offer, BITS_40)
+}
+
+/// What an allocation needs of a slot, if the job in it is Queued, alone, and waits for `attempt`.
 pub fn waiting_for(packed: felt252, attempt: u128) -> Option<Waiting> {
     let packed: u256 = packed.into();
     let (rest, state_and_attempt) = DivRem::div_rem(packed.high, BITS_8);
@@ -151,8 +202,20 @@ pub fn waiting_for(packed: felt252, attempt: u128) -> Option<Waiting> {
     Option::Some(Waiting { needs: packed.low, offer, deadline_timestamp })
 }
 
+/// What an allocation needs of a slot, if it is that of a queued replica, and the attempt that it
+/// waits for.
+pub fn waiting_replica(packed: felt252) -> Option<(Waiting, u128)> {
+    let packed: u256 = packed.into();
+    let (rest, state) = DivRem::div_rem(packed.high, BITS_4);
+    if state.into() != QUEUED_REPLICA {
+        return Option::None;
+    }
+    let (rest, attempt) = DivRem::div_rem(rest, BITS_4);
+    let (offer, deadline_timestamp) = DivRem::div_rem(rest, BITS_32);
+    Option::Some((Waiting { needs: packed.low, offer, deadline_timestamp }, attempt))
+}
+
 /// Whether the deadline of a waiting job has passed.
-#[inline(always)]
 pub fn is_late(job: Waiting, now: Deadline) -> bool {
     // Only a deadline whose time has passed needs a look at its block.
     if now.timestamp.into() <= job.deadline_timestamp {
@@ -169,16 +232,13 @@ pub fn allocated_now(now: Deadline) -> felt252 {
         + ALLOCATED * HIGH
 }
 
-/// A slot in state Allocated, but for the rate and for what [`allocated_now`] gives.
+/// A slot in state Allocated, of a job alone: `placement` is that of the allocation item, `needs`
+/// are the job's, and the rest is from [`allocated_now`].
 #[inline(always)]
-pub fn pack_reserving(worker_id: u128, choice: u128, needs: u128) -> felt252 {
-    worker_id.into() + choice.into() * ATTEMPT + lanes::gpus(needs).into() * GPUS_UNIT
-}
-
-/// A slot in state Allocated, from what [`pack_reserving`] and [`allocated_now`] gave.
-#[inline(always)]
-pub fn pack_allocated(reserving: felt252, allocated_now: felt252, rate_gfri: felt252) -> felt252 {
-    reserving + allocated_now + rate_gfri * RATE_UNIT
+pub fn pack_allocated(
+    placement: u128, needs: u128, rate_gfri: felt252, allocated_now: felt252,
+) -> felt252 {
+    placement.into() + lanes::gpus(needs).into() * GPUS_UNIT + rate_gfri * RATE_UNIT + allocated_now
 }
 
 pub fn pack_placed(job: PlacedJob) -> felt252 {
@@ -192,7 +252,10 @@ pub fn pack_placed(job: PlacedJob) -> felt252 {
         + job.rate_gfri.into() * RATE
         + job.gpu_count.into() * GPUS
         + job.challenge_ends.timestamp.into() * CHALLENGE_TIMESTAMP
-        + job.challenge_ends.block.into() * CHALLENGE_BLOCK;
+        + job.challenge_ends.block.into() * CHALLENGE_BLOCK
+        + flag(job.is_replica, REPLICA)
+        + flag(job.is_held, HELD)
+        + flag(job.has_result, HAS_RESULT);
     low + high * HIGH
 }
 
@@ -212,7 +275,10 @@ pub fn unpack_placed(packed: felt252) -> PlacedJob {
     let (rest, state) = DivRem::div_rem(packed.high, BITS_4);
     let (rest, rate_gfri) = DivRem::div_rem(rest, BITS_40);
     let (rest, gpu_count) = DivRem::div_rem(rest, BITS_6);
-    let (challenge_block, challenge_timestamp) = DivRem::div_rem(rest, BITS_32);
+    let (rest, challenge_timestamp) = DivRem::div_rem(rest, BITS_32);
+    let (rest, challenge_block) = DivRem::div_rem(rest, BITS_32);
+    let (rest, replica) = DivRem::div_rem(rest, BIT);
+    let (has_result, held) = DivRem::div_rem(rest, BIT);
     PlacedJob {
         state: state_of(state),
         attempt: attempt.try_into().unwrap(),
@@ -223,6 +289,9 @@ pub fn unpack_placed(packed: felt252) -> PlacedJob {
         rate_gfri: rate_gfri.try_into().unwrap(),
         gpu_count: gpu_count.try_into().unwrap(),
         challenge_ends: deadline(challenge_timestamp, challenge_block),
+        is_replica: replica != 0,
+        is_held: held != 0,
+        has_result: has_result != 0,
     }
 }
 
@@ -248,6 +317,17 @@ pub fn unplaced(state: JobState, attempt: u8) -> PlacedJob {
         rate_gfri: 0,
         gpu_count: 0,
         challenge_ends: zero,
+        is_replica: false,
+        is_held: false,
+        has_result: false,
+    }
+}
+
+fn flag(is_set: bool, unit: felt252) -> felt252 {
+    if is_set {
+        unit
+    } else {
+        0
     }
 }
 
@@ -281,6 +361,8 @@ fn state_of(code: u128) -> JobState {
         6 => JobState::Settled,
         7 => JobState::Cancelled,
         8 => JobState::Expired,
-        _ => JobState::Failed,
+        9 => JobState::Failed,
+        // A queued replica's code.
+        _ => JobState::Queued,
     }
 }

@@ -8,6 +8,9 @@
 //!       98..120  execution timeout (s)               32..64   deadline: block
 //!      120..124  priority                            64..96   client
 //!      124..126  queue                               96..100  most attempts
+//!                                                  100..114  highest latency (ms)
+//!                                                  114..116  verification
+//!                                                  116..117  replica
 //! ```
 //!
 //! The highest rate has 40 bits, a job at most 63 GPUs and a timeout of at most 30 days, so that no
@@ -22,8 +25,13 @@ const QUEUE: felt252 = 0x1000_0000_0000_0000_0000_0000_0000_0000;
 const DEADLINE_BLOCK: felt252 = 0x1_0000_0000;
 const CLIENT: felt252 = 0x1_0000_0000_0000_0000;
 const MAX_ATTEMPTS: felt252 = 0x1_0000_0000_0000_0000_0000_0000;
+const MAX_LATENCY: felt252 = 0x10_0000_0000_0000_0000_0000_0000;
+const VERIFICATION: felt252 = 0x4_0000_0000_0000_0000_0000_0000_0000;
+const REPLICA: felt252 = 0x10_0000_0000_0000_0000_0000_0000_0000;
 
+const BITS_2: NonZero<u128> = 0x4;
 const BITS_4: NonZero<u128> = 0x10;
+const BITS_14: NonZero<u128> = 0x4000;
 const BITS_22: NonZero<u128> = 0x40_0000;
 const BITS_32: NonZero<u128> = 0x1_0000_0000;
 const BITS_98: NonZero<u128> = 0x4_0000_0000_0000_0000_0000_0000;
@@ -40,6 +48,10 @@ pub struct Terms {
     /// The client's number.
     pub client: u32,
     pub max_attempts: u8,
+    pub max_latency_ms: u16,
+    /// `job_mgr::types::verification`.
+    pub verification: u8,
+    pub is_replica: bool,
 }
 
 pub fn pack(terms: Terms) -> felt252 {
@@ -50,7 +62,14 @@ pub fn pack(terms: Terms) -> felt252 {
     let high = terms.deadline.timestamp.into()
         + terms.deadline.block.into() * DEADLINE_BLOCK
         + terms.client.into() * CLIENT
-        + terms.max_attempts.into() * MAX_ATTEMPTS;
+        + terms.max_attempts.into() * MAX_ATTEMPTS
+        + terms.max_latency_ms.into() * MAX_LATENCY
+        + terms.verification.into() * VERIFICATION
+        + if terms.is_replica {
+            REPLICA
+        } else {
+            0
+        };
     low + high * HIGH
 }
 
@@ -61,7 +80,10 @@ pub fn unpack(packed: felt252) -> Terms {
     let (queue, priority) = DivRem::div_rem(rest, BITS_4);
     let (rest, timestamp) = DivRem::div_rem(packed.high, BITS_32);
     let (rest, block) = DivRem::div_rem(rest, BITS_32);
-    let (max_attempts, client) = DivRem::div_rem(rest, BITS_32);
+    let (rest, client) = DivRem::div_rem(rest, BITS_32);
+    let (rest, max_attempts) = DivRem::div_rem(rest, BITS_4);
+    let (rest, max_latency_ms) = DivRem::div_rem(rest, BITS_14);
+    let (replica, verification) = DivRem::div_rem(rest, BITS_2);
     Terms {
         max_price,
         execution_timeout_s: execution_timeout_s.try_into().unwrap(),
@@ -72,5 +94,8 @@ pub fn unpack(packed: felt252) -> Terms {
         },
         client: client.try_into().unwrap(),
         max_attempts: max_attempts.try_into().unwrap(),
+        max_latency_ms: max_latency_ms.try_into().unwrap(),
+        verification: verification.try_into().unwrap(),
+        is_replica: replica != 0,
     }
 }

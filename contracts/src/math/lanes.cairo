@@ -18,9 +18,11 @@
 //!
 //! Requirements leave their guard bits 0, capabilities have theirs set. Each lane's difference is
 //! then at least 1, so no lane borrows from the next, and its guard bit survives exactly where
-//! capability >= requirement. The features lie above all lanes, so that what they come to in the
-//! difference touches no lane. Above them capabilities have 32 more bits set, and requirements may
-//! have any 32 bits but those: a block number, which nobody needs to take off for the comparison.
+//! capability >= requirement. The features lie above all lanes. Where one that is required is
+//! there, its bit of the difference is 0; and where the bits of all required features are 0 there,
+//! they were all subtracted without a borrow, and so all there. Above them capabilities have 32
+//! more bits set, and requirements may have any 32 bits but those: a block number, which nobody
+//! needs to take off for the comparison.
 
 /// The largest value of each lane.
 pub const MAX_GPUS: u8 = 63;
@@ -59,6 +61,10 @@ const DRIVER_WIDTH: NonZero<u128> = 0x800;
 const CPU_WIDTH: NonZero<u128> = 0x400;
 const MEMORY_WIDTH: NonZero<u128> = 0x2000;
 const REPUTATION_WIDTH: NonZero<u128> = 0x800;
+
+/// All lanes below the reputation, and the reputation without its guard bit.
+const BELOW_REPUTATION: NonZero<u128> = 0x20_0000_0000_0000_0000;
+const REPUTATION_VALUES: NonZero<u128> = 0x400;
 
 /// The lanes as numbers.
 #[derive(Copy, Drop, PartialEq, Debug)]
@@ -117,10 +123,16 @@ pub fn gpus(packed: u128) -> u128 {
     packed & GPUS_MASK
 }
 
-/// Whether every capability in `have` is at least the requirement in `need`, and every feature is
-/// there.
+/// The reputation in packed lanes.
+pub fn reputation(packed: u128) -> u16 {
+    let (rest, _) = DivRem::div_rem(packed, BELOW_REPUTATION);
+    let (_, reputation) = DivRem::div_rem(rest, REPUTATION_VALUES);
+    reputation.try_into().unwrap()
+}
+
+/// Whether every capability is at least the requirement in `need`, and every feature is there:
+/// `difference` is the capabilities less `need`.
 #[inline(always)]
-pub fn fits(have: u128, need: u128) -> bool {
-    let features = need & FEATURES_MASK;
-    (have - need) & GUARDS == GUARDS && have & features == features
+pub fn is_met(difference: u128, need: u128) -> bool {
+    difference & (GUARDS + (need & FEATURES_MASK)) == GUARDS
 }

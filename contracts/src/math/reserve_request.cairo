@@ -1,46 +1,38 @@
 // SPDX-License-Identifier: MIT
 
-//! The felt by which the job manager asks the pool for one worker.
+//! How the job manager asks the pool for workers. A request is two felts: what is asked, and the
+//! worker's id. What is asked lies where the worker's slot (`math/worker_slot.cairo`) has what is
+//! offered, so that one subtraction compares them:
 //!
 //! ```text
 //! low    0..96   lanes of the requirements
 //!       96..128  any: what a queued job's slot has there
-//! high   0..40   highest rate (gFri)
-//!       40..80   region, 0 for any
-//!       80..112  worker
+//! high   0..40   rate (gFri), which must be the worker's
+//!       40..42   0: the status of an Active worker
+//!       42..82   region, 0 for any
 //! ```
 //!
-//! The answer is the worker's rate (gFri) where the request is granted; where it is refused, it is
-//! [`REFUSED`] and then the reason (`types::skip_reason`).
+//! A refusal is one felt: the request's index among all requests of the call in bits 0..32, and
+//! above it the reason (`types::skip_reason`).
 
-/// What stands before the reason in the answer to a request that is refused. No rate is 0.
-pub const REFUSED: felt252 = 0;
+const TERMS: felt252 = 0x1_0000_0000_0000_0000_0000_0000_0000_0000;
+const REGION: felt252 = 0x400_0000_0000_0000_0000_0000_0000_0000_0000_0000_0000;
+const REASON: felt252 = 0x1_0000_0000;
+const REASON_UNIT: NonZero<u128> = 0x1_0000_0000;
 
-const OFFER: felt252 = 0x1_0000_0000_0000_0000_0000_0000_0000_0000;
-const WORKER: felt252 = 0x1_0000_0000_0000_0000_0000_0000_0000_0000_0000_0000_0000_0000_0000;
-
-const RATE_WIDTH: NonZero<u128> = 0x100_0000_0000;
-const REGION_WIDTH: NonZero<u128> = 0x100_0000_0000;
-
-#[derive(Copy, Drop)]
-pub struct ReserveRequest {
-    pub worker_id: u128,
-    /// Packed lanes, with anything above their 96 bits.
-    pub needs: u128,
-    pub max_rate_gfri: u128,
-    pub region: u128,
+/// What is asked. `needs` is as a queued job's slot holds it.
+#[inline(always)]
+pub fn ask(needs: u128, rate_gfri: felt252, region: u128) -> felt252 {
+    needs.into() + rate_gfri * TERMS + region.into() * REGION
 }
 
-/// `needs` and `offer` are as a queued job's slot holds them.
-#[inline(always)]
-pub fn pack(worker_id: u128, needs: u128, offer: u128) -> felt252 {
-    needs.into() + offer.into() * OFFER + worker_id.into() * WORKER
+pub fn refusal(index: u32, reason: u8) -> felt252 {
+    index.into() + reason.into() * REASON
 }
 
-#[inline(always)]
-pub fn unpack(request: felt252) -> ReserveRequest {
-    let request: u256 = request.into();
-    let (rest, max_rate_gfri) = DivRem::div_rem(request.high, RATE_WIDTH);
-    let (worker_id, region) = DivRem::div_rem(rest, REGION_WIDTH);
-    ReserveRequest { worker_id, needs: request.low, max_rate_gfri, region }
+/// The index and the reason of a refusal.
+pub fn unpack_refusal(refusal: felt252) -> (u32, u8) {
+    let refusal: u128 = refusal.try_into().unwrap();
+    let (reason, index) = DivRem::div_rem(refusal, REASON_UNIT);
+    (index.try_into().unwrap(), reason.try_into().unwrap())
 }

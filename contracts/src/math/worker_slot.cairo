@@ -1,27 +1,23 @@
 // SPDX-License-Identifier: MIT
 
-//! The one storage slot that an allocation reads and writes of a worker.
+//! The storage slot with what a worker offers. An allocation only reads it; what is in use lies in
+//! `math/worker_load.cairo`.
 //!
 //! ```text
-//! low  0..96    lanes of capabilities: the GPU lane counts free GPUs, the reputation lane the
-//!               reputation
-//!     96..128   1 each, see `math/lanes.cairo`
+//! low  0..96    lanes of capabilities, see `math/lanes.cairo`: the GPU lane counts all GPUs
+//!     96..128   1 each
 //! high 0..40    rate (gFri per GPU-second)
-//!     40..80    region
-//!     80..88    slots
-//!     88..94    GPUs
-//!     94..102   free slots
-//!    102..105   status
+//!     40..42    status: Active, Draining, Exiting, Exited
+//!     42..82    region
+//!     82..90    slots
+//!     90        static pool
+//!     91..123   reputation since: timestamp
 //! ```
-//!
-//! Active is the highest status, and free slots lie just below it: one comparison tells whether
-//! both allow an allocation.
 
 use crate::cdc_pool::types::WorkerStatus;
 use crate::math::lanes;
 use crate::math::lanes::Lanes;
-use crate::math::reserve_request::ReserveRequest;
-use crate::rare::rare;
+use crate::math::worker_load::WorkerLoad;
 use crate::types::{Capabilities, skip_reason};
 
 /// The largest rate (gFri per GPU-second) that a slot can hold.
@@ -29,44 +25,45 @@ pub const MAX_RATE_GFRI: u64 = 0xff_ffff_ffff;
 
 const HIGH: felt252 = 0x1_0000_0000_0000_0000_0000_0000_0000_0000;
 /// What each field adds to the high half.
-const REGION: felt252 = 0x100_0000_0000;
-const SLOTS: felt252 = 0x1_0000_0000_0000_0000_0000;
-const GPUS: felt252 = 0x100_0000_0000_0000_0000_0000;
-const FREE_SLOTS: felt252 = 0x4000_0000_0000_0000_0000_0000;
-const STATUS: felt252 = 0x40_0000_0000_0000_0000_0000_0000;
-/// What one free slot adds to the whole slot.
-const ONE_FREE_SLOT: felt252 =
-    0x4000_0000_0000_0000_0000_0000_0000_0000_0000_0000_0000_0000_0000_0000;
+const STATUS: felt252 = 0x100_0000_0000;
+const REGION: felt252 = 0x400_0000_0000;
+const SLOTS: felt252 = 0x4_0000_0000_0000_0000_0000;
+const STATIC: felt252 = 0x400_0000_0000_0000_0000_0000;
+const REPUTATION_AT: felt252 = 0x800_0000_0000_0000_0000_0000;
+/// What one second adds to the whole slot.
+const REPUTATION_AT_UNIT: felt252 =
+    0x800_0000_0000_0000_0000_0000_0000_0000_0000_0000_0000_0000_0000_0000;
 
-const ACTIVE: u128 = 4;
-/// Slots, GPUs, free slots and status as one number: the least of an Active worker with a free
-/// slot, `ACTIVE * 2^22 + 2^14`.
-const AVAILABLE: u128 = 0x100_4000;
+/// The bits of the high half that a request for any region, and one for a region, is compared in.
+const RATE_AND_STATUS: u128 = 0x3ff_ffff_ffff;
+const RATE_STATUS_AND_REGION: u128 = 0x3_ffff_ffff_ffff_ffff_ffff;
+/// The least high half of a request for a region.
+const ANY_REGION: u128 = 0x400_0000_0000;
 
-const RATE_WIDTH: NonZero<u128> = 0x100_0000_0000;
-const REGION_WIDTH: NonZero<u128> = 0x100_0000_0000;
-const SLOTS_WIDTH: NonZero<u128> = 0x100;
-const GPUS_WIDTH: NonZero<u128> = 0x40;
-/// Slots and GPUs together.
-const CAPACITY_WIDTH: NonZero<u128> = 0x4000;
+const BIT: NonZero<u128> = 2;
+const BITS_2: NonZero<u128> = 4;
+const BITS_8: NonZero<u128> = 0x100;
+const BITS_40: NonZero<u128> = 0x100_0000_0000;
 
-/// A slot's fields. `capabilities.gpu_count` counts all GPUs, free or not.
+/// A slot's fields.
 #[derive(Copy, Drop, PartialEq, Debug)]
 pub struct WorkerSlot {
     pub status: WorkerStatus,
     pub capabilities: Capabilities,
     pub slots: u8,
-    pub free_slots: u8,
-    pub free_gpus: u8,
     pub rate_gfri: u64,
+    pub is_static: bool,
     pub reputation: u16,
+    /// Unix time in seconds.
+    pub reputation_at: u64,
 }
 
+/// Packs a worker whose status is not None.
 pub fn pack(worker: WorkerSlot) -> felt252 {
     let offered = worker.capabilities;
     let low = lanes::pack(
         Lanes {
-            gpus: worker.free_gpus,
+            gpus: offered.gpu_count,
             vram_gib: offered.vram_gib,
             compute_capability: offered.compute_capability,
             cuda_version: offered.cuda_version,
@@ -77,112 +74,117 @@ pub fn pack(worker: WorkerSlot) -> felt252 {
             features: offered.features,
         },
     );
+    let is_static = if worker.is_static {
+        STATIC
+    } else {
+        0
+    };
     let high = worker.rate_gfri.into()
+        + status_code(worker.status) * STATUS
         + offered.region * REGION
         + worker.slots.into() * SLOTS
-        + offered.gpu_count.into() * GPUS
-        + worker.free_slots.into() * FREE_SLOTS
-        + status_code(worker.status).into() * STATUS;
+        + is_static
+        + worker.reputation_at.into() * REPUTATION_AT;
     low + lanes::ALWAYS_SET.into() + high * HIGH
 }
 
 pub fn unpack(packed: felt252) -> WorkerSlot {
+    let is_used = packed != 0;
     let packed: u256 = packed.into();
-    let free = lanes::unpack(lanes_of(packed.low));
-    let (rest, rate_gfri) = DivRem::div_rem(packed.high, RATE_WIDTH);
-    let (rest, region) = DivRem::div_rem(rest, REGION_WIDTH);
-    let (rest, slots) = DivRem::div_rem(rest, SLOTS_WIDTH);
-    let (rest, gpu_count) = DivRem::div_rem(rest, GPUS_WIDTH);
-    let (status, free_slots) = DivRem::div_rem(rest, SLOTS_WIDTH);
+    let offered = lanes::unpack(lanes_of(packed.low));
+    let (rest, rate_gfri) = DivRem::div_rem(packed.high, BITS_40);
+    let (rest, status) = DivRem::div_rem(rest, BITS_2);
+    let (rest, region) = DivRem::div_rem(rest, BITS_40);
+    let (rest, slots) = DivRem::div_rem(rest, BITS_8);
+    let (reputation_at, is_static) = DivRem::div_rem(rest, BIT);
+    let status = if is_used {
+        status_of(status)
+    } else {
+        WorkerStatus::None
+    };
     WorkerSlot {
-        status: status_of(status),
+        status,
         capabilities: Capabilities {
-            gpu_count: gpu_count.try_into().unwrap(),
-            vram_gib: free.vram_gib,
-            compute_capability: free.compute_capability,
-            cuda_version: free.cuda_version,
-            driver_version: free.driver_version,
-            cpu_cores: free.cpu_cores,
-            memory_gib: free.memory_gib,
-            features: free.features,
+            gpu_count: offered.gpus,
+            vram_gib: offered.vram_gib,
+            compute_capability: offered.compute_capability,
+            cuda_version: offered.cuda_version,
+            driver_version: offered.driver_version,
+            cpu_cores: offered.cpu_cores,
+            memory_gib: offered.memory_gib,
+            features: offered.features,
             region: region.into(),
         },
         slots: slots.try_into().unwrap(),
-        free_slots: free_slots.try_into().unwrap(),
-        free_gpus: free.gpus,
         rate_gfri: rate_gfri.try_into().unwrap(),
-        reputation: free.reputation,
+        is_static: is_static != 0,
+        reputation: offered.reputation,
+        reputation_at: reputation_at.try_into().unwrap(),
     }
 }
 
-/// The slot after one of the worker's slots and the GPUs were given to the job, with the worker's
-/// rate; or the first reason why they cannot be.
+/// Whether an Active worker offers what a request asks (`math/reserve_request.cairo`), at its rate:
+/// `difference` is the worker's slot less the request. Nothing is free at a worker that does not
+/// exist, and this is false for it: the difference's lowest 42 bits above the lanes are then those
+/// of a negative rate.
 #[inline(always)]
-pub fn reserve(packed: felt252, request: ReserveRequest) -> Result<(felt252, u128), u8> {
-    let worker: u256 = packed.into();
-    let (rest, rate_gfri) = DivRem::div_rem(worker.high, RATE_WIDTH);
-    let (capacity, region) = DivRem::div_rem(rest, REGION_WIDTH);
-    if capacity >= AVAILABLE
-        && lanes::fits(worker.low, request.needs)
-        && rate_gfri <= request.max_rate_gfri
-        && (request.region == 0 || request.region == region) {
-        Result::Ok((packed - lanes::gpus(request.needs).into() - ONE_FREE_SLOT, rate_gfri))
+pub fn suits(difference: felt252, asked: u256) -> bool {
+    let difference: u256 = difference.into();
+    let compared = if asked.high < ANY_REGION {
+        RATE_AND_STATUS
     } else {
-        rare();
-        Result::Err(refusal(packed, request))
-    }
+        RATE_STATUS_AND_REGION
+    };
+    difference.high & compared == 0 && lanes::is_met(difference.low, asked.low)
 }
 
-/// The slot after a job's slot and GPUs were given back.
-pub fn release(packed: felt252, gpu_count: u8) -> felt252 {
-    packed + gpu_count.into() + ONE_FREE_SLOT
-}
-
-/// The reputation in a slot.
-pub fn reputation(packed: felt252) -> u16 {
-    let packed: u256 = packed.into();
-    lanes::unpack(lanes_of(packed.low)).reputation
-}
-
-/// The slot with another reputation.
-pub fn with_reputation(packed: felt252, old: u16, new: u16) -> felt252 {
-    packed + (new.into() - old.into()) * lanes::REPUTATION
-}
-
-/// Names what [`reserve`] found wanting, in the order of the numbers of the reasons.
-fn refusal(packed: felt252, request: ReserveRequest) -> u8 {
-    if packed == 0 {
+/// Why a worker with this slot and load does not get what a request asks: the first reason that
+/// holds, in the order of this function.
+pub fn refusal(packed: felt252, load: WorkerLoad, asked: u256) -> u8 {
+    let worker = unpack(packed);
+    if worker.status == WorkerStatus::None {
         return skip_reason::WORKER_UNKNOWN;
     }
-    let worker: u256 = packed.into();
-    let (rest, rate_gfri) = DivRem::div_rem(worker.high, RATE_WIDTH);
-    let (capacity, _) = DivRem::div_rem(rest, REGION_WIDTH);
-    let (rest, _) = DivRem::div_rem(capacity, CAPACITY_WIDTH);
-    let (status, free_slots) = DivRem::div_rem(rest, SLOTS_WIDTH);
-    if status != ACTIVE {
+    if worker.status != WorkerStatus::Active {
         return skip_reason::WORKER_UNAVAILABLE;
     }
-    if free_slots == 0 {
+    let need = lanes::unpack(asked.low);
+    if load.free_slots == 0 {
         return skip_reason::NO_FREE_SLOT;
     }
-    let have = lanes::unpack(lanes_of(worker.low));
-    let need = lanes::unpack(request.needs);
-    if have.gpus < need.gpus {
+    if load.free_gpus < need.gpus {
         return skip_reason::NO_FREE_GPU;
     }
-    if is_any_hardware_below(have, need) {
+    if is_any_hardware_below(worker.capabilities, need) {
         return skip_reason::REQUIREMENT_UNMET;
     }
-    if rate_gfri > request.max_rate_gfri {
-        return skip_reason::RATE_TOO_HIGH;
+    let (_, rate_gfri) = DivRem::div_rem(asked.high, BITS_40);
+    if worker.rate_gfri.into() != rate_gfri {
+        return skip_reason::RATE_CHANGED;
     }
-    if have.reputation < need.reputation {
+    if worker.reputation < need.reputation {
         return skip_reason::REPUTATION_TOO_LOW;
     }
     skip_reason::REGION_MISMATCH
 }
 
-fn is_any_hardware_below(have: Lanes, need: Lanes) -> bool {
+/// The reputation in a slot, and since when (Unix time in seconds) it is that.
+pub fn reputation(packed: felt252) -> (u16, u64) {
+    let packed: u256 = packed.into();
+    let (reputation_at, _) = DivRem::div_rem(packed.high, 0x800_0000_0000_0000_0000_0000);
+    (lanes::reputation(packed.low), reputation_at.try_into().unwrap())
+}
+
+/// The slot with another reputation, and another time that it holds since.
+pub fn with_reputation(packed: felt252, old: (u16, u64), new: (u16, u64)) -> felt252 {
+    let (old_reputation, old_at) = old;
+    let (new_reputation, new_at) = new;
+    packed
+        + (new_reputation.into() - old_reputation.into()) * lanes::REPUTATION
+        + (new_at.into() - old_at.into()) * REPUTATION_AT_UNIT
+}
+
+fn is_any_hardware_below(have: Capabilities, need: Lanes) -> bool {
     have.vram_gib < need.vram_gib
         || have.compute_capability < need.compute_capability
         || have.cuda_version < need.cuda_version
@@ -201,22 +203,22 @@ fn lanes_of(low: u128) -> u128 {
     }
 }
 
-fn status_code(status: WorkerStatus) -> u8 {
+/// Active is 0, so that a request need not ask for it.
+fn status_code(status: WorkerStatus) -> felt252 {
     match status {
         WorkerStatus::None => 0,
-        WorkerStatus::Exited => 1,
+        WorkerStatus::Active => 0,
+        WorkerStatus::Draining => 1,
         WorkerStatus::Exiting => 2,
-        WorkerStatus::Draining => 3,
-        WorkerStatus::Active => 4,
+        WorkerStatus::Exited => 3,
     }
 }
 
 fn status_of(code: u128) -> WorkerStatus {
     match code {
-        0 => WorkerStatus::None,
-        1 => WorkerStatus::Exited,
+        0 => WorkerStatus::Active,
+        1 => WorkerStatus::Draining,
         2 => WorkerStatus::Exiting,
-        3 => WorkerStatus::Draining,
-        _ => WorkerStatus::Active,
+        _ => WorkerStatus::Exited,
     }
 }

@@ -50,11 +50,60 @@ pub struct AllocationStats {
     pub last_round_block: u64,
 }
 
+/// What a keeper says about a round, so that anyone can recompute it. Only the round's number, its
+/// block and its policy are checked; the roots are kept in the event.
+#[derive(Copy, Drop, Serde, PartialEq, Debug)]
+pub struct RoundHeader {
+    /// Above the keeper's latest, and below 2^48.
+    pub round: u64,
+    /// The block that the keeper decided on.
+    pub snapshot_block: u64,
+    /// Root of the jobs and workers that it decided on.
+    pub snapshot_root: felt252,
+    /// The announced policy that it decided by.
+    pub policy_id: felt252,
+    /// Root of the plan, of which this batch is a part.
+    pub plan_root: felt252,
+}
+
+/// A policy as views show it.
+#[derive(Copy, Drop, Serde, PartialEq, Debug)]
+pub struct PolicyView {
+    pub policy_id: felt252,
+    /// Rounds may name it from this time (s) and this block on; 0 if it was never announced.
+    pub active_from: u64,
+    pub active_from_block: u64,
+    pub is_retired: bool,
+}
+
+/// A keeper as views show it.
+#[derive(Copy, Drop, Serde, PartialEq, Debug)]
+pub struct KeeperView {
+    pub address: ContractAddress,
+    /// Whether the admin has added it and it has neither left nor been removed. It is a keeper
+    /// while its bond is also at least the least one.
+    pub is_admitted: bool,
+    /// Fri.
+    pub bond: u128,
+    /// 0 before its first.
+    pub last_round: u64,
+    /// The bond can be withdrawn after this time (s) and this block; 0 unless it has left or was
+    /// removed.
+    pub leaves_at: u64,
+    pub leaves_block: u64,
+}
+
 #[derive(Copy, Drop, Serde, PartialEq, Debug)]
 pub struct TaskAllocatorConfig {
     pub admin: ContractAddress,
     pub job_mgr: ContractAddress,
     pub cdc_pool: ContractAddress,
+    pub token: ContractAddress,
+    /// Fri.
+    pub min_keeper_bond: u128,
+    /// From a policy's announcement until rounds may name it, and from a keeper's leaving until it
+    /// may withdraw its bond.
+    pub policy_delay_s: u64,
 }
 
 /// Metrics with the time they were reported at.
