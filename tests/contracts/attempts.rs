@@ -130,19 +130,19 @@ async fn the_last_attempt_ends_the_job_with_a_refund() {
         [failed, MarketEvent::JobFailed { job_id, client, refunded: Fri(STRK) }]
     };
     let (given_back, _) = world.running(&spec, worker_id).await;
-    let before = world.balance(CLIENT).await;
     let events = world.events(world.fail_attempt(W1, given_back, 1).await);
     assert_eq!(events[0], reputation(worker_id, 500, 475));
     assert_eq!(events[1..], ended(given_back, false, out_of_memory()));
-    assert_eq!(world.balance(CLIENT).await, before + STRK);
+    assert_eq!(world.credit(CLIENT).await, STRK);
 
     let (overdue, allocated) = world.running(&spec, worker_id).await;
     world.pass(due(allocated)).await;
-    let before = world.balance(CLIENT).await;
+    // The credit paid for this one.
+    assert_eq!(world.credit(CLIENT).await, 0);
     let events = world.events(world.expire_attempt(OTHER, overdue).await);
     assert_eq!(events[0], reputation(worker_id, 475, 380));
     assert_eq!(events[1..], ended(overdue, true, Felt::ZERO));
-    assert_eq!(world.balance(CLIENT).await, before + STRK);
+    assert_eq!(world.credit(CLIENT).await, STRK);
     for job_id in [given_back, overdue] {
         let job = world.job(job_id).await;
         assert_eq!((job.state, job.attempt, job.worker_id), (JobState::Failed, Attempt(1), Some(worker_id)));
@@ -190,7 +190,8 @@ async fn a_client_takes_a_queued_job_back() {
     let receipt = world.cancel_job(CLIENT, job_id).await.unwrap();
     let cancelled = MarketEvent::JobCancelled { job_id, client, refunded: Fri(STRK) };
     assert_eq!(world.contracts().events(&receipt).unwrap(), [cancelled]);
-    assert_eq!(world.balance(CLIENT).await, before + STRK - receipt.fee.0);
+    assert_eq!(world.balance(CLIENT).await, before - receipt.fee.0);
+    assert_eq!(world.credit(CLIENT).await, STRK);
 
     let (job_id, _) = world.running(&world.spec().await, worker_id).await;
     refused(world.cancel_job(CLIENT, job_id).await, "JobMgr: not queued");
@@ -219,12 +220,11 @@ async fn anyone_expires_a_job_that_found_no_worker() {
     refused(world.expire_job(OTHER, requeued).await, "JobMgr: not queued");
     world.fail_attempt(W1, requeued, 1).await.unwrap();
 
-    let before = world.balance(CLIENT).await;
     let expire = async || world.expire_job(OTHER, job_id).await;
     let receipt = world.only_after(deadline, "JobMgr: deadline not passed", expire).await;
     let expired = MarketEvent::JobExpired { job_id, client, refunded: Fri(STRK) };
     assert_eq!(world.contracts().events(&receipt).unwrap(), [expired]);
-    assert_eq!(world.balance(CLIENT).await, before + STRK);
+    assert_eq!(world.credit(CLIENT).await, STRK);
     refused(world.expire_job(OTHER, job_id).await, "JobMgr: not queued");
 
     // A job that is queued again keeps its first deadline.

@@ -15,5 +15,8 @@ async fn a_job_is_submitted_allocated_run_and_settled() {
     market.contracts.accept_result(&market.client, job_id).await.unwrap();
     let job = market.contracts.job(job_id).await.unwrap().unwrap();
     assert_eq!(job.state, JobState::Settled);
-    assert_eq!(market.contracts.held().await.unwrap(), Fri::ZERO);
+    let paid = job.price();
+    assert_eq!(market.contracts.credit_of(worker.address()).await.unwrap(), paid);
+    let refunded = Fri(job.spec.max_price.0 - paid.0);
+    assert_eq!(market.contracts.credit_of(market.client.address()).await.unwrap(), refunded);
 }

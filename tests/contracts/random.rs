@@ -1,5 +1,6 @@
 //! Whatever anyone does in whatever order: nothing is lost, and nobody is given more than it has room for.
 
+use cainome::cairo_serde::ContractAddress;
 use keeper_chain::SendError;
 use keeper_types::{
     AllocationItem, Attempt, Capabilities, Fri, JobId, JobSpec, JobState, MarketEvent, Rate, Requirements, Strategy,
@@ -73,7 +74,9 @@ impl Chance<'_> {
             let attempt = if self.below(10) == 0 { Attempt(attempt.0 + 1) } else { attempt };
             let worker_id = WorkerId(u32::try_from(self.below(WORKERS as u64 + 2)).unwrap());
             let strategy = Strategy::from_number(u8::try_from(self.below(4)).unwrap()).unwrap();
-            items.push(AllocationItem { job_id, worker_id, attempt, strategy, score: self.random.random() }.pack());
+            let rate = self.world.told().await.workers.get(&worker_id).map_or(Rate(RATE), |worker| worker.rate);
+            let score = self.random.random();
+            items.push(AllocationItem { job_id, worker_id, attempt, strategy, score, rate }.pack());
         }
         let keeper = self.rather(KEEPER);
         let round = self.world.contracts().last_round(self.world.address(keeper)).await.unwrap() + self.below(3);
@@ -199,6 +202,11 @@ async fn everything_ends(world: &World) {
         };
         sent.unwrap();
     }
+    world.conserved().await;
+    for account in world.told().await.credits.into_keys() {
+        let withdraw = world.job_mgr().withdraw_getcall(&ContractAddress(account.0));
+        world.send(OTHER, withdraw).await.unwrap();
+    }
     assert_eq!(world.contracts().held().await.unwrap(), Fri::ZERO);
     world.conserved().await;
 }
@@ -220,7 +228,7 @@ async fn a_worker_is_never_over_its_slots_and_gpus() {
             let used: u8 = running.iter().map(|(_, gpus)| gpus).sum();
             let fits = running.len() < usize::from(SLOTS) && used + gpu_count <= GPUS;
             let events = world.apply(&[item(job_id, worker_id)]).await;
-            assert_eq!(matches!(events[0], MarketEvent::JobAllocated { .. }), fits, "{events:?}");
+            assert_eq!(matches!(events[0], MarketEvent::JobsAllocated { .. }), fits, "{events:?}");
             if fits { running.push((job_id, gpu_count)) } else { full += 1 }
         } else {
             let (job_id, _) = running.swap_remove(random.random_range(0..running.len()));

@@ -88,9 +88,9 @@ async fn the_client_accepts_a_result_and_pays_at_once() {
     let raised = MarketEvent::ReputationChanged { worker_id, old_reputation: 500, new_reputation: 510 };
     let settled = MarketEvent::JobSettled { job_id, worker_id, client, paid, refunded };
     assert_eq!(world.contracts().events(&receipt).unwrap(), [raised, settled]);
-    assert_eq!(world.balance(CLIENT).await, before.0 + refunded.0 - receipt.fee.0);
-    assert_eq!(world.balance(W1).await, before.1 + paid.0);
-    assert_eq!(world.contracts().held().await.unwrap(), Fri::ZERO);
+    assert_eq!((world.balance(CLIENT).await, world.balance(W1).await), (before.0 - receipt.fee.0, before.1));
+    assert_eq!((world.credit(CLIENT).await, world.credit(W1).await), (refunded.0, paid.0));
+    assert_eq!(world.contracts().held().await.unwrap(), Fri(STRK));
     let job = world.job(job_id).await;
     assert_eq!((job.state, job.worker_id, job.rate), (JobState::Settled, Some(worker_id), Rate(RATE)));
     refused(accept(CLIENT).await, "JobMgr: not revealed");
@@ -117,8 +117,8 @@ async fn anyone_settles_once_the_challenge_window_is_over() {
     let raised = MarketEvent::ReputationChanged { worker_id, old_reputation: 500, new_reputation: 510 };
     let settled = MarketEvent::JobSettled { job_id, worker_id, client, paid, refunded };
     assert_eq!(world.contracts().events(&receipt).unwrap(), [raised, settled]);
-    assert_eq!(world.balance(CLIENT).await, before.0 + refunded.0);
-    assert_eq!(world.balance(W1).await, before.1 + paid.0);
+    assert_eq!((world.balance(CLIENT).await, world.balance(W1).await), before);
+    assert_eq!((world.credit(CLIENT).await, world.credit(W1).await), (refunded.0, paid.0));
     refused(world.settle(OTHER, job_id).await, "JobMgr: not revealed");
     world.conserved().await;
 }
@@ -130,9 +130,8 @@ async fn the_price_is_the_rate_at_allocation() {
     // Exactly what the job can pay: nothing is left to refund.
     let exact = JobSpec { max_price: Fri(PRICE), ..world.spec().await };
     let (job_id, _) = revealed(&world, &exact, worker_id).await;
-    let before = world.balance(CLIENT).await;
-    let receipt = world.accept_result(CLIENT, job_id).await.unwrap();
-    assert_eq!(world.balance(CLIENT).await, before - receipt.fee.0);
+    world.accept_result(CLIENT, job_id).await.unwrap();
+    assert_eq!((world.credit(CLIENT).await, world.credit(W1).await), (0, PRICE));
     let told = world.told().await.jobs[&job_id].clone();
     assert_eq!((told.paid, told.refunded), (Fri(PRICE), Fri::ZERO));
 
@@ -166,10 +165,9 @@ async fn a_worker_that_has_left_is_still_paid() {
     world.contracts().withdraw_stake(world.sender(W1)).await.unwrap();
     world.pass(ends.after(1_000)).await;
 
-    let before = world.balance(W1).await;
     world.settle(OTHER, by_anyone).await.unwrap();
     world.accept_result(CLIENT, by_client).await.unwrap();
-    assert_eq!(world.balance(W1).await, before + 2 * PRICE);
+    assert_eq!(world.credit(W1).await, 2 * PRICE);
     let worker = world.worker(worker_id).await;
     assert_eq!((worker.status, worker.reputation, worker.stake), (WorkerStatus::Exited, 520, Fri::ZERO));
     world.conserved().await;

@@ -8,7 +8,13 @@ use keeper_types::{
     SkipReason, Strategy, WorkerId,
 };
 
-use crate::world::{ADMIN, CLIENT, GRACE_S, KEEPER, OTHER, RATE, SCORE, STRK, W1, W2, World, cap, item, refused};
+use crate::world::{
+    ADMIN, CLIENT, GRACE_S, KEEPER, OTHER, PLAN_ROOT, RATE, SCORE, SNAPSHOT_ROOT, STRK, W1, W2, World, cap, item,
+    refused,
+};
+
+/// The highest number that a round can have.
+const LAST_ROUND: u64 = (1 << 48) - 1;
 
 #[tokio::test]
 async fn only_fresh_rounds_of_keepers_are_taken() {
@@ -34,14 +40,15 @@ async fn only_fresh_rounds_of_keepers_are_taken() {
     }
     // Another keeper counts its own rounds.
     let other = world.address(OTHER);
-    let add = world.task_allocator().add_keeper_getcall(&ContractAddress(other.0));
-    world.send(ADMIN, add).await.unwrap();
+    world.hire_keeper(OTHER).await;
     world.apply_batch(OTHER, 1, 0, &items).await.unwrap();
-    world.apply_batch(KEEPER, u64::MAX, 0, &items).await.unwrap();
-    refused(world.apply_batch(KEEPER, u64::MAX, 0, &items).await, "TaskAllocator: stale round");
+    refused(world.apply_batch(KEEPER, LAST_ROUND + 1, 0, &items).await, "TaskAllocator: round too high");
+    refused(world.apply_batch(KEEPER, u64::MAX, 0, &items).await, "TaskAllocator: round too high");
+    world.apply_batch(KEEPER, LAST_ROUND, 0, &items).await.unwrap();
+    refused(world.apply_batch(KEEPER, LAST_ROUND, 0, &items).await, "TaskAllocator: stale round");
     world.apply_batch(OTHER, 2, 0, &items).await.unwrap();
     assert_eq!(world.contracts().last_round(other).await.unwrap(), 2);
-    assert_eq!(world.contracts().last_round(world.address(KEEPER)).await.unwrap(), u64::MAX);
+    assert_eq!(world.contracts().last_round(world.address(KEEPER)).await.unwrap(), LAST_ROUND);
     world.conserved().await;
 }
 
@@ -56,16 +63,18 @@ async fn an_allocation_is_told_and_shown() {
     let due = now.after(100 + GRACE_S);
     assert_eq!(due.block.0, now.block.0 + 16);
     let sent = world.apply_batch(KEEPER, 1, now.block.0 - 1, &[item(job_id, worker_id).pack()]).await;
-    let allocated = MarketEvent::JobAllocated {
-        job_id,
-        worker_id,
-        attempt: Attempt(1),
-        rate: Rate(RATE),
-        score: SCORE,
-        strategy: Strategy::Standard,
-    };
+    let allocated = MarketEvent::JobsAllocated { items: vec![item(job_id, worker_id)] };
     let snapshot_block = BlockNumber(now.block.0 - 1);
-    let applied = MarketEvent::RoundApplied { keeper, round: 1, snapshot_block, allocated: 1, skipped: 0 };
+    let applied = MarketEvent::RoundApplied {
+        keeper,
+        round: 1,
+        snapshot_block,
+        snapshot_root: SNAPSHOT_ROOT,
+        policy_id: world.policy,
+        plan_root: PLAN_ROOT,
+        allocated: 1,
+        skipped: 0,
+    };
     assert_eq!(world.events(sent), [allocated, applied]);
 
     let shown = job_mgr::JobView {
@@ -85,6 +94,8 @@ async fn an_allocation_is_told_and_shown() {
         result_hash: Felt::ZERO,
         challenge_ends_at: 0,
         challenge_ends_block: 0,
+        commitment: Felt::ZERO,
+        group_id: 0,
     };
     assert_eq!(world.job_mgr().get_job(&job_id.0).call().await.unwrap(), shown);
     let worker = world.worker(worker_id).await;
@@ -101,7 +112,9 @@ fn verdicts(items: &[AllocationItem], events: &[MarketEvent]) -> Vec<Option<Skip
     let (mut allocated, mut skipped) = (Vec::new(), Vec::new());
     for event in events {
         match event {
-            MarketEvent::JobAllocated { job_id, worker_id, .. } => allocated.push((*job_id, *worker_id)),
+            MarketEvent::JobsAllocated { items } => {
+                allocated.extend(items.iter().map(|item| (item.job_id, item.worker_id)));
+            }
             MarketEvent::AllocationSkipped { job_id, worker_id, reason, .. } => {
                 skipped.push((*job_id, *worker_id, *reason));
             }
@@ -111,14 +124,17 @@ fn verdicts(items: &[AllocationItem], events: &[MarketEvent]) -> Vec<Option<Skip
             other => panic!("a round does not say {other:?}"),
         }
     }
-    let (mut allocated, mut skipped) = (allocated.into_iter().peekable(), skipped.into_iter());
+    // What JobMgr refuses is told before what the pool refuses.
+    let mut allocated = allocated.into_iter().peekable();
     let verdict = |item: &AllocationItem| {
         if allocated.next_if_eq(&(item.job_id, item.worker_id)).is_some() {
             return None;
         }
-        let (job_id, worker_id, reason) = skipped.next().expect("each item has its event");
-        assert_eq!((job_id, worker_id), (item.job_id, item.worker_id));
-        Some(reason)
+        let of_item = |(job_id, worker_id, _): &(JobId, WorkerId, SkipReason)| {
+            (*job_id, *worker_id) == (item.job_id, item.worker_id)
+        };
+        let place = skipped.iter().position(of_item).expect("each item has its event");
+        Some(skipped.remove(place).2)
     };
     items.iter().map(verdict).collect()
 }
@@ -140,9 +156,10 @@ async fn items_of_a_batch_see_what_earlier_ones_took() {
     // A job goes once, to whoever comes first.
     let (a, b, c) = (submit(1).await, submit(1).await, submit(1).await);
     assert_eq!(round(&[item(a, first), item(a, first), item(a, second)]).await, [None, not_queued, not_queued]);
-    // The slots of a worker are counted down, and a refused item does not hold its job back.
+    // The slots of a worker are counted down. Whom the pool refuses has held its job for the rest of the batch.
     let items = [item(b, first), item(c, first), item(c, second), item(c, second)];
-    assert_eq!(round(&items).await, [None, no_slot, None, not_queued]);
+    assert_eq!(round(&items).await, [None, no_slot, not_queued, not_queued]);
+    assert_eq!(round(&[item(c, second)]).await, [None]);
     for (account, job_id) in [(W1, a), (W1, b), (W2, c)] {
         world.submit_result(account, job_id, 1).await.unwrap();
     }
@@ -162,15 +179,14 @@ async fn one_bad_item_does_not_stop_the_others() {
     let world = World::start().await;
     let worker_id = world.register(W1).await;
     let (a, b) = (world.submit(&world.spec().await).await, world.submit(&world.spec().await).await);
-    let malformed = item(a, worker_id).pack() + Felt::TWO.pow(124_u32);
+    let malformed = item(a, worker_id).pack() + Felt::TWO.pow(164_u32);
     let items = [malformed, item(JobId(999), worker_id).pack(), item(a, worker_id).pack(), item(b, worker_id).pack()];
     let events = world.apply_felts(&items).await;
     let skipped = |job_id, reason| MarketEvent::AllocationSkipped { job_id, worker_id, attempt: Attempt(1), reason };
-    assert!(matches!(events[0], MarketEvent::JobAllocated { job_id, .. } if job_id == a), "{events:?}");
-    assert!(matches!(events[1], MarketEvent::JobAllocated { job_id, .. } if job_id == b), "{events:?}");
-    assert_eq!(events[2..4], [skipped(a, SkipReason::ItemMalformed), skipped(JobId(999), SkipReason::JobUnknown)]);
-    assert!(matches!(events[4], MarketEvent::RoundApplied { allocated: 2, skipped: 2, .. }), "{events:?}");
-    assert_eq!(events.len(), 5);
+    assert_eq!(events[0], MarketEvent::JobsAllocated { items: vec![item(a, worker_id), item(b, worker_id)] });
+    assert_eq!(events[1..3], [skipped(a, SkipReason::ItemMalformed), skipped(JobId(999), SkipReason::JobUnknown)]);
+    assert!(matches!(events[3], MarketEvent::RoundApplied { allocated: 2, skipped: 2, .. }), "{events:?}");
+    assert_eq!(events.len(), 4);
     world.conserved().await;
 }
 
@@ -203,10 +219,7 @@ async fn statistics_add_up_and_items_come_back_as_they_were_packed() {
             let sent = AllocationItem { strategy, score, ..item(job_id, worker_id) };
             blocks.push(world.now().await.block.0);
             let events = world.apply(&[sent, item(JobId(999), WorkerId(u32::MAX))]).await;
-            let MarketEvent::JobAllocated { strategy: echoed, score: told, .. } = events[0] else {
-                panic!("not allocated: {events:?}")
-            };
-            assert_eq!((echoed, told), (strategy, score));
+            assert_eq!(events[0], MarketEvent::JobsAllocated { items: vec![sent] });
             let shown = world.job_mgr().get_job(&job_id.0).call().await.unwrap();
             assert_eq!((shown.strategy, shown.score, shown.worker_id), (strategy as u8, score, worker_id.0));
             let MarketEvent::RoundApplied { allocated, skipped, .. } = events[2] else { panic!("{events:?}") };
@@ -224,6 +237,7 @@ async fn statistics_add_up_and_items_come_back_as_they_were_packed() {
         attempt: Attempt(u8::MAX),
         strategy: Strategy::Fallback,
         score: u16::MAX,
+        rate: Rate::MAX,
     };
     let skipped = MarketEvent::AllocationSkipped {
         job_id: JobId(u64::MAX),

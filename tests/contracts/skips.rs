@@ -112,7 +112,6 @@ async fn for_the_worker() {
     skips(&world, item(job_id, worker_id), SkipReason::WorkerUnavailable).await;
     contracts.resume_worker(w1).await.unwrap();
     world.allocate(job_id, worker_id).await;
-    let exit = world.now().await.after(UNBONDING_S);
     contracts.exit_worker(w1).await.unwrap();
     let job_id = world.submit(&JobSpec { deadline: spec.deadline + 100_000, ..spec }).await;
     skips(&world, item(job_id, worker_id), SkipReason::WorkerUnavailable).await;
@@ -121,6 +120,7 @@ async fn for_the_worker() {
             world.submit_result(W1, running.job_id, 1).await.unwrap();
         }
     }
+    let exit = world.now().await.after(UNBONDING_S);
     world.pass(exit).await;
     contracts.withdraw_stake(w1).await.unwrap();
     skips(&world, item(job_id, worker_id), SkipReason::WorkerUnavailable).await;
@@ -274,16 +274,38 @@ async fn for_an_item_that_means_nothing() {
         let unknown = good.pack() + Felt::from(strategy) * Felt::TWO.pow(104_u32);
         skips_felt(&world, unknown, malformed.clone()).await;
     }
-    for bit in [124_u32, 127, 128, 200, 250] {
+    for bit in [164_u32, 165, 192, 200, 250] {
         skips_felt(&world, good.pack() + Felt::TWO.pow(bit), malformed.clone()).await;
     }
     let last_felt = Felt::ZERO - Felt::ONE;
     let none = AllocationItem { job_id: JobId(0), worker_id: WorkerId(0), attempt: Attempt(0), ..good };
     skips_felt(&world, last_felt, skipped(none, SkipReason::ItemMalformed)).await;
     // Well formed, but there is no job 0.
-    let nothing = AllocationItem { strategy: Strategy::Standard, score: 0, ..none };
+    let nothing = AllocationItem { strategy: Strategy::Standard, score: 0, rate: Rate(0), ..none };
     assert_eq!(nothing.pack(), Felt::ZERO);
     skips(&world, nothing, SkipReason::JobUnknown).await;
     world.allocate(job_id, worker_id).await;
+    world.conserved().await;
+}
+
+#[tokio::test]
+async fn for_a_rate_that_is_not_the_workers() {
+    let world = World::start().await;
+    let worker_id = world.register(W1).await;
+    let job_id = world.submit(&world.spec().await).await;
+    let at = |rate| AllocationItem { rate: Rate(rate), ..item(job_id, worker_id) };
+    for rate in [0, 1, RATE - 1, RATE + 1, 10 * RATE] {
+        skips(&world, at(rate), SkipReason::RateChanged).await;
+    }
+    // What the job pays for at most comes first, and counts for the item's rate.
+    for rate in [10 * RATE + 1, Rate::MAX.0] {
+        skips(&world, at(rate), SkipReason::RateTooHigh).await;
+    }
+    // The worker has changed its mind since the plan was made.
+    world.contracts().update_worker(world.sender(W1), &cap(), 2, Rate(RATE + 1)).await.unwrap();
+    skips(&world, at(RATE), SkipReason::RateChanged).await;
+    let events = world.apply(&[at(RATE + 1)]).await;
+    assert_eq!(events[0], MarketEvent::JobsAllocated { items: vec![at(RATE + 1)] });
+    assert_eq!(world.job(job_id).await.rate, Rate(RATE + 1));
     world.conserved().await;
 }

@@ -4,7 +4,7 @@ use cainome::cairo_serde::ContractAddress;
 use e2e::{capabilities_to_chain, spec_to_chain};
 use keeper_bindings::job_mgr;
 use keeper_types::{
-    Address, BlockNumber, Features, Felt, Fri, JobId, JobSpec, JobState, MarketEvent, Queue, Requirements,
+    Address, BlockNumber, Features, Felt, Fri, JobId, JobSpec, JobState, MarketEvent, Queue, Requirements, Verification,
 };
 use starknet::{core::types::Call, macros::selector};
 
@@ -34,7 +34,8 @@ async fn a_submitted_job_waits_in_the_queue() {
         let (job_id, client) = (JobId(number), world.address(CLIENT));
         assert_eq!(ids, [job_id]);
         let deadline_block = BlockNumber(now.block.0 + 60);
-        let expected = MarketEvent::JobSubmitted { job_id, client, spec: Box::new(spec.clone()), deadline_block };
+        let expected =
+            MarketEvent::JobSubmitted { job_id, client, spec: Box::new(spec.clone()), deadline_block, group_id: None };
         assert_eq!(world.contracts().events(&receipt).unwrap(), [expected]);
         assert_eq!(world.balance(CLIENT).await, before - STRK - receipt.fee.0);
         assert_eq!(world.contracts().held().await.unwrap(), Fri(u128::from(number) * STRK));
@@ -55,6 +56,8 @@ async fn a_submitted_job_waits_in_the_queue() {
             result_hash: Felt::ZERO,
             challenge_ends_at: 0,
             challenge_ends_block: 0,
+            commitment: Felt::ZERO,
+            group_id: 0,
         };
         assert_eq!(jobs.get_job(&number).call().await.unwrap(), queued);
         assert_eq!(jobs.job_count().call().await.unwrap(), number);
@@ -80,13 +83,22 @@ async fn a_submitted_job_waits_in_the_queue() {
 type Fault = (&'static str, fn(&mut job_mgr::JobSpec));
 
 /// Every way in which a spec can be wrong, in the order in which the contract looks, where `deadline` is now.
-const FAULTS: [Fault; 22] = [
+const FAULTS: [Fault; 31] = [
     ("JobMgr: zero manifest hash", |spec| spec.manifest_hash = Felt::ZERO),
     ("JobMgr: bad priority", |spec| spec.priority = 0),
     ("JobMgr: bad priority", |spec| spec.priority = 11),
     ("JobMgr: bad queue", |spec| spec.queue = 3),
     ("JobMgr: bad max attempts", |spec| spec.max_attempts = 0),
     ("JobMgr: bad max attempts", |spec| spec.max_attempts = 16),
+    ("JobMgr: bad latency", |spec| spec.max_latency_ms = 16_384),
+    ("JobMgr: bad verification", |spec| spec.verification = 3),
+    ("JobMgr: bad verification", |spec| (spec.replicas, spec.quorum, spec.verification) = (3, 2, 1)),
+    ("JobMgr: bad replicas", |spec| spec.replicas = 0),
+    ("JobMgr: bad replicas", |spec| (spec.replicas, spec.quorum) = (2, 1)),
+    ("JobMgr: bad replicas", |spec| (spec.replicas, spec.quorum) = (16, 9)),
+    ("JobMgr: bad quorum", |spec| spec.quorum = 2),
+    ("JobMgr: bad quorum", |spec| (spec.replicas, spec.quorum) = (4, 2)),
+    ("JobMgr: bad quorum", |spec| (spec.replicas, spec.quorum) = (3, 3)),
     ("JobMgr: too many GPUs", |spec| spec.requirements.gpu_count = 64),
     ("JobMgr: too much VRAM", |spec| spec.requirements.vram_gib = 1_024),
     ("JobMgr: bad compute capability", |spec| spec.requirements.compute_capability = 128),
@@ -154,6 +166,10 @@ fn largest(now: u64) -> JobSpec {
         deadline: now + 31_536_000,
         execution_timeout_s: 2_592_000,
         max_attempts: 15,
+        max_latency_ms: 16_383,
+        verification: Verification::Matmul,
+        replicas: 1,
+        quorum: 1,
     }
 }
 
@@ -161,7 +177,7 @@ fn largest(now: u64) -> JobSpec {
 async fn a_spec_at_its_limits_is_kept_as_it_is() {
     let world = World::start_with(OTHER).await;
     let highest = Fri(((1 << 40) - 1) * GFRI * 100 + GFRI * 100 - 1);
-    let bends: [fn(&mut JobSpec); 9] = [
+    let bends: [fn(&mut JobSpec); 13] = [
         |_| {},
         |spec| (spec.priority, spec.queue, spec.max_attempts) = (1, Queue::High, 1),
         |spec| spec.deadline -= 599,
@@ -171,6 +187,10 @@ async fn a_spec_at_its_limits_is_kept_as_it_is() {
         |spec| spec.model_id = Felt::ZERO - Felt::ONE,
         |spec| spec.manifest_hash = Felt::ZERO - Felt::ONE,
         |spec| spec.requirements.region = Some("a".parse().unwrap()),
+        |spec| spec.verification = Verification::Rerun,
+        |spec| spec.verification = Verification::Matmul,
+        |spec| (spec.replicas, spec.quorum) = (3, 2),
+        |spec| (spec.replicas, spec.quorum) = (15, 14),
     ];
     for bend in bends {
         let mut spec = world.spec().await;

@@ -83,6 +83,9 @@ async fn a_registered_worker_is_shown_as_it_registered() {
         registered_at: now.timestamp,
         exit_at: 0,
         exit_block: 0,
+        is_static: false,
+        holds: 0,
+        reputation_at: now.timestamp,
     };
     assert_eq!(pool.get_worker(&1).call().await.unwrap(), shown);
     assert_eq!(world.contracts().worker_of(owner).await.unwrap(), Some(worker_id));
@@ -269,7 +272,10 @@ async fn a_worker_with_jobs_keeps_its_stake_bonded() {
     world.contracts().exit_worker(world.sender(W1)).await.unwrap();
     world.pass(exit).await;
     refused(world.contracts().withdraw_stake(world.sender(W1)).await, "CdcPool: jobs running");
+    let again = world.now().await.after(UNBONDING_S);
     world.submit_result(W1, job_id, 1).await.unwrap();
+    refused(world.contracts().withdraw_stake(world.sender(W1)).await, "CdcPool: still bonded");
+    world.pass(again).await;
     world.contracts().withdraw_stake(world.sender(W1)).await.unwrap();
     world.conserved().await;
 }

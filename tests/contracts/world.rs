@@ -2,18 +2,25 @@
 
 use std::fmt::Debug;
 
+use cainome::cairo_serde::ContractAddress;
 use e2e::{Caller, LocalnetOptions, Market, Wallet};
-use keeper_bindings::{cdc_pool::CdcPool, job_mgr::JobMgr, task_allocator::TaskAllocator};
+use keeper_bindings::{
+    cdc_pool::CdcPool,
+    job_mgr::JobMgr,
+    task_allocator::{RoundHeader, TaskAllocator},
+};
 use keeper_chain::{
-    ChainJob, Contracts, Deployment, DeploymentTerms, DueExit, Follower, Network, Receipt, SendError, Sender, Step,
+    ChainJob, Contracts, Deployment, DeploymentTerms, DueExit, Follower, Network, Receipt, SendError, Sender,
 };
 use keeper_types::{
-    Address, AllocationItem, Attempt, BlockNumber, BlockRef, Capabilities, ContentHash, Felt, Fri, Job, JobId, JobSpec,
-    JobState, MarketEvent, Rate, Requirements, Worker, WorkerId,
+    Address, AllocationItem, Attempt, BlockNumber, Capabilities, ContentHash, Felt, Fri, JobId, JobSpec, JobState,
+    MarketEvent, PolicyId, Rate, Worker, WorkerId,
 };
 use serde_json::json;
-use starknet::core::types::Call;
+use starknet::{core::types::Call, macros::felt};
 use tokio::sync::Mutex;
+
+use crate::accounting::Followed;
 
 pub(crate) const ADMIN: usize = 1;
 pub(crate) const KEEPER: usize = 2;
@@ -34,8 +41,13 @@ pub(crate) const CHALLENGE_S: u64 = 300;
 pub(crate) const GRACE_S: u64 = 60;
 /// The score that [`item`] carries.
 pub(crate) const SCORE: u16 = 777;
+/// What every contract says to who is not its admin.
+pub(crate) const NOT_ADMIN: &str = "Access: caller not admin";
 /// The rate of workers, gFri per GPU-second.
 pub(crate) const RATE: u64 = 1_000_000;
+/// What rounds here say they were decided on, and what was decided: nothing of note.
+pub(crate) const SNAPSHOT_ROOT: Felt = felt!("0x5a");
+pub(crate) const PLAN_ROOT: Felt = felt!("0x9a");
 
 /// What a transaction came to.
 pub(crate) type Sent = Result<Receipt, SendError>;
@@ -59,13 +71,9 @@ impl Moment {
 pub(crate) struct World {
     pub(crate) market: Market,
     callers: Vec<Caller>,
-    followed: Mutex<Followed>,
-}
-
-#[derive(Default)]
-struct Followed {
-    cursor: Option<BlockRef>,
-    told: keeper_types::Market,
+    pub(crate) followed: Mutex<Followed>,
+    /// What the keeper's rounds are decided by.
+    pub(crate) policy: PolicyId,
 }
 
 impl World {
@@ -91,7 +99,9 @@ impl World {
         for number in 1..=accounts {
             callers.push(Caller::new(&market.chain, market.chain.account(number)).await);
         }
-        Self { market, callers, followed: Mutex::default() }
+        let mut world = Self { market, callers, followed: Mutex::default(), policy: PolicyId::default() };
+        world.policy = *world.told().await.policies.keys().next().expect("a policy is announced");
+        world
     }
 
     pub(crate) fn contracts(&self) -> &Contracts {
@@ -158,6 +168,14 @@ impl World {
         self.contracts().register_worker(self.sender(account), capabilities, slots, Rate(rate), Fri(stake)).await
     }
 
+    /// Admits an account as a keeper and posts its bond.
+    pub(crate) async fn hire_keeper(&self, account: usize) {
+        let keeper = ContractAddress(self.address(account).0);
+        self.send(ADMIN, self.task_allocator().add_keeper_getcall(&keeper)).await.unwrap();
+        let bond = self.task_allocator().get_config().call().await.unwrap().min_keeper_bond;
+        self.contracts().post_bond(self.sender(account), Fri(bond)).await.unwrap();
+    }
+
     /// Applies a round of the keeper, whatever its items, and returns what the contracts said.
     pub(crate) async fn apply(&self, items: &[AllocationItem]) -> Vec<MarketEvent> {
         let packed: Vec<Felt> = items.iter().map(AllocationItem::pack).collect();
@@ -170,7 +188,10 @@ impl World {
     }
 
     pub(crate) async fn apply_batch(&self, account: usize, round: u64, snapshot_block: u64, items: &[Felt]) -> Sent {
-        let call = self.task_allocator().apply_batch_getcall(&round, &snapshot_block, &items.to_vec());
+        let policy_id = self.policy.0;
+        let header =
+            RoundHeader { round, snapshot_block, snapshot_root: SNAPSHOT_ROOT, policy_id, plan_root: PLAN_ROOT };
+        let call = self.task_allocator().apply_batch_getcall(&header, &items.to_vec());
         self.send(account, call).await
     }
 
@@ -178,8 +199,9 @@ impl World {
     pub(crate) async fn allocate(&self, job_id: JobId, worker_id: WorkerId) -> Moment {
         let attempt = self.job(job_id).await.attempt;
         let now = self.now().await;
-        let events = self.apply(&[AllocationItem { attempt, ..item(job_id, worker_id) }]).await;
-        assert!(matches!(events[0], MarketEvent::JobAllocated { .. }), "not allocated: {events:?}");
+        let rate = self.worker(worker_id).await.rate;
+        let events = self.apply(&[AllocationItem { attempt, rate, ..item(job_id, worker_id) }]).await;
+        assert!(matches!(events[0], MarketEvent::JobsAllocated { .. }), "not allocated: {events:?}");
         now
     }
 
@@ -239,6 +261,11 @@ impl World {
         self.sender(account).balance().await.unwrap().0
     }
 
+    /// What JobMgr owes an account.
+    pub(crate) async fn credit(&self, account: usize) -> u128 {
+        self.contracts().credit_of(self.address(account)).await.unwrap().0
+    }
+
     pub(crate) async fn pool_balance(&self) -> Fri {
         let Deployment { token, cdc_pool, .. } = self.deployment();
         Contracts::balance(self.contracts().rpc(), *token, cdc_pool.address).await.unwrap()
@@ -291,72 +318,6 @@ impl World {
         self.set_time(deadline.timestamp + 1).await;
         action().await.expect("time and block have passed")
     }
-
-    // What always holds
-
-    /// Every fri is accounted for, and the events tell exactly what the views show.
-    pub(crate) async fn conserved(&self) {
-        let told = self.told().await;
-        let jobs = self.contracts().jobs().await.unwrap();
-        assert_eq!(jobs.len(), told.jobs.len());
-        let (mut held, mut moved) = (0, 0);
-        for (job, told) in jobs.iter().zip(told.jobs.values()) {
-            agree(job, told);
-            let out = told.paid.0 + told.refunded.0;
-            assert_eq!(out, if job.state.is_final() { job.spec.max_price.0 } else { 0 }, "{told:?}");
-            held += job.spec.max_price.0 - out;
-            moved += out;
-        }
-        assert_eq!(self.contracts().held().await.unwrap(), Fri(held));
-        assert_eq!(jobs.iter().map(|job| job.spec.max_price.0).sum::<u128>(), held + moved);
-
-        let workers = self.contracts().workers().await.unwrap();
-        assert_eq!(workers, told.workers.into_values().collect::<Vec<_>>());
-        assert_eq!(self.pool_balance().await, Fri(workers.iter().map(|worker| worker.stake.0).sum()));
-    }
-
-    /// The fold of every event so far.
-    pub(crate) async fn told(&self) -> keeper_types::Market {
-        let follower = Follower::new(self.contracts().rpc(), self.deployment());
-        let mut followed = self.followed.lock().await;
-        while let Step::Extended { blocks, .. } = follower.step(followed.cursor).await.unwrap() {
-            for block in blocks {
-                for (position, event) in &block.events {
-                    followed.told.apply(event, position).unwrap();
-                }
-                followed.cursor = Some(block.header.reference());
-            }
-        }
-        followed.told.clone()
-    }
-}
-
-/// A view and the fold of the events show the same job. The time of allocation is left out: the local chain
-/// shows contracts the time of the block before.
-fn agree(job: &ChainJob, told: &Job) {
-    assert_eq!((job.job_id, job.client, &job.spec), (told.job_id, told.client, &shown_spec(told)));
-    assert_eq!((job.state, job.attempt, job.worker_id), (told.state, told.attempt, told.worker_id), "{told:?}");
-    assert_eq!((job.rate, job.score), (told.rate.unwrap_or_default(), told.score.unwrap_or_default()), "{told:?}");
-    assert_eq!(job.deadline_block, told.deadline_block);
-    assert_eq!(job.result_hash, told.result_hash.unwrap_or_default());
-    if let (Some((deadline, block)), Some(allocated_at)) = (told.attempt_deadline, told.allocated_at) {
-        assert_eq!(
-            (job.attempt_deadline - job.allocated_at, job.attempt_deadline_block),
-            (deadline - allocated_at, block)
-        );
-    }
-    if let Some(ends) = told.challenge_ends {
-        assert_eq!((job.challenge_ends_at, job.challenge_ends_block), ends);
-    }
-}
-
-/// What a view shows of a job's spec: once there is a result, only the number of GPUs of its requirements.
-fn shown_spec(job: &Job) -> JobSpec {
-    let mut spec = job.spec.clone();
-    if job.result_hash.is_some() {
-        spec.requirements = Requirements { gpu_count: spec.requirements.gpu_count, ..Requirements::default() };
-    }
-    spec
 }
 
 /// The contracts refuse this, with exactly these words.
@@ -396,7 +357,7 @@ pub(crate) fn cap() -> Capabilities {
 /// The first attempt of a job for a worker.
 pub(crate) fn item(job_id: JobId, worker_id: WorkerId) -> AllocationItem {
     let strategy = keeper_types::Strategy::Standard;
-    AllocationItem { job_id, worker_id, attempt: Attempt(1), strategy, score: SCORE }
+    AllocationItem { job_id, worker_id, attempt: Attempt(1), strategy, score: SCORE, rate: Rate(RATE) }
 }
 
 pub(crate) fn result_of(job_id: JobId) -> ContentHash {

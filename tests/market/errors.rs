@@ -194,10 +194,14 @@ async fn the_admin_lets_keepers_in_and_out() {
     let refused = place.run(&["run", "--account", "devnet-8"]).await;
     assert!(refused.error().contains(&format!("keeper contracts add-keeper {address}")), "{}", refused.error());
     let stranger = place.run(&["contracts", "add-keeper", &address, "--account", "devnet-8"]).await;
-    assert!(stranger.error().contains("TaskAllocator: not the admin"), "{}", stranger.error());
+    assert!(stranger.error().contains("Access: caller not admin"), "{}", stranger.error());
     place.json(1, &["contracts", "add-keeper", &address]).await;
+    let unbonded = place.run(&["run", "--account", "devnet-8"]).await;
+    assert!(unbonded.error().contains("its bond lacks 10 STRK"), "{}", unbonded.error());
+    assert!(unbonded.error().contains("keeper contracts bond"), "{}", unbonded.error());
+    place.json(8, &["contracts", "bond"]).await;
     let checked = place.run(&["doctor", "--account", "devnet-8"]).await;
-    assert!(checked.stdout.contains("nonce 0, keeper"), "{}", checked.stdout);
+    assert!(checked.stdout.contains(", keeper"), "{}", checked.stdout);
     // Deploying again makes nobody a keeper.
     place.json(1, &["contracts", "deploy", "--challenge-window", "1s"]).await;
     let admin = place.run(&["doctor", "--account", "devnet-1"]).await;

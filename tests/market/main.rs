@@ -4,5 +4,7 @@
 
 mod errors;
 mod recovery;
+mod replicas;
+mod sponsored;
 mod unplaceable;
 mod whole_loop;

@@ -140,7 +140,7 @@ async fn a_public_networks_files_and_flags_work_the_same() {
 
     let (account, key) = files(2);
     let options = ["--network", "sepolia", "--account", &account, "--poll-ms", "200"];
-    let mut run = place.command(&["run", "--listen", "127.0.0.1:0", "--json"]);
+    let mut run = place.command(&["run", "--post-bond", "--listen", "127.0.0.1:0", "--json"]);
     run.args(options).env("STARKNET_PRIVATE_KEY", key);
     let keeper = place.start_keeper_command(run).await;
     let (account, key) = files(4);

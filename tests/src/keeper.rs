@@ -134,7 +134,7 @@ impl Workplace {
 
     /// As [`Workplace::start_keeper`], with more options.
     pub async fn start_keeper_with(&self, options: &[&str]) -> KeeperProcess {
-        let mut command = self.command(&["run", "--account", "devnet-2", "--json"]);
+        let mut command = self.command(&["run", "--post-bond", "--account", "devnet-2", "--json"]);
         command.args(options);
         if !options.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);

@@ -12,7 +12,7 @@ mod raw;
 
 pub use keeper::{Agent, KeeperProcess, Outcome, Workplace};
 pub use localnet::{DevnetAccount, Localnet, LocalnetOptions};
-pub use market::{Market, capabilities, job_spec};
+pub use market::{Market, POLICY, capabilities, job_spec, round_header};
 pub use raw::{Caller, Wallet, capabilities_to_chain, contracts_words, deployment_of, spec_to_chain};
 
 use std::{path::PathBuf, time::Duration};

@@ -55,8 +55,9 @@ pub struct DevnetAccount {
 }
 
 impl DevnetAccount {
-    /// Through an account file: the chain takes up to a second to list its accounts, each time it is asked.
-    fn credentials(&self) -> Credentials {
+    /// The account with its key. Through an account file: the chain takes up to a second to list its accounts, each
+    /// time it is asked.
+    pub fn credentials(&self) -> Credentials {
         let file = tempfile::NamedTempFile::new().expect("making a file");
         let account = json!({
             "version": 1,

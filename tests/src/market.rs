@@ -2,10 +2,14 @@
 
 use keeper_chain::{Contracts, Deployer, Deployment, DeploymentTerms, Network, SendError, Sender};
 use keeper_types::{
-    Attempt, Capabilities, ContentHash, Felt, Fri, JobId, JobSpec, Queue, Rate, Requirements, WorkerId,
+    AllocationItem, Attempt, BlockNumber, Capabilities, ContentHash, Felt, Fri, JobId, JobSpec, PolicyId, Queue, Rate,
+    Requirements, RoundHeader, Verification, WorkerId,
 };
 
 use crate::{Localnet, LocalnetOptions};
+
+/// The policy by which the market's keeper may apply rounds.
+pub const POLICY: PolicyId = PolicyId(Felt::from_hex_unchecked("0x706f6c696379"));
 
 /// A chain, the contracts on it, and who acts: account 1 is the admin, 2 the keeper, 3 the client, 4 and up
 /// are workers.
@@ -41,8 +45,11 @@ impl Market {
         let keeper = chain.sender(2).await;
         let client = chain.sender(3).await;
         let deployer = Deployer::new(&admin, terms);
-        let deployment = deployer.run(&[keeper.address()], &mut |_| {}).await.expect("deploying the contracts");
-        let contracts = Contracts::new(&chain.rpc().await, &deployment);
+        let deployed = deployer.run(&[keeper.address()], &[POLICY], &mut |_| {}).await;
+        let contracts = Contracts::new(&chain.rpc().await, &deployed.expect("deploying the contracts"));
+        if terms.min_keeper_bond > Fri::ZERO {
+            contracts.post_bond(&keeper, terms.min_keeper_bond).await.expect("posting the keeper's bond");
+        }
         Self { chain, contracts, admin, keeper, client }
     }
 
@@ -81,19 +88,20 @@ impl Market {
 
     /// Applies a round that gives attempts to workers; returns how many were allocated and skipped.
     pub async fn allocate_attempts(&self, items: &[(JobId, Attempt, WorkerId)]) -> (u32, u32) {
-        let items: Vec<_> = items
-            .iter()
-            .map(|(job_id, attempt, worker_id)| keeper_types::AllocationItem {
+        let mut allocations = Vec::new();
+        for (job_id, attempt, worker_id) in items {
+            let worker = self.contracts.worker(*worker_id).await.expect("the worker");
+            allocations.push(AllocationItem {
                 job_id: *job_id,
                 worker_id: *worker_id,
                 attempt: *attempt,
                 strategy: keeper_types::Strategy::Standard,
                 score: 5_000,
-            })
-            .collect();
+                rate: worker.map_or(Rate(1), |worker| worker.rate),
+            });
+        }
         let round = self.contracts.last_round(self.keeper.address()).await.expect("the last round") + 1;
-        let block = keeper_types::BlockNumber(0);
-        let sent = self.contracts.send_round(&self.keeper, round, block, &items, async |_| true).await;
+        let sent = self.contracts.send_round(&self.keeper, &round_header(round), &allocations, async |_| true).await;
         let receipt = self.keeper.receipt(sent.expect("sending a round")).await.expect("the round's receipt");
         let done = self.contracts.round_receipt(receipt);
         (done.allocated, done.skipped)
@@ -111,6 +119,17 @@ impl Market {
     pub async fn now(&self) -> u64 {
         let follower = keeper_chain::Follower::new(self.contracts.rpc(), self.deployment());
         follower.head().await.expect("the newest block").timestamp
+    }
+}
+
+/// The header of a round that was decided by hand.
+pub fn round_header(round: u64) -> RoundHeader {
+    RoundHeader {
+        round,
+        snapshot_block: BlockNumber(0),
+        snapshot_root: Felt::ONE,
+        policy_id: POLICY,
+        plan_root: Felt::TWO,
     }
 }
 
@@ -141,5 +160,9 @@ pub fn job_spec(now: u64) -> JobSpec {
         deadline: now + 3_600,
         execution_timeout_s: 60,
         max_attempts: 3,
+        max_latency_ms: 0,
+        verification: Verification::None,
+        replicas: 1,
+        quorum: 1,
     }
 }

@@ -1,6 +1,8 @@
 //! Calls that the keeper never makes: by the wrong account, with arguments out of bounds, of functions that are
 //! for contracts only.
 
+use std::{fs::File, path::Path, sync::Arc};
+
 use keeper_bindings::{
     cdc_pool::{self, CdcPool},
     job_mgr::{self, JobMgr},
@@ -11,7 +13,7 @@ use keeper_types::{Address, Capabilities, Felt, JobSpec, Region, TxHash};
 use starknet::{
     accounts::{Account as _, ExecutionEncoding, SingleOwnerAccount},
     core::{
-        types::{BlockId, BlockTag, Call},
+        types::{BlockId, BlockTag, Call, contract::SierraClass},
         utils::get_contract_address,
     },
     macros::{felt, selector},
@@ -69,6 +71,25 @@ impl Caller {
         match self.wallet.execute_v3(calls).tip(0).send().await {
             Ok(sent) => self.sender.receipt(TxHash(sent.transaction_hash)).await,
             Err(error) => Err(SendError::WouldRevert { reason: contracts_words(&format!("{error:?}")).to_owned() }),
+        }
+    }
+
+    /// Declares a class; returns its hash.
+    ///
+    /// # Errors
+    /// Says what the chain says.
+    ///
+    /// # Panics
+    /// Panics where the file holds no class.
+    pub async fn declare(&self, class: &Path, compiled_class_hash: Felt) -> Result<Felt, SendError> {
+        let class: SierraClass = serde_json::from_reader(File::open(class).expect("the class")).expect("a class");
+        let flat = Arc::new(class.flatten().expect("a class that the chain reads"));
+        match self.wallet.declare_v3(flat, compiled_class_hash).tip(0).send().await {
+            Ok(declared) => {
+                self.sender.receipt(TxHash(declared.transaction_hash)).await?;
+                Ok(declared.class_hash)
+            }
+            Err(error) => Err(SendError::Signing(format!("{error:?}"))),
         }
     }
 
@@ -137,6 +158,10 @@ pub fn spec_to_chain(spec: &JobSpec) -> job_mgr::JobSpec {
         deadline: spec.deadline,
         execution_timeout_s: spec.execution_timeout_s,
         max_attempts: spec.max_attempts,
+        max_latency_ms: spec.max_latency_ms,
+        verification: spec.verification as u8,
+        replicas: spec.replicas,
+        quorum: spec.quorum,
     }
 }
 
