@@ -19,6 +19,8 @@ pub(crate) struct Abi {
     events: HashMap<Felt, EventLayout>,
     /// By the function's name: the paths of what it returns, where that has a fixed size.
     functions: HashMap<String, Vec<String>>,
+    /// What the constructor takes.
+    constructor: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -26,7 +28,12 @@ struct EventLayout {
     name: String,
     keys: Vec<String>,
     data: Vec<String>,
+    /// Whether a list of felts follows.
+    has_list: bool,
 }
+
+/// The one type without a fixed size that events have.
+const LIST: &str = "core::array::Span::<core::felt252>";
 
 /// An event with its fields by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +41,8 @@ pub(crate) struct NamedEvent {
     pub(crate) contract: Contract,
     pub(crate) name: String,
     pub(crate) fields: Vec<(String, Felt)>,
+    /// Of an event whose last field is a list: its felts.
+    pub(crate) list: Vec<Felt>,
 }
 
 impl NamedEvent {
@@ -55,6 +64,10 @@ impl Abi {
                 Some("event") if entry["kind"] == "struct" => {
                     let layout = event_layout(entry, &types)?;
                     abi.events.insert(selector_from_name(&layout.name).0, layout);
+                }
+                Some("constructor") => {
+                    let inputs = entry["inputs"].as_array().into_iter().flatten();
+                    abi.constructor = inputs.filter_map(|input| Some(input["name"].as_str()?.to_owned())).collect();
                 }
                 Some("interface") => {
                     for item in entry["items"].as_array().into_iter().flatten() {
@@ -80,31 +93,49 @@ impl Abi {
         self.functions.get(function).map(Vec::as_slice)
     }
 
+    /// The names of the constructor's arguments, in order.
+    pub(crate) fn constructor(&self) -> &[String] {
+        &self.constructor
+    }
+
     /// Names an event's felts.
     pub(crate) fn event(&self, contract: Contract, raw: &RawEvent) -> Result<NamedEvent> {
         let selector = raw.keys.first().context("an event without a selector")?;
         let layout =
             self.events.get(selector).with_context(|| format!("an event that the ABI lacks: {selector:#x}"))?;
         let keys = &raw.keys[1..];
-        if (keys.len(), raw.data.len()) != (layout.keys.len(), layout.data.len()) {
+        let (data, list) = raw.data.split_at(layout.data.len().min(raw.data.len()));
+        let list = match list {
+            [] if !layout.has_list => Vec::new(),
+            [length, felts @ ..] if layout.has_list && *length == Felt::from(felts.len()) => felts.to_vec(),
+            _ => bail!("{} does not end as the ABI says", layout.name),
+        };
+        if (keys.len(), data.len()) != (layout.keys.len(), layout.data.len()) {
             bail!("{} does not have the length that the ABI says", layout.name);
         }
         let names = layout.keys.iter().chain(&layout.data).cloned();
-        let fields = names.zip(keys.iter().chain(&raw.data).copied()).collect();
-        Ok(NamedEvent { contract, name: layout.name.clone(), fields })
+        let fields = names.zip(keys.iter().chain(data).copied()).collect();
+        Ok(NamedEvent { contract, name: layout.name.clone(), fields, list })
     }
 }
 
 fn event_layout(entry: &Value, types: &HashMap<&str, &Value>) -> Result<EventLayout> {
     let path = entry["name"].as_str().context("an event without a name")?;
     let name = path.rsplit("::").next().unwrap_or(path).to_owned();
-    let (mut keys, mut data) = (Vec::new(), Vec::new());
+    let (mut keys, mut data, mut has_list) = (Vec::new(), Vec::new(), false);
     for member in entry["members"].as_array().into_iter().flatten() {
         let (field, type_name) = member_of(member)?;
+        if has_list {
+            bail!("{name} has a field after its list");
+        }
+        if type_name == LIST {
+            has_list = true;
+            continue;
+        }
         let paths = if member["kind"] == "key" { &mut keys } else { &mut data };
         lay_out(type_name, field, types, paths)?;
     }
-    Ok(EventLayout { name, keys, data })
+    Ok(EventLayout { name, keys, data, has_list })
 }
 
 fn member_of(member: &Value) -> Result<(&str, &str)> {

@@ -1,4 +1,4 @@
-//! Who and what takes part: eight accounts, the three contracts and the token.
+//! Who and what takes part: ten accounts, the four contracts and the token.
 
 use std::fmt;
 
@@ -15,10 +15,14 @@ pub(crate) enum Actor {
     Worker1,
     Worker2,
     Worker3,
+    /// Rules on disputes; where the market has a referee at all.
+    Referee,
+    /// A contract that lets others bring its calls, see `cairo/src/account.cairo`. It acts by itself as well.
+    Account,
 }
 
 impl Actor {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Admin,
         Self::Keeper1,
         Self::Keeper2,
@@ -27,12 +31,16 @@ impl Actor {
         Self::Worker1,
         Self::Worker2,
         Self::Worker3,
+        Self::Referee,
+        Self::Account,
     ];
     pub(crate) const KEEPERS: [Self; 2] = [Self::Keeper1, Self::Keeper2];
-    pub(crate) const WORKERS: [Self; 3] = [Self::Worker1, Self::Worker2, Self::Worker3];
 
     pub(crate) fn address(self) -> Felt {
-        Felt::from(0xac_0001_u64 + self as u64)
+        match self {
+            Self::Account => Contract::Account.address(),
+            _ => Felt::from(0xac_0001_u64 + self as u64),
+        }
     }
 
     pub(crate) fn of_address(address: Felt) -> Option<Self> {
@@ -52,19 +60,24 @@ pub(crate) enum Contract {
     JobMgr,
     CdcPool,
     TaskAllocator,
+    Paymaster,
     Token,
+    /// The account that is a contract.
+    Account,
 }
 
 impl Contract {
     /// Those whose calls, events and views are compared with the model.
-    pub(crate) const OURS: [Self; 3] = [Self::JobMgr, Self::CdcPool, Self::TaskAllocator];
+    pub(crate) const OURS: [Self; 4] = [Self::JobMgr, Self::CdcPool, Self::TaskAllocator, Self::Paymaster];
+    /// Those that hold money.
+    pub(crate) const HOLDERS: [Self; 4] = Self::OURS;
 
     pub(crate) fn address(self) -> Felt {
         Felt::from(0xc0_0001_u64 + self as u64)
     }
 
     pub(crate) fn of_address(address: Felt) -> Option<Self> {
-        [Self::JobMgr, Self::CdcPool, Self::TaskAllocator, Self::Token]
+        [Self::JobMgr, Self::CdcPool, Self::TaskAllocator, Self::Paymaster, Self::Token, Self::Account]
             .into_iter()
             .find(|contract| contract.address() == address)
     }
@@ -75,9 +88,16 @@ impl Contract {
             Self::JobMgr => "JobMgr",
             Self::CdcPool => "CdcPool",
             Self::TaskAllocator => "TaskAllocator",
+            Self::Paymaster => "Paymaster",
             Self::Token => "Token",
+            Self::Account => "Account",
         }
     }
+}
+
+/// Where burnt money goes.
+pub(crate) fn burn_address() -> Felt {
+    Felt::from(0xdead_u64)
 }
 
 /// A felt as people read it: an account's or contract's name, a short string, or a number.

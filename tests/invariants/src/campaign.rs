@@ -13,7 +13,7 @@ use anyhow::{Result, anyhow};
 use crate::{
     calls::Step,
     dice::Dice,
-    generator::Generator,
+    generator::{Generator, set_up},
     market::{Classes, Market},
     model::{Outcome, Terms},
     run::{Run, Violation},
@@ -49,10 +49,10 @@ pub(crate) struct Findings {
     pub(crate) failure: Option<Failure>,
 }
 
-/// Deployments by their terms, made when they are first needed.
+/// Sequences' beginnings by their terms, made when they are first needed.
 pub(crate) struct Deployments<'c> {
     classes: &'c Classes,
-    made: Vec<(Terms, Market)>,
+    made: Vec<(Terms, Run, Option<Box<Violation>>)>,
 }
 
 impl<'c> Deployments<'c> {
@@ -60,16 +60,16 @@ impl<'c> Deployments<'c> {
         Self { classes, made: Vec::new() }
     }
 
-    /// Both sides of a sequence with these terms.
-    pub(crate) fn run(&mut self, terms: Terms) -> Result<Run> {
-        if let Some((_, market)) = self.made.iter().find(|(made, _)| *made == terms) {
-            return Run::new(market, terms);
+    /// Both sides of a sequence with these terms, after what sets them up; and what went wrong with that.
+    pub(crate) fn run(&mut self, terms: Terms) -> Result<(Run, Option<Box<Violation>>)> {
+        if let Some((_, run, violation)) = self.made.iter().find(|(made, ..)| *made == terms) {
+            return Ok((run.clone(), violation.clone()));
         }
         let mut market = Market::deploy(self.classes, &terms)?;
-        market.look_at_everything();
-        let run = Run::new(&market, terms)?;
-        self.made.push((terms, market));
-        Ok(run)
+        let mut run = Run::new(&mut market, terms)?;
+        let violation = set_up(&terms).iter().try_for_each(|step| run.make_through(step)).err();
+        self.made.push((terms, run.clone(), violation.clone()));
+        Ok((run, violation))
     }
 }
 
@@ -82,10 +82,11 @@ pub(crate) fn sequence(
 ) -> Result<(u64, Option<Failure>)> {
     let mut dice = Dice::of_sequence(plan.seed, index);
     let terms = Generator::terms(&mut dice);
-    let mut generator = Generator::new(dice);
-    let mut run = deployments.run(terms)?;
-    let mut steps = Vec::new();
-    let mut generate = || {
+    let mut generator = Generator::new(dice, &terms);
+    let (mut run, violation) = deployments.run(terms)?;
+    let (mut steps, before) = (Vec::new(), run.calls());
+    let generate = || {
+        violation.map_or(Ok(()), Err)?;
         for _ in 0..plan.calls {
             let step = generator.next(&run.model);
             steps.push(step.clone());
@@ -95,13 +96,14 @@ pub(crate) fn sequence(
         run.close()
     };
     let failure = generate().err().map(|violation| Failure { index, terms, steps, violation });
-    Ok((run.calls(), failure))
+    Ok((run.calls() - before, failure))
 }
 
 /// Runs given calls and returns what they break.
 pub(crate) fn replay(deployments: &mut Deployments<'_>, terms: Terms, steps: &[Step]) -> Result<Option<Violation>> {
-    let mut run = deployments.run(terms)?;
-    let mut make_all = || {
+    let (mut run, violation) = deployments.run(terms)?;
+    let make_all = || {
+        violation.map_or(Ok(()), Err)?;
         steps.iter().try_for_each(|step| run.make(step).map(|_: Outcome| ()))?;
         run.close()
     };

@@ -1,12 +1,12 @@
 //! The contracts in process: a state of our own under blockifier, which executes entry points directly.
 //!
 //! No account, no fee, no block: a call has the caller, the time and the block number that it is given. A call
-//! that reverts leaves no trace. Every read is noted, so that a view needs to be asked again only after a call
+//! that reverts leaves no trace. The reads of a view are noted, so that it needs to be asked again only after a call
 //! has written something that it read.
 
 use std::{
     cell::RefCell,
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::Arc,
 };
 
@@ -34,14 +34,22 @@ use starknet_api::{
     },
     block::{BlockInfo, BlockNumber, BlockTimestamp},
     contract_class::EntryPointType,
-    core::{ClassHash, CompiledClassHash, ContractAddress, EntryPointSelector, Nonce},
+    core::{ChainId, ClassHash, CompiledClassHash, ContractAddress, EntryPointSelector, Nonce},
     execution_resources::GasAmount,
     state::StorageKey,
     transaction::fields::Calldata,
     versioned_constants_logic::VersionedConstantsTrait as _,
 };
 
-use crate::{actors::Contract, calls::Moment};
+use crate::{
+    actors::Contract,
+    calls::Moment,
+    market::{Classes, Cut},
+    model::TokenKind,
+};
+
+/// The chain's id, which commitments are bound to.
+pub(crate) const CHAIN_ID: &str = "CIRO";
 
 /// More than any call of ours can use.
 const GAS: u64 = 10_000_000_000;
@@ -67,26 +75,36 @@ pub(crate) struct RawEvent {
     pub(crate) data: Vec<Felt>,
 }
 
-/// The state of a chain that holds the three contracts and the token.
+/// The state of a chain that holds the contracts, the token and the account.
 #[derive(Clone)]
 pub(crate) struct Chain {
-    classes: Arc<HashMap<ClassHash, RunnableCompiledClass>>,
+    classes: Classes,
+    token: TokenKind,
+    /// Those that were needed so far.
+    compiled: RefCell<HashMap<ClassHash, RunnableCompiledClass>>,
+    /// Whether a contract may be called anything by another.
+    is_any_call_expected: bool,
     constants: Arc<VersionedConstants>,
+    /// What the latest call was told of its block, and when that was.
+    told: Option<(Moment, Arc<TransactionContext>)>,
     selectors: RefCell<HashMap<&'static str, EntryPointSelector>>,
     storage: HashMap<Slot, Felt>,
     /// What the slots written since the call began held before.
     before: Vec<(Slot, Felt)>,
-    /// The slots read since the call began.
-    reads: RefCell<HashSet<Slot>>,
+    /// The slots read since the call began, where that is of interest.
+    reads: RefCell<Option<HashSet<Slot>>>,
 }
 
 impl Chain {
     /// A chain whose contracts have these classes and no storage yet.
-    pub(crate) fn new(classes: impl IntoIterator<Item = (Contract, RunnableCompiledClass)>) -> Self {
-        let classes = classes.into_iter().map(|(contract, class)| (class_of(contract), class)).collect();
+    pub(crate) fn new(classes: Classes, token: TokenKind) -> Self {
         Self {
-            classes: Arc::new(classes),
+            classes,
+            token,
+            compiled: RefCell::default(),
+            is_any_call_expected: false,
             constants: Arc::new(VersionedConstants::latest_constants().clone()),
+            told: None,
             selectors: RefCell::default(),
             storage: HashMap::new(),
             before: Vec::new(),
@@ -94,10 +112,19 @@ impl Chain {
         }
     }
 
+    /// Says whether contracts may be called what they never call each other.
+    pub(crate) fn expect_any_call(&mut self, is_expected: bool) {
+        self.is_any_call_expected = is_expected;
+    }
+
     /// Writes an entry of a contract's storage mapping of amounts.
     pub(crate) fn set_amount(&mut self, contract: Contract, variable: &str, keys: &[Felt], amount: u128) {
-        let key = get_storage_var_address(variable, keys);
-        self.storage.insert((address(contract.address()), key), Felt::from(amount));
+        self.storage.insert(slot_of(contract, variable, keys), Felt::from(amount));
+    }
+
+    /// What a slot holds.
+    pub(crate) fn value(&self, slot: &Slot) -> Felt {
+        self.storage.get(slot).copied().unwrap_or_default()
     }
 
     /// Calls an entry point as `caller`; `constructor` is one. What it wrote stays, unless it failed.
@@ -111,7 +138,7 @@ impl Chain {
     ) -> Executed {
         let is_constructor = function == CONSTRUCTOR_ENTRY_POINT_NAME;
         let call = CallEntryPoint {
-            class_hash: Some(class_of(contract)),
+            class_hash: Some(self.class_with(contract, function)),
             entry_point_type: if is_constructor { EntryPointType::Constructor } else { EntryPointType::External },
             entry_point_selector: self.selector(function),
             calldata: Calldata(Arc::new(calldata)),
@@ -126,7 +153,6 @@ impl Chain {
     fn execute(&mut self, call: CallEntryPoint, now: Moment) -> Executed {
         let mut context = self.context(now);
         self.before.clear();
-        self.reads.borrow_mut().clear();
         let mut gas = GAS;
         let executed = match call.execute(self, &mut context, &mut gas) {
             Ok(info) if !info.execution.failed => Executed {
@@ -156,33 +182,60 @@ impl Chain {
         contract: Contract,
         function: &'static str,
         calldata: Vec<Felt>,
+        now: Moment,
     ) -> (Result<Vec<Felt>, Vec<Felt>>, Vec<Slot>) {
-        let executed = self.call(Felt::ZERO, contract, function, calldata, Moment::default());
-        (executed.result, self.reads.take().into_iter().collect())
+        *self.reads.borrow_mut() = Some(HashSet::new());
+        let executed = self.call(Felt::ZERO, contract, function, calldata, now);
+        let reads = self.reads.take().unwrap_or_default();
+        (executed.result, reads.into_iter().collect())
+    }
+
+    /// Has a class compiled. One that cannot be is missed by the call that needs it.
+    fn need(&self, class_hash: ClassHash, contract: Contract, cut: Cut) {
+        if let Entry::Vacant(vacant) = self.compiled.borrow_mut().entry(class_hash)
+            && let Ok(class) = self.classes.compiled(contract, self.token, cut)
+        {
+            vacant.insert(class);
+        }
+    }
+
+    /// The class of a contract with one entry point.
+    fn class_with(&self, contract: Contract, function: &'static str) -> ClassHash {
+        let class_hash = class_of(contract, self.selector(function).0);
+        self.need(class_hash, contract, Cut::Only(function));
+        class_hash
     }
 
     fn selector(&self, function: &'static str) -> EntryPointSelector {
         *self.selectors.borrow_mut().entry(function).or_insert_with(|| selector_from_name(function))
     }
 
-    fn context(&self, now: Moment) -> EntryPointExecutionContext {
+    fn context(&mut self, now: Moment) -> EntryPointExecutionContext {
+        let tx_context = match &self.told {
+            Some((moment, tx_context)) if *moment == now => Arc::clone(tx_context),
+            _ => {
+                let tx_context = Arc::new(self.transaction_context(now));
+                self.told = Some((now, Arc::clone(&tx_context)));
+                tx_context
+            }
+        };
+        let tracker = SierraGasRevertTracker::new(GasAmount(GAS));
+        EntryPointExecutionContext::new(tx_context, ExecutionMode::Execute, false, tracker)
+    }
+
+    fn transaction_context(&self, now: Moment) -> TransactionContext {
         let block_info = BlockInfo {
             block_number: BlockNumber(now.block),
             block_timestamp: BlockTimestamp(now.timestamp),
             ..BlockInfo::default()
         };
-        let block_context = BlockContext::new(
-            block_info,
-            ChainInfo::default(),
-            VersionedConstants::clone(&self.constants),
-            BouncerConfig::max(),
-        );
-        let tx_context = TransactionContext {
+        let chain_info = ChainInfo { chain_id: ChainId::Other(CHAIN_ID.to_owned()), ..ChainInfo::default() };
+        let constants = VersionedConstants::clone(&self.constants);
+        let block_context = BlockContext::new(block_info, chain_info, constants, BouncerConfig::max());
+        TransactionContext {
             block_context: Arc::new(block_context),
             tx_info: TransactionInfo::Deprecated(DeprecatedTransactionInfo::default()),
-        };
-        let tracker = SierraGasRevertTracker::new(GasAmount(GAS));
-        EntryPointExecutionContext::new(Arc::new(tx_context), ExecutionMode::Execute, false, tracker)
+        }
     }
 
     fn changed(&self) -> Vec<Slot> {
@@ -212,18 +265,31 @@ fn events(info: &CallInfo) -> Vec<RawEvent> {
     found.into_iter().map(|(_, event)| event).collect()
 }
 
+/// Where an entry of a contract's storage mapping starts.
+pub(crate) fn slot_of(contract: Contract, variable: &str, keys: &[Felt]) -> Slot {
+    (address(contract.address()), get_storage_var_address(variable, keys))
+}
+
 fn address(felt: Felt) -> ContractAddress {
     ContractAddress::try_from(felt).expect("an address of ours is below the bound")
 }
 
-/// Classes are named by their contract: nothing here depends on their true hash.
-fn class_of(contract: Contract) -> ClassHash {
-    ClassHash(contract.address())
+/// Classes are named by their contract and the cut that they are, 0 for the whole: nothing here depends on their true
+/// hash.
+fn class_of(contract: Contract, cut: Felt) -> ClassHash {
+    ClassHash(contract.address() + cut)
+}
+
+/// The name of the cut with what contracts call of each other.
+fn called() -> Felt {
+    Felt::from(u64::MAX)
 }
 
 impl StateReader for Chain {
     fn get_storage_at(&self, contract: ContractAddress, key: StorageKey) -> StateResult<Felt> {
-        self.reads.borrow_mut().insert((contract, key));
+        if let Some(reads) = self.reads.borrow_mut().as_mut() {
+            reads.insert((contract, key));
+        }
         Ok(self.storage.get(&(contract, key)).copied().unwrap_or_default())
     }
 
@@ -232,12 +298,19 @@ impl StateReader for Chain {
     }
 
     fn get_class_hash_at(&self, contract: ContractAddress) -> StateResult<ClassHash> {
-        let class_hash = ClassHash(*contract.0.key());
-        Ok(if self.classes.contains_key(&class_hash) { class_hash } else { ClassHash::default() })
+        let Some(contract) = Contract::of_address(*contract.0.key()) else { return Ok(ClassHash::default()) };
+        let is_whole = self.is_any_call_expected;
+        let class_hash = class_of(contract, if is_whole { Felt::ZERO } else { called() });
+        self.need(class_hash, contract, if is_whole { Cut::Whole } else { Cut::Called });
+        Ok(class_hash)
     }
 
     fn get_compiled_class(&self, class_hash: ClassHash) -> StateResult<RunnableCompiledClass> {
-        self.classes.get(&class_hash).cloned().ok_or(StateError::UndeclaredClassHash(class_hash))
+        // An upgrade names the contract's own class, whole.
+        if let Some(contract) = Contract::of_address(class_hash.0) {
+            self.need(class_hash, contract, Cut::Whole);
+        }
+        self.compiled.borrow().get(&class_hash).cloned().ok_or(StateError::UndeclaredClassHash(class_hash))
     }
 
     fn get_compiled_class_hash(&self, _class_hash: ClassHash) -> StateResult<CompiledClassHash> {

@@ -3,37 +3,65 @@
 //!
 //! The generator looks at the model alone, so that the same dice give the same calls whatever the contracts do.
 
+mod answers;
 mod batches;
+mod chores;
+mod hostile;
 mod offers;
 mod pauses;
+mod paying;
+mod reading;
+mod setting;
 mod specs;
 
-use keeper_types::{Attempt, Felt, JobId, JobState, WorkerId, WorkerStatus};
+use std::collections::BTreeMap;
+
+use keeper_types::{Attempt, Felt, JobId, JobState, WorkerStatus};
 
 use crate::{
-    actors::{Actor, Contract, felt_of},
-    calls::{AllocationParams, Call, Metrics, Step},
+    actors::{Actor, Contract},
+    calls::{Call, Step},
     dice::Dice,
-    model::{Job, Model, Terms},
+    model::{Job, Model, Terms, TokenKind},
 };
+pub(crate) use setting::set_up;
 
 /// What a generated call is about.
 #[derive(Clone, Copy, Debug)]
 enum Aim {
     Register,
     Submit,
+    SubmitFor,
     Allocate,
+    Claim,
     Answer,
+    Reveal,
     GiveUp,
     Accept,
+    Dispute,
+    Rule,
     Exit,
     Cancel,
+    Withdraw,
     Worker,
+    Beat,
     Report,
+    Keeper,
+    Paying,
+    Relay,
+    Arm,
     Admin,
     Forbidden,
     Read,
     Money,
+}
+
+/// What a sequence is mostly about, so that what takes many calls is seen to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Theme {
+    Anything,
+    Replicas,
+    Disputes,
 }
 
 /// Draws the calls of one sequence.
@@ -42,33 +70,23 @@ pub(crate) struct Generator {
     dice: Dice,
     /// In a wild sequence nothing was set up, and the set-up is left to the dice too.
     is_wild: bool,
-    drawn: usize,
+    theme: Theme,
+    /// Whether the token can be armed.
+    is_token_ours: bool,
+    /// What was committed to, by job and attempt: the result and the salt.
+    secrets: BTreeMap<(u64, u8), (Felt, Felt)>,
 }
 
 impl Generator {
-    pub(crate) fn new(mut dice: Dice) -> Self {
-        let is_wild = dice.chance(8);
-        Self { dice, is_wild, drawn: 0 }
-    }
-
-    /// The terms that a sequence's contracts are deployed with: one of a few, so that deployments can be shared.
-    pub(crate) fn terms(dice: &mut Dice) -> Terms {
-        let strk = 1_000_000_000_000_000_000;
-        dice.weighted(&[
-            (4, Terms { min_stake_per_slot: strk, unbonding_s: 600, challenge_window_s: 300 }),
-            (2, Terms { min_stake_per_slot: 7, unbonding_s: 95, challenge_window_s: 41 }),
-            (1, Terms { min_stake_per_slot: 1, unbonding_s: 0, challenge_window_s: 0 }),
-            (1, Terms { min_stake_per_slot: strk, unbonding_s: 63_072_000, challenge_window_s: 63_072_000 }),
-        ])
+    pub(crate) fn new(mut dice: Dice, terms: &Terms) -> Self {
+        let is_token_ours = terms.token == TokenKind::Test;
+        let theme = dice.weighted(&[(5, Theme::Anything), (3, Theme::Replicas), (2, Theme::Disputes)]);
+        Self { dice, is_wild: !terms.is_set_up, theme, is_token_ours, secrets: BTreeMap::new() }
     }
 
     /// The next call.
     pub(crate) fn next(&mut self, model: &Model) -> Step {
-        self.drawn += 1;
-        if let Some(step) = self.set_up() {
-            return step;
-        }
-        if self.dice.chance(8)
+        if self.dice.chance(if self.theme == Theme::Anything { 9 } else { 5 })
             && let Some(step) = self.at_a_deadline(model)
         {
             return step;
@@ -81,44 +99,52 @@ impl Generator {
         Step { after_s, after_blocks, caller, call }
     }
 
-    /// The first calls of an ordinary sequence wire the contracts and name the keepers.
-    fn set_up(&self) -> Option<Step> {
-        if self.is_wild {
-            return None;
-        }
-        let call = match self.drawn {
-            1 => Call::SetJobMgr(Contract::JobMgr.address()),
-            2 => Call::SetTaskAllocator(Contract::TaskAllocator.address()),
-            3 => Call::AddKeeper(Actor::Keeper1.address()),
-            4 => Call::AddKeeper(Actor::Keeper2.address()),
-            _ => return None,
-        };
-        Some(Step { after_s: 0, after_blocks: 0, caller: Actor::Admin, call })
-    }
-
     fn aim(&mut self, model: &Model) -> Aim {
         let jobs = &model.job_mgr.jobs;
         let count = |state: JobState| jobs.iter().filter(|job| job.state == state).count() as u64;
-        let active =
-            model.cdc_pool.workers.iter().filter(|worker| worker.status == WorkerStatus::Active).count() as u64;
+        let workers = &model.cdc_pool.workers;
+        let active = workers.iter().filter(|worker| worker.status == WorkerStatus::Active).count() as u64;
         let (queued, allocated, revealed) =
             (count(JobState::Queued), count(JobState::Allocated), count(JobState::Revealed));
+        let (committed, disputed) = (count(JobState::Committed), count(JobState::Disputed));
+        let is_open = |job: &&Job| job.state == JobState::Committed && is_revealable(model, job);
+        let open = jobs.iter().filter(is_open).count() as u64;
+        let disputable = jobs.iter().filter(|job| is_disputable(model, job)).count() as u64;
         let some = |count: u64, weight: u64| if count == 0 { 1 } else { weight };
+        let is_paused = model.controls.iter().any(|control| control.is_paused);
+        let submit = match self.theme {
+            Theme::Anything if queued < 4 => 22,
+            Theme::Anything => 5,
+            // What there is comes to its end first.
+            _ => 2 + 28 / (1 + queued + allocated + committed + disputable),
+        };
+        let give_up = if self.theme == Theme::Anything { 4 } else { 1 };
         self.dice.weighted(&[
-            (if active < 2 { 40 } else { 3 }, Aim::Register),
-            (if queued < 4 { 24 } else { 6 }, Aim::Submit),
-            (some(queued.min(active), 24), Aim::Allocate),
-            (some(allocated, 16), Aim::Answer),
-            (some(allocated, 9), Aim::GiveUp),
-            (some(revealed, 9), Aim::Accept),
-            (some(queued + allocated + revealed, 5), Aim::Exit),
+            (if active < 4 { 34 } else { 3 }, Aim::Register),
+            (submit, Aim::Submit),
+            (2, Aim::SubmitFor),
+            (some(queued.min(active), 30), Aim::Allocate),
+            (some(queued, 2), Aim::Claim),
+            (some(allocated, 24), Aim::Answer),
+            (some(committed, 3) + some(open, 24), Aim::Reveal),
+            (some(allocated, give_up), Aim::GiveUp),
+            (some(revealed, give_up), Aim::Accept),
+            (some(disputable, 14), Aim::Dispute),
+            (some(disputed, 10), Aim::Rule),
+            (some(queued + allocated + revealed + committed, 7), Aim::Exit),
             (some(queued, 2), Aim::Cancel),
-            (8, Aim::Worker),
-            (3, Aim::Report),
-            (if self.is_wild { 14 } else { 3 }, Aim::Admin),
+            (3, Aim::Withdraw),
+            (6, Aim::Worker),
+            (3, Aim::Beat),
+            (2, Aim::Report),
+            (if self.is_wild { 8 } else { 3 }, Aim::Keeper),
+            (3, Aim::Paying),
+            (4, Aim::Relay),
+            (3, Aim::Arm),
+            (if self.is_wild || is_paused { 16 } else { 4 }, Aim::Admin),
             (4, Aim::Forbidden),
             (4, Aim::Read),
-            (2, Aim::Money),
+            (1, Aim::Money),
         ])
     }
 
@@ -126,20 +152,32 @@ impl Generator {
         match aim {
             Aim::Register => self.register(model),
             Aim::Submit => self.submit(model),
+            Aim::SubmitFor => self.submit_for(model),
             Aim::Allocate => self.apply_batch(model),
-            Aim::Answer | Aim::GiveUp => self.answer(matches!(aim, Aim::GiveUp), model),
+            Aim::Claim => self.claim(model),
+            Aim::Answer => self.answer(model),
+            Aim::Reveal => self.reveal(model),
+            Aim::GiveUp => self.give_up(model),
             Aim::Accept => {
                 let (job_id, job) = self.job_in(model, JobState::Revealed);
                 (client_of(job), Call::AcceptResult(job_id))
             }
+            Aim::Dispute => self.dispute(model),
+            Aim::Rule => self.rule(model),
             Aim::Exit => self.exit(model),
             Aim::Cancel => {
                 let (job_id, job) = self.job_in(model, JobState::Queued);
                 (client_of(job), Call::CancelJob(job_id))
             }
+            Aim::Withdraw => self.withdraw(model),
             Aim::Worker => self.worker_life(model),
+            Aim::Beat => self.beat(model),
             Aim::Report => self.report(model),
-            Aim::Admin => self.administer(),
+            Aim::Keeper => self.keeper_life(model),
+            Aim::Paying => self.pay(model),
+            Aim::Relay => self.relay(model),
+            Aim::Arm => self.arm(model),
+            Aim::Admin => self.administer(model),
             Aim::Forbidden => self.forbidden(model),
             Aim::Read => self.read(model),
             Aim::Money => {
@@ -149,7 +187,7 @@ impl Generator {
                     (6, 1_000_000_000_000_000_000_000_000),
                     (1, u128::MAX >> 1),
                 ]);
-                let spender = self.dice.pick(&[Contract::JobMgr, Contract::CdcPool]);
+                let spender = self.dice.pick(&Contract::OURS);
                 (self.dice.pick(&Actor::ALL), Call::Approve { spender, amount })
             }
         }
@@ -157,9 +195,14 @@ impl Generator {
 
     /// A job, mostly one in that state; an id without a job where there is none.
     fn job_in<'m>(&mut self, model: &'m Model, state: JobState) -> (JobId, Option<&'m Job>) {
+        self.job_where(model, |job| job.state == state)
+    }
+
+    /// A job, mostly one of which that is true; an id without a job where there is none.
+    fn job_where<'m>(&mut self, model: &'m Model, is_meant: impl Fn(&Job) -> bool) -> (JobId, Option<&'m Job>) {
         let last = model.job_mgr.jobs.len() as u64;
-        let is_late = |job: &Job| state == JobState::Queued && job.deadline.has_passed(model.now);
-        let is_fitting = |job: &Job| job.state == state && !is_late(job);
+        let is_late = |job: &Job| job.state == JobState::Queued && job.deadline.has_passed(model.now);
+        let is_fitting = |job: &Job| is_meant(job) && !is_late(job);
         let fitting: Vec<u64> = (1..=last).filter(|id| model.job(JobId(*id)).is_some_and(is_fitting)).collect();
         let any = self.dice.chance(10);
         let id = match self.dice.pick_any(&fitting) {
@@ -183,134 +226,30 @@ impl Generator {
         u32::try_from(id).unwrap_or(u32::MAX)
     }
 
-    fn answer(&mut self, gives_up: bool, model: &Model) -> (Actor, Call) {
-        let (job_id, job) = self.job_in(model, JobState::Allocated);
-        let placement = job.and_then(|job| job.placement);
-        let owner = placement.and_then(|placement| model.worker(placement.worker_id)).map(|worker| worker.owner);
-        let caller = owner.and_then(Actor::of_address).unwrap_or(Actor::Worker1);
-        let attempt = self.attempt_of(job);
-        let call = if gives_up {
-            Call::FailAttempt { job_id, attempt, reason: self.dice.pick(&[Felt::ZERO, felt_of("out of memory")]) }
-        } else {
-            let hash = Felt::from(self.dice.next());
-            let result_hash = self.dice.weighted(&[(20, hash), (1, Felt::ZERO), (1, Felt::MAX)]);
-            Call::SubmitResult { job_id, attempt, result_hash }
-        };
-        (caller, call)
-    }
-
     fn attempt_of(&mut self, job: Option<&Job>) -> Attempt {
         let right = job.map_or(1, |job| job.attempt);
         let any = u8::try_from(self.dice.edge(255)).unwrap_or(u8::MAX);
         Attempt(self.dice.weighted(&[(40, right), (1, right.wrapping_sub(1)), (1, right + 1), (1, 0), (1, any)]))
     }
-
-    /// A deadline's exit, by anyone, whether it is time or not.
-    fn exit(&mut self, model: &Model) -> (Actor, Call) {
-        let state = self.dice.pick(&[JobState::Queued, JobState::Allocated, JobState::Revealed]);
-        let (job_id, _) = self.job_in(model, state);
-        let right = match state {
-            JobState::Queued => Call::ExpireJob(job_id),
-            JobState::Allocated => Call::ExpireAttempt(job_id),
-            _ => Call::Settle(job_id),
-        };
-        let any = self.dice.pick(&[Call::ExpireJob(job_id), Call::ExpireAttempt(job_id), Call::Settle(job_id)]);
-        (self.dice.pick(&Actor::ALL), self.dice.weighted(&[(8, right), (1, any)]))
-    }
-
-    fn report(&mut self, model: &Model) -> (Actor, Call) {
-        let id = self.worker_id(model);
-        let owner = model.worker(id).and_then(|worker| Actor::of_address(worker.owner)).unwrap_or(Actor::Worker1);
-        let beyond = [Felt::from(1_u64 << 32), Felt::MAX, Felt::from(id)];
-        let worker_id = self.dice.weighted(&[(12, Felt::from(id)), (1, self.dice.clone().pick(&beyond))]);
-        let mut share =
-            || u16::try_from(self.dice.weighted(&[(6, 9_000), (2, 10_000), (1, 10_001), (1, 65_535), (2, 0)]));
-        let (success_bps, utilisation_bps) = (share().unwrap_or(0), share().unwrap_or(0));
-        let mut number = || u32::try_from(self.dice.edge(u32::MAX.into())).unwrap_or(u32::MAX);
-        let metrics = Metrics { queue_length: number(), response_ms: number(), success_bps, utilisation_bps };
-        let caller = self.dice.weighted(&[(4, owner), (3, Actor::Keeper1), (1, Actor::Client1), (1, Actor::Worker2)]);
-        (caller, Call::UpdateWorkerMetrics { worker_id, metrics })
-    }
-
-    fn administer(&mut self) -> (Actor, Call) {
-        let caller = self.dice.weighted(&[(6, Actor::Admin), (1, Actor::Keeper1), (1, Actor::Client1)]);
-        let keeper = self.dice.weighted(&[
-            (4, Actor::Keeper1.address()),
-            (4, Actor::Keeper2.address()),
-            (1, Actor::Client2.address()),
-            (1, Felt::ZERO),
-        ]);
-        // Whoever names another contract has lost the deployment; only the zero address is refused.
-        let job_mgr = self.dice.weighted(&[(4, Contract::JobMgr.address()), (1, Felt::ZERO)]);
-        let allocator = self.dice.weighted(&[(4, Contract::TaskAllocator.address()), (1, Felt::ZERO)]);
-        let call = self.dice.weighted(&[
-            (4, Call::AddKeeper(keeper)),
-            (if self.is_wild { 1 } else { 3 }, Call::RemoveKeeper(keeper)),
-            (3, Call::SetJobMgr(job_mgr)),
-            (3, Call::SetTaskAllocator(allocator)),
-        ]);
-        (caller, call)
-    }
-
-    /// What only another contract may call.
-    fn forbidden(&mut self, model: &Model) -> (Actor, Call) {
-        let (job_id, _) = self.job_in(model, JobState::Queued);
-        let worker_id = WorkerId(self.worker_id(model));
-        let item = self.item(model, job_id);
-        let gpu_count = u8::try_from(self.dice.below(5)).unwrap_or(0);
-        let failure = u8::try_from(self.dice.below(2)).unwrap_or(0);
-        let owner = self.dice.pick(&Actor::ALL).address();
-        let call = self.dice.pick(&[
-            Call::AllocateBatch(vec![item]),
-            Call::AllocateBatch(Vec::new()),
-            Call::ReserveBatch(worker_id),
-            Call::Release { worker_id, gpu_count, owner },
-            Call::RecordFailure { worker_id, gpu_count, failure },
-            Call::RecordSettlement(worker_id),
-        ]);
-        (self.dice.pick(&Actor::ALL), call)
-    }
-
-    /// Views with arguments that the comparison of all views does not try.
-    fn read(&mut self, model: &Model) -> (Actor, Call) {
-        let first = self.dice.edge(u64::MAX).min(self.dice.below(40));
-        let count = u8::try_from(self.dice.weighted(&[(6, 5), (3, 50), (1, 51), (1, 0), (1, 255)])).unwrap_or(0);
-        let far = self.dice.edge(u64::MAX);
-        let worker = Felt::from(self.worker_id(model));
-        let worker = self.dice.weighted(&[(8, worker), (1, Felt::from(1_u64 << 32)), (1, Felt::MAX)]);
-        let params = self.params(model);
-        let call = self.dice.weighted(&[
-            (2, Call::GetJobs { first, count }),
-            (1, Call::GetJobs { first: far, count }),
-            (2, Call::GetWorkers { first: u32::try_from(first).unwrap_or(0), count }),
-            (1, Call::GetWorkers { first: u32::MAX, count }),
-            (1, Call::GetWorkerLoad(worker)),
-            (1, Call::GetWorkerMetrics(worker)),
-            (1, Call::MetricsReportedAt(worker)),
-            (6, Call::AllocateJob(Box::new(params))),
-        ]);
-        (self.dice.pick(&Actor::ALL), call)
-    }
-
-    /// Parameters around what is recorded of a job.
-    fn params(&mut self, model: &Model) -> AllocationParams {
-        let state = self.dice.pick(&[JobState::Allocated, JobState::Revealed, JobState::Settled, JobState::Failed]);
-        let (job_id, job) = self.job_in(model, state);
-        let worker = job.and_then(|job| job.placement).and_then(|placement| model.worker(placement.worker_id));
-        let priority = job.map_or(1, |job| job.spec.priority);
-        let model_id = job.map_or(Felt::ZERO, |job| job.spec.model_id);
-        let region = worker.map_or(Felt::ZERO, |worker| worker.offer.capabilities.region);
-        let reputation = worker.map_or(0, |worker| u32::from(worker.reputation));
-        AllocationParams {
-            job_id: (job_id.0.into(), u128::from(self.dice.chance(4))),
-            model_id: self.dice.weighted(&[(4, Felt::ZERO), (4, model_id), (1, felt_of("another"))]),
-            priority: self.dice.weighted(&[(4, 0), (4, priority), (1, priority.wrapping_add(1))]),
-            region: self.dice.weighted(&[(4, Felt::ZERO), (4, region), (1, felt_of("zz"))]),
-            min_reputation: self.dice.weighted(&[(4, 0), (4, reputation), (1, reputation + 1)]),
-        }
-    }
 }
 
 fn client_of(job: Option<&Job>) -> Actor {
     job.and_then(|job| Actor::of_address(job.client)).unwrap_or(Actor::Client1)
+}
+
+/// Whether what the job's worker committed to can be told.
+fn is_revealable(model: &Model, job: &Job) -> bool {
+    job.group == 0 || model.pending(job.group) == 0
+}
+
+/// Whether the job's client can still dispute its result.
+fn is_disputable(model: &Model, job: &Job) -> bool {
+    let is_in_time = job.challenge_ends.is_some_and(|ends| !ends.has_passed(model.now));
+    job.state == JobState::Revealed && job.spec.verification != 0 && is_in_time
+}
+
+/// Who owns the worker that the job is with.
+fn owner_of(model: &Model, job: Option<&Job>) -> Actor {
+    let worker = job.and_then(|job| model.worker(job.worker_id()));
+    worker.and_then(|worker| Actor::of_address(worker.owner)).unwrap_or(Actor::Worker1)
 }

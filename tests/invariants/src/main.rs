@@ -19,6 +19,7 @@ mod rules;
 mod run;
 mod shrink;
 mod sight;
+mod slim;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -31,7 +32,7 @@ use clap::Parser;
 
 use crate::{
     campaign::{Deployments, Failure, Findings, Plan},
-    market::Classes,
+    market::{Classes, own_classes},
     mutants::{Trial, Workshop},
 };
 
@@ -94,7 +95,7 @@ fn main() -> ExitCode {
 /// Returns whether everything held and every mutant was caught.
 fn run(args: &Args) -> Result<bool> {
     let plan = Plan { sequences: args.sequences, calls: args.calls, seed: args.seed, threads: args.threads };
-    let classes = Classes::load(&args.contracts.join("artifacts"))?;
+    let classes = Classes::load(&args.contracts.join("artifacts"), &own_classes())?;
     let started = Instant::now();
     let findings = match args.only {
         Some(index) => alone(&classes, &plan, index)?,

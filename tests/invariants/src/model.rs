@@ -3,8 +3,21 @@
 //! slots are its slots less the jobs that are allocated to it.
 
 mod allocation;
+mod attempts;
 mod cdc_pool;
+mod control;
+mod credit;
+mod dispatch;
+mod disputes;
+mod endings;
+mod groups;
+mod heartbeats;
 mod job_mgr;
+mod keepers;
+mod outcomes;
+mod paymaster;
+mod relay;
+mod results;
 mod show;
 mod task_allocator;
 #[cfg(test)]
@@ -14,11 +27,12 @@ mod token;
 use keeper_types::Felt;
 
 use crate::{
-    actors::{Actor, Contract},
-    calls::{Call, Moment, Step},
+    actors::Contract,
+    calls::{Moment, Step},
 };
 pub(crate) use allocation::is_hardware_enough;
 pub(crate) use cdc_pool::Worker;
+pub(crate) use control::Control;
 use job_mgr::Placement;
 pub(crate) use job_mgr::{Job, max_rate, price};
 
@@ -28,6 +42,18 @@ pub(crate) type Fields = Vec<(&'static str, Felt)>;
 /// The text of a revert.
 pub(crate) type Refusal = &'static str;
 
+/// Felts returned, or the text of a revert.
+pub(crate) type Answered = Result<Vec<Felt>, Refusal>;
+
+/// Whose money it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum TokenKind {
+    /// The local chain's.
+    Strk,
+    /// Ours, which can be armed.
+    Test,
+}
+
 /// What the contracts were deployed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Terms {
@@ -35,6 +61,14 @@ pub(crate) struct Terms {
     pub(crate) min_stake_per_slot: u128,
     pub(crate) unbonding_s: u64,
     pub(crate) challenge_window_s: u64,
+    pub(crate) dispute_window_s: u64,
+    /// Fri.
+    pub(crate) min_keeper_bond: u128,
+    pub(crate) policy_delay_s: u64,
+    pub(crate) upgrade_delay_s: u64,
+    pub(crate) token: TokenKind,
+    /// Whether the contracts know each other, and there are keepers and a policy, before the first call.
+    pub(crate) is_set_up: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,12 +76,14 @@ pub(crate) struct Event {
     pub(crate) contract: Contract,
     pub(crate) name: &'static str,
     pub(crate) fields: Fields,
+    /// Of an event with a list, its felts.
+    pub(crate) list: Vec<Felt>,
 }
 
 /// What a call came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    pub(crate) result: Result<Vec<Felt>, Refusal>,
+    pub(crate) result: Answered,
     pub(crate) events: Vec<Event>,
 }
 
@@ -60,12 +96,17 @@ pub(crate) struct Model {
     pub(crate) job_mgr: job_mgr::JobMgr,
     pub(crate) cdc_pool: cdc_pool::CdcPool,
     pub(crate) task_allocator: task_allocator::TaskAllocator,
+    pub(crate) paymaster: paymaster::Paymaster,
+    /// In the order of [`Contract::OURS`].
+    pub(crate) controls: [Control; 4],
+    /// What the account makes instead of what it is brought, and the nonces that it has seen.
+    pub(crate) account: relay::Account,
     /// Of the call that is being executed.
     events: Vec<Event>,
 }
 
 impl Model {
-    /// The contracts just deployed, and what each account holds and allows each of the two that take money.
+    /// The contracts just deployed, and what each account holds and allows each of those that take money.
     pub(crate) fn new(terms: Terms, now: Moment, balance: u128) -> Self {
         Self {
             terms,
@@ -74,6 +115,9 @@ impl Model {
             job_mgr: job_mgr::JobMgr::default(),
             cdc_pool: cdc_pool::CdcPool::default(),
             task_allocator: task_allocator::TaskAllocator::default(),
+            paymaster: paymaster::Paymaster::default(),
+            controls: [Control::default(); 4],
+            account: relay::Account::default(),
             events: Vec::new(),
         }
     }
@@ -93,71 +137,17 @@ impl Model {
         }
     }
 
-    fn call(&mut self, caller: Felt, call: &Call) -> Result<Vec<Felt>, Refusal> {
-        match call {
-            Call::SubmitJob(spec) => self.submit_job(caller, spec),
-            Call::CancelJob(id) => self.cancel_job(caller, *id),
-            Call::AcceptResult(id) => self.accept_result(caller, *id),
-            Call::SubmitResult { job_id, attempt, result_hash } => {
-                self.submit_result(caller, *job_id, *attempt, *result_hash)
-            }
-            Call::FailAttempt { job_id, attempt, reason } => self.fail_attempt(caller, *job_id, *attempt, *reason),
-            Call::ExpireJob(id) => self.expire_job(*id),
-            Call::ExpireAttempt(id) => self.expire_attempt(*id),
-            Call::Settle(id) => self.settle(*id),
-            Call::AllocateBatch(items) => {
-                let reasons = self.allocate_batch(caller, items)?;
-                let skipped = items.iter().zip(reasons).filter(|(_, reason)| *reason != 0);
-                let skips: Vec<Felt> =
-                    skipped.flat_map(|(item, reason)| [without_excess(*item), reason.into()]).collect();
-                Ok(std::iter::once((skips.len() / 2).into()).chain(skips).collect())
-            }
-            Call::SetTaskAllocator(address) => self.set_task_allocator(caller, *address),
-            Call::GetJobs { first, count } => self.get_jobs(*first, *count),
-            Call::RegisterWorker { offer, stake } => self.register_worker(caller, offer, *stake),
-            Call::UpdateWorker(offer) => self.update_worker(caller, offer),
-            Call::DrainWorker => self.drain_worker(caller),
-            Call::ResumeWorker => self.resume_worker(caller),
-            Call::ExitWorker => self.exit_worker(caller),
-            Call::WithdrawStake => self.withdraw_stake(caller),
-            // No account is the job manager, which alone may make these four.
-            Call::ReserveBatch(_) | Call::Release { .. } | Call::RecordFailure { .. } | Call::RecordSettlement(_) => {
-                Err(cdc_pool::NOT_JOB_MGR)
-            }
-            Call::SetJobMgr(address) => self.set_job_mgr(caller, *address),
-            Call::GetWorkers { first, count } => self.get_workers(*first, *count),
-            Call::ApplyBatch { round, snapshot_block, items } => {
-                self.apply_batch(caller, *round, *snapshot_block, items)
-            }
-            Call::AddKeeper(keeper) => self.add_keeper(caller, *keeper),
-            Call::RemoveKeeper(keeper) => self.remove_keeper(caller, *keeper),
-            Call::UpdateWorkerMetrics { worker_id, metrics } => {
-                self.update_worker_metrics(caller, *worker_id, *metrics)
-            }
-            Call::AllocateJob(params) => Ok(self.allocate_job(params)),
-            Call::GetWorkerLoad(worker_id) => self.get_worker_load(*worker_id).map(|load| vec![load]),
-            Call::GetWorkerMetrics(worker_id) => self.get_worker_metrics(*worker_id),
-            Call::MetricsReportedAt(worker_id) => self.metrics_reported_at(*worker_id).map(|at| vec![at]),
-            Call::Approve { spender, amount } => {
-                self.token.approve(caller, spender.address(), *amount);
-                Ok(vec![Felt::ONE])
-            }
-        }
-    }
-
     fn emit(&mut self, contract: Contract, name: &'static str, fields: Fields) {
-        self.events.push(Event { contract, name, fields });
+        self.events.push(Event { contract, name, fields, list: Vec::new() });
+    }
+
+    fn emit_list(&mut self, contract: Contract, name: &'static str, fields: Fields, list: Vec<Felt>) {
+        self.events.push(Event { contract, name, fields, list });
     }
 }
 
-/// An item without what a malformed one has above its lower half.
-fn without_excess(item: Felt) -> Felt {
-    Felt::from_bytes_be_slice(&item.to_bytes_be()[16..])
-}
-
-/// Only the admin of the deployment is one.
-fn is_admin(caller: Felt) -> bool {
-    caller == Actor::Admin.address()
+fn ensure(holds: bool, refusal: Refusal) -> Result<(), Refusal> {
+    if holds { Ok(()) } else { Err(refusal) }
 }
 
 impl Moment {
@@ -169,5 +159,10 @@ impl Moment {
     /// Whether `now` lies beyond this deadline by the clock and by the block number.
     pub(crate) fn has_passed(self, now: Self) -> bool {
         self.timestamp < now.timestamp && self.block < now.block
+    }
+
+    /// Whether `now` has come to this moment by the clock and by the block number.
+    pub(crate) fn is_reached(self, now: Self) -> bool {
+        self.timestamp <= now.timestamp && self.block <= now.block
     }
 }

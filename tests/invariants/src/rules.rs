@@ -1,48 +1,19 @@
 //! What must hold after every call, whatever the call was: "What must always hold" in the architecture, checked from
 //! the contracts' views and events. The model has no part in it, so that a mistake made twice is still found.
 
-use std::collections::BTreeSet;
+mod ledger;
 
 use anyhow::{Result, bail, ensure};
 use keeper_types::Felt;
 
 use crate::{
     abi::NamedEvent,
-    actors::Actor,
+    actors::{Actor, Contract, burn_address},
+    calls::Item,
     market::BALANCE,
     sight::{JobSeen, Sight, WorkerSeen, state},
 };
-
-/// What the events so far add up to.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Ledger {
-    /// Fri that came into escrow.
-    escrowed: u128,
-    paid: u128,
-    refunded: u128,
-    /// Job and attempt of every allocation.
-    allocations: BTreeSet<(u64, u8)>,
-}
-
-impl Ledger {
-    fn add(&mut self, event: &NamedEvent) -> Result<()> {
-        let amount = |field: &str| u128::try_from(event.get(field)).unwrap_or(u128::MAX);
-        match event.name.as_str() {
-            "JobSubmitted" => self.escrowed += amount("spec.max_price"),
-            "JobSettled" => {
-                self.paid += amount("paid");
-                self.refunded += amount("refunded");
-            }
-            "JobCancelled" | "JobExpired" | "JobFailed" => self.refunded += amount("refunded"),
-            "JobAllocated" => {
-                let key = (number(event.get("job_id")), number(event.get("choice")) as u8);
-                ensure!(self.allocations.insert(key), "2: job {} was given attempt {} twice", key.0, key.1);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-}
+pub(crate) use ledger::Ledger;
 
 /// Checks one successful call.
 ///
@@ -50,7 +21,7 @@ impl Ledger {
 /// Names the rule that was broken, by its number in the architecture, and by what.
 pub(crate) fn check(before: &Sight, after: &Sight, events: &[NamedEvent], ledger: &mut Ledger) -> Result<()> {
     for event in events {
-        ledger.add(event)?;
+        ledger.add(event, after)?;
     }
     money_is_conserved(after, ledger)?;
     for job in &after.jobs {
@@ -58,25 +29,34 @@ pub(crate) fn check(before: &Sight, after: &Sight, events: &[NamedEvent], ledger
     }
     for worker in &after.workers {
         nothing_is_oversold(worker, after)?;
-        stake_moves_by_its_owner(before.worker(worker.worker_id), worker, events)?;
-        reputation_moves_by_outcomes(before.worker(worker.worker_id), worker, events)?;
+        stake_moves_by_the_rules(before.worker(worker.worker_id), worker, events)?;
+        reputation_moves_by_outcomes(before.worker(worker.worker_id), worker, after.now.timestamp, events)?;
     }
-    for event in events.iter().filter(|event| event.name == "JobAllocated") {
-        allocation_was_allowed(before, after, event)?;
-    }
-    Ok(())
+    let mut items = events.iter().filter(|event| event.name == "JobsAllocated").flat_map(|event| &event.list);
+    items.try_for_each(|item| allocation_was_allowed(before, after, Item::unpack(*item).0))
 }
 
-/// Rule 1. Every fri is in escrow, at stake, or with an account.
+/// Rule 1. Every fri is in escrow, owed, at stake, in a bond or a balance, burnt, or with an account.
 fn money_is_conserved(now: &Sight, ledger: &Ledger) -> Result<()> {
     let open = now.jobs.iter().filter(|job| !state::is_final(job.state));
     let escrow: u128 = open.map(|job| job.max_price).sum();
-    ensure!(now.held_by_job_mgr == escrow, "1: JobMgr holds {}, but open jobs have {escrow}", now.held_by_job_mgr);
-    let out = ledger.paid + ledger.refunded;
-    ensure!(ledger.escrowed == out + escrow, "1: {} went in, {out} came out, {escrow} is left", ledger.escrowed);
+    let (bonds, owed) = (ledger.dispute_bonds(), ledger.owed());
+    let held = now.held_by(Contract::JobMgr);
+    ensure!(
+        held == escrow + bonds + owed,
+        "1: JobMgr holds {held}, not {escrow} in escrow, {bonds} in bonds, {owed} owed"
+    );
     let staked: u128 = now.workers.iter().map(|worker| worker.stake).sum();
-    ensure!(now.held_by_cdc_pool == staked, "1: CdcPool holds {}, but {staked} is at stake", now.held_by_cdc_pool);
-    let total = now.held_by_accounts + escrow + staked;
+    let held = now.held_by(Contract::CdcPool);
+    ensure!(held == staked, "1: CdcPool holds {held}, but {staked} is at stake");
+    let (held, bonds) = (now.held_by(Contract::TaskAllocator), ledger.keeper_bonds());
+    ensure!(held == bonds, "1: TaskAllocator holds {held}, but keepers have bonds of {bonds}");
+    let (held, balances) = (now.held_by(Contract::Paymaster), ledger.balances());
+    ensure!(held == balances, "1: Paymaster holds {held}, but the balances are {balances}");
+    let burnt = now.held.get(&burn_address()).copied().unwrap_or_default();
+    ensure!(burnt == ledger.burnt(), "1: {burnt} was burnt, not {}", ledger.burnt());
+    let contracts: u128 = Contract::HOLDERS.iter().map(|contract| now.held_by(*contract)).sum();
+    let total = now.held_by_accounts() + contracts + burnt + now.held_by(Contract::Token);
     ensure!(total == BALANCE * Actor::ALL.len() as u128, "1: {total} fri in all");
     Ok(())
 }
@@ -87,19 +67,19 @@ fn attempts_are_sound(before: Option<&JobSeen>, job: &JobSeen) -> Result<()> {
     let has_worker = job.worker_id != 0;
     match job.state {
         state::QUEUED => ensure!(!has_worker, "2: job {id} is queued and has a worker"),
-        state::ALLOCATED | state::REVEALED | state::SETTLED | state::FAILED => {
+        state::ALLOCATED..=state::SETTLED | state::FAILED => {
             ensure!(has_worker, "2: job {id} is in state {} without a worker", job.state);
         }
         _ => ensure!(!has_worker, "2: job {id} ended in the queue with a worker"),
     }
     ensure!((1..=job.max_attempts).contains(&job.attempt), "2: job {id} is in attempt {}", job.attempt);
-    let Some(before) = before else { return Ok(()) };
-    if state::is_final(before.state) {
-        ensure!(before.felts == job.felts, "2: job {id} has changed after its end");
-    }
-    let is_requeued = before.state == state::ALLOCATED && job.state == state::QUEUED;
-    let expected = before.attempt + u8::from(is_requeued);
+    let Some(before) = before.filter(|before| *before != job) else { return Ok(()) };
+    ensure!(!state::is_final(before.state), "2: job {id} has changed after its end");
+    let has_run = before.state == state::ALLOCATED || before.state == state::COMMITTED;
+    let expected = before.attempt + u8::from(has_run && job.state == state::QUEUED);
     ensure!(job.attempt == expected, "2: job {id} went from attempt {} to {}", before.attempt, job.attempt);
+    let is_the_same = before.worker_id == job.worker_id || before.state == state::QUEUED || job.state == state::QUEUED;
+    ensure!(is_the_same, "2: attempt {} of job {id} went to worker {}", job.attempt, job.worker_id);
     Ok(())
 }
 
@@ -114,12 +94,16 @@ fn nothing_is_oversold(worker: &WorkerSeen, now: &Sight) -> Result<()> {
     let free = u32::from(worker.free_gpus);
     let offered = u32::from(worker.capabilities.gpu_count);
     ensure!(gpus + free == offered, "3: worker {id} has {gpus} GPUs in use and {free} free");
+    let may_be_wrong = |job: &&JobSeen| matches!(job.state, state::COMMITTED | state::DISPUTED);
+    let least = now.jobs.iter().filter(|job| job.worker_id == id).filter(may_be_wrong).count();
+    ensure!(usize::from(worker.holds) >= least, "4: worker {id} has {} holds, not {least}", worker.holds);
+    ensure!(worker.status != state::EXITED || worker.holds == 0, "4: worker {id} is gone and held");
     Ok(())
 }
 
 /// Rule 3: the worker of a new allocation has what the job requires, at a price that it pays.
-fn allocation_was_allowed(before: &Sight, after: &Sight, event: &NamedEvent) -> Result<()> {
-    let (job_id, worker_id) = (number(event.get("job_id")), number(event.get("worker_id")) as u32);
+fn allocation_was_allowed(before: &Sight, after: &Sight, item: Item) -> Result<()> {
+    let (job_id, worker_id) = (item.job_id, item.worker_id);
     let (Some(job), Some(worker)) = (after.job(job_id), before.worker(worker_id)) else {
         bail!("3: an allocation of job {job_id} to worker {worker_id}, of which one does not exist")
     };
@@ -140,41 +124,74 @@ fn allocation_was_allowed(before: &Sight, after: &Sight, event: &NamedEvent) -> 
     ensure!(has_all, "3: worker {worker_id} lacks what job {job_id} requires");
     ensure!(worker.status == state::ACTIVE && worker.free_slots > 0, "3: worker {worker_id} takes no jobs");
     ensure!(before.job(job_id).is_some_and(|job| job.state == state::QUEUED), "2: job {job_id} was not queued");
-    ensure!(job.rate_gfri == worker.rate_gfri, "3: job {job_id} is not at its worker's rate");
+    ensure!(job.worker_id == worker_id, "2: job {job_id} is with worker {}", job.worker_id);
+    let is_at_its_rate = job.rate_gfri == worker.rate_gfri && item.rate_gfri == worker.rate_gfri;
+    ensure!(is_at_its_rate, "3: job {job_id} is not at its worker's rate");
     ensure!(job.price(job.rate_gfri) <= job.max_price, "3: job {job_id} costs more than its client pays");
+    let is_another = |other: &&JobSeen| other.group_id == job.group_id && other.job_id != job_id;
+    let mut others = after.jobs.iter().filter(|other| job.group_id != 0 && is_another(other));
+    ensure!(
+        others.all(|other| other.worker_id != worker_id),
+        "3: worker {worker_id} has two of group {}",
+        job.group_id
+    );
     Ok(())
 }
 
-/// Rule 4: a stake comes with the registration and goes with the withdrawal.
-fn stake_moves_by_its_owner(before: Option<&WorkerSeen>, worker: &WorkerSeen, events: &[NamedEvent]) -> Result<()> {
+/// Rule 4: a stake comes with the registration and with what is added, and goes by slashing and with the withdrawal.
+fn stake_moves_by_the_rules(before: Option<&WorkerSeen>, worker: &WorkerSeen, events: &[NamedEvent]) -> Result<()> {
     let id = worker.worker_id;
-    let Some(before) = before else { return Ok(()) };
-    ensure!(before.owner == worker.owner, "4: worker {id} has another owner");
-    if before.stake != worker.stake {
-        let is_withdrawn = events.iter().any(|event| {
-            event.name == "StakeWithdrawn"
-                && number(event.get("worker_id")) == u64::from(id)
-                && event.get("owner") == worker.owner
-                && event.get("amount") == Felt::from(before.stake)
-        });
-        ensure!(is_withdrawn && worker.stake == 0, "4: the stake of worker {id} went to {}", worker.stake);
-        ensure!(worker.status == state::EXITED, "4: worker {id} has its stake back and is not gone");
+    if let Some(before) = before {
+        ensure!(before.owner == worker.owner, "4: worker {id} has another owner");
     }
+    let of_worker = events.iter().filter(|event| number(event.get("worker_id")) == u64::from(id));
+    let amount = |event: &NamedEvent, field: &str| u128::try_from(event.get(field)).unwrap_or(u128::MAX);
+    let mut expected = before.map_or(0, |before| before.stake);
+    for event in of_worker {
+        match event.name.as_str() {
+            "WorkerRegistered" => expected = amount(event, "stake"),
+            "StakeAdded" => expected = expected.saturating_add(amount(event, "amount")),
+            "WorkerSlashed" => {
+                let parts = ["burned", "to_challenger", "to_client"].map(|field| amount(event, field));
+                let taken = amount(event, "amount");
+                ensure!(parts.iter().sum::<u128>() == taken, "4: worker {id} was slashed by more or less than {taken}");
+                ensure!(taken <= expected, "4: worker {id} was slashed by more than its stake");
+                expected -= taken;
+            }
+            "StakeWithdrawn" => {
+                let is_whole = amount(event, "amount") == expected && event.get("owner") == worker.owner;
+                ensure!(is_whole && worker.status == state::EXITED, "4: the stake of worker {id} went elsewhere");
+                expected = 0;
+            }
+            _ => {}
+        }
+    }
+    ensure!(worker.stake == expected, "4: worker {id} has {} at stake, not {expected}", worker.stake);
     Ok(())
 }
 
-/// Rule 4: the outcomes that the events tell, one after the other, give the reputation.
-fn reputation_moves_by_outcomes(before: Option<&WorkerSeen>, worker: &WorkerSeen, events: &[NamedEvent]) -> Result<()> {
+/// Rule 4: the outcomes that the events tell, one after the other, give the reputation. It decays with time, but only
+/// where something happens to the worker, and never below what everybody starts with.
+fn reputation_moves_by_outcomes(
+    before: Option<&WorkerSeen>,
+    worker: &WorkerSeen,
+    now_s: u64,
+    events: &[NamedEvent],
+) -> Result<()> {
     let id = worker.worker_id;
-    let old = before.map_or(500, |before| before.reputation);
-    let of_worker = events.iter().filter(|event| number(event.get("worker_id")) == u64::from(id));
-    let expected = of_worker.fold(old, |reputation, event| match event.name.as_str() {
+    let Some(before) = before.filter(|before| before.reputation != worker.reputation) else { return Ok(()) };
+    let of_worker = |event: &&NamedEvent| number(event.get("worker_id")) == u64::from(id);
+    let periods = now_s.saturating_sub(before.reputation_at) / (30 * 86_400);
+    let decayed = (0..periods.min(36))
+        .fold(before.reputation, |reputation, _| reputation - reputation.saturating_sub(500).div_ceil(10));
+    let expected = events.iter().filter(of_worker).fold(decayed, |reputation, event| match event.name.as_str() {
         "JobSettled" => reputation + 1000_u16.saturating_sub(reputation).div_ceil(50),
         "AttemptFailed" if event.get("expired") == Felt::ONE => reputation - reputation.div_ceil(5),
         "AttemptFailed" => reputation - reputation.div_ceil(20),
+        "ResultRejected" if event.get("cause") != Felt::TWO => reputation - reputation.div_ceil(3),
         _ => reputation,
     });
-    let found = worker.reputation;
+    let (old, found) = (before.reputation, worker.reputation);
     ensure!(found == expected, "4: the reputation of worker {id} went from {old} to {found}, not to {expected}");
     Ok(())
 }

@@ -1,7 +1,10 @@
 //! Makes a failing sequence as short as it gets: drops calls, then pauses, then items of batches, as long as it still
-//! fails. What it fails with may change on the way; a shorter proof of any mistake is worth more.
+//! fails. With a submission or a registration that is dropped, later ids may move up. What it fails with may change
+//! on the way; a shorter proof of any mistake is worth more.
 
-use crate::calls::{Call, Step};
+use keeper_types::{Felt, JobId};
+
+use crate::calls::{Call, Item, Step};
 
 /// The steps that are left. `fails` runs a sequence; it is true of `steps`.
 pub(crate) fn shrink(mut steps: Vec<Step>, mut fails: impl FnMut(&[Step]) -> bool) -> Vec<Step> {
@@ -11,10 +14,10 @@ pub(crate) fn shrink(mut steps: Vec<Step>, mut fails: impl FnMut(&[Step]) -> boo
         let mut start = 0;
         while start < steps.len() {
             let shorter = without(&steps, start, chunk);
-            if fails(&shorter) {
-                steps = shorter;
-            } else {
-                start += chunk;
+            let renumbered = if chunk == 1 { renumbered(&shorter, start, &steps[start].call) } else { None };
+            match [Some(shorter), renumbered].into_iter().flatten().find(|candidate| fails(candidate)) {
+                Some(candidate) => steps = candidate,
+                None => start += chunk,
             }
         }
         if chunk > 1 {
@@ -48,17 +51,82 @@ fn without(steps: &[Step], start: usize, count: usize) -> Vec<Step> {
     left
 }
 
+/// The steps with later ids one lower, where the dropped call had made the job or worker before them.
+fn renumbered(steps: &[Step], start: usize, dropped: &Call) -> Option<Vec<Step>> {
+    let (before, after) = steps.split_at(start);
+    let is_submission = matches!(dropped, Call::SubmitJob(_) | Call::SubmitJobFor { .. });
+    let made = |call: &Call| match call {
+        Call::SubmitJob(spec) | Call::SubmitJobFor { spec, .. } if is_submission => u64::from(spec.replicas),
+        Call::RegisterWorker { .. } if !is_submission => 1,
+        _ => 0,
+    };
+    let count = made(dropped);
+    if count == 0 {
+        return None;
+    }
+    // Calls that were refused have been dropped by now, or stand in the way of this one.
+    let earlier = before.iter().map(|step| made(&step.call)).sum::<u64>();
+    let lower = |id: u64| if id > earlier + count { id - count } else { id };
+    let later = after.iter().map(|step| {
+        let call = if is_submission { with_jobs(&step.call, lower) } else { with_workers(&step.call, lower) };
+        Step { call, ..step.clone() }
+    });
+    Some(before.iter().cloned().chain(later).collect())
+}
+
+fn with_jobs(call: &Call, lower: impl Fn(u64) -> u64) -> Call {
+    let mut call = call.clone();
+    match &mut call {
+        Call::CancelJob(id)
+        | Call::AcceptResult(id)
+        | Call::DisputeResult(id)
+        | Call::ClaimJob(id)
+        | Call::ExpireJob(id)
+        | Call::ExpireAttempt(id)
+        | Call::Settle(id)
+        | Call::SettleDispute(id)
+        | Call::RuleDispute { job_id: id, .. }
+        | Call::SubmitResult { job_id: id, .. }
+        | Call::CommitResult { job_id: id, .. }
+        | Call::RevealResult { job_id: id, .. }
+        | Call::FailAttempt { job_id: id, .. } => *id = JobId(lower(id.0)),
+        Call::ApplyBatch { items, .. } => {
+            for_each_item(items, |item| item.job_id = lower(item.job_id));
+        }
+        _ => {}
+    }
+    call
+}
+
+fn with_workers(call: &Call, lower: impl Fn(u64) -> u64) -> Call {
+    let mut call = call.clone();
+    if let Call::ApplyBatch { items, .. } = &mut call {
+        let lowered = |id: u32| u32::try_from(lower(id.into())).unwrap_or(id);
+        for_each_item(items, |item| item.worker_id = lowered(item.worker_id));
+    }
+    call
+}
+
+fn for_each_item(items: &mut [Felt], change: impl Fn(&mut Item)) {
+    for felt in items {
+        if let (mut item, true) = Item::unpack(*felt) {
+            change(&mut item);
+            *felt = item.pack();
+        }
+    }
+}
+
 /// The same step without its pause, and without each item of its batch.
 fn simpler(step: &Step) -> Vec<Step> {
     let mut found = Vec::new();
     if step.after_s > 0 || step.after_blocks > 0 {
         found.push(Step { after_s: 0, after_blocks: 0, ..step.clone() });
     }
-    if let Call::ApplyBatch { round, snapshot_block, items } = &step.call {
+    if let Call::ApplyBatch { header, items } = &step.call {
         for left_out in 0..items.len().min(16) {
             let mut items = items.clone();
             items.remove(left_out);
-            let call = Call::ApplyBatch { round: *round, snapshot_block: *snapshot_block, items };
+            let call = Call::ApplyBatch { header: *header, items };
             found.push(Step { call, ..step.clone() });
         }
     }
@@ -67,10 +135,11 @@ fn simpler(step: &Step) -> Vec<Step> {
 
 #[cfg(test)]
 mod tests {
-    use keeper_types::JobId;
-
     use super::*;
-    use crate::actors::Actor;
+    use crate::{
+        actors::Actor,
+        calls::{JobSpec, RoundHeader},
+    };
 
     fn settle(job_id: u64, after_s: u64) -> Step {
         Step { after_s, after_blocks: 0, caller: Actor::Admin, call: Call::Settle(JobId(job_id)) }
@@ -85,6 +154,18 @@ mod tests {
     }
 
     #[test]
+    fn jobs_move_up_when_an_earlier_one_is_dropped() {
+        let submit =
+            || Step { call: Call::SubmitJob(Box::new(JobSpec { replicas: 1, ..JobSpec::default() })), ..settle(0, 0) };
+        let steps = vec![submit(), submit(), submit(), settle(3, 0)];
+        let is_settled = |steps: &[Step]| {
+            let submitted = steps.iter().filter(|step| matches!(step.call, Call::SubmitJob(_))).count() as u64;
+            submitted > 0 && steps.iter().any(|step| step.call == Call::Settle(JobId(submitted)))
+        };
+        assert_eq!(shrink(steps, is_settled), [submit(), settle(1, 0)]);
+    }
+
+    #[test]
     fn time_passes_as_before_while_calls_are_dropped() {
         let steps: Vec<Step> = (0..10).map(|id| settle(id, 5)).collect();
         let shrunk = shrink(steps, |steps| steps.iter().map(|step| step.after_s).sum::<u64>() >= 40);
@@ -95,7 +176,7 @@ mod tests {
     #[test]
     fn items_that_play_no_part_leave_their_batch() {
         let items = (1..=4_u64).map(Into::into).collect();
-        let batch = Call::ApplyBatch { round: 1, snapshot_block: 0, items };
+        let batch = Call::ApplyBatch { header: RoundHeader::default(), items };
         let steps = vec![Step { after_s: 0, after_blocks: 0, caller: Actor::Keeper1, call: batch }];
         let has_third = |steps: &[Step]| {
             steps

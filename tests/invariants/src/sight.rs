@@ -1,12 +1,14 @@
-//! The contracts' state as their views show it, for the invariants. The model has no part in it.
+//! The contracts' state as their views show it, for the rules. The model has no part in it.
+
+use std::collections::HashMap;
 
 use anyhow::{Context as _, Result, anyhow};
 use keeper_types::Felt;
 
 use crate::{
     actors::{Actor, Contract},
-    calls::{Capabilities, Requirements},
-    market::Market,
+    calls::{Capabilities, Moment, Requirements},
+    market::{Answer, Market},
     views::View,
 };
 
@@ -14,11 +16,11 @@ use crate::{
 pub(crate) mod state {
     pub(crate) const QUEUED: u8 = 1;
     pub(crate) const ALLOCATED: u8 = 2;
-    pub(crate) const REVEALED: u8 = 4;
+    pub(crate) const COMMITTED: u8 = 3;
+    pub(crate) const DISPUTED: u8 = 5;
     pub(crate) const SETTLED: u8 = 6;
     pub(crate) const FAILED: u8 = 9;
     pub(crate) const ACTIVE: u8 = 1;
-    pub(crate) const DRAINING: u8 = 2;
     pub(crate) const EXITED: u8 = 4;
 
     /// Whether no job ever leaves the state.
@@ -39,6 +41,7 @@ pub(crate) struct JobSeen {
     pub(crate) execution_timeout_s: u32,
     pub(crate) max_attempts: u8,
     pub(crate) rate_gfri: u64,
+    pub(crate) group_id: u64,
     /// Every felt of the view.
     pub(crate) felts: Vec<Felt>,
 }
@@ -55,74 +58,90 @@ pub(crate) struct WorkerSeen {
     pub(crate) rate_gfri: u64,
     pub(crate) stake: u128,
     pub(crate) reputation: u16,
+    pub(crate) reputation_at: u64,
+    pub(crate) holds: u16,
 }
 
-/// All of it at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Jobs and workers as they were last seen, and who holds what.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sight {
+    pub(crate) now: Moment,
+    /// Job `n` stands at `n - 1`, and so does a worker.
     pub(crate) jobs: Vec<JobSeen>,
     pub(crate) workers: Vec<WorkerSeen>,
-    /// Fri, in this order.
-    pub(crate) held_by_job_mgr: u128,
-    pub(crate) held_by_cdc_pool: u128,
-    pub(crate) held_by_accounts: u128,
+    /// Fri.
+    pub(crate) held: HashMap<Felt, u128>,
 }
 
-/// A view's felts by name.
-struct Named {
-    names: Vec<String>,
-    felts: Vec<Felt>,
+/// Where the fields that are looked at stand in a view.
+struct Named<'a> {
+    names: &'a [String],
+    felts: &'a [Felt],
 }
 
-impl Named {
-    fn look(market: &mut Market, view: View) -> Result<Self> {
-        let names = market.names(view);
-        let felts = market.look(view).clone().map_err(|text| anyhow!("{view:?} reverts: {text}"))?;
-        Ok(Self { names, felts })
-    }
-
+impl Named<'_> {
     fn get<T: TryFrom<Felt>>(&self, name: &str) -> Result<T> {
         let position = self.names.iter().position(|known| known == name).with_context(|| format!("no field {name}"))?;
         let felt = *self.felts.get(position).with_context(|| format!("no value of {name}"))?;
         T::try_from(felt).map_err(|_| anyhow!("{name} is out of range: {felt:#x}"))
     }
-
-    fn single<T: TryFrom<Felt>>(&self) -> Result<T> {
-        let felt = *self.felts.first().context("no value")?;
-        T::try_from(felt).map_err(|_| anyhow!("out of range: {felt:#x}"))
-    }
 }
 
 impl Sight {
-    pub(crate) fn of(market: &mut Market) -> Result<Self> {
-        let jobs: u64 = Named::look(market, View::JobCount)?.single()?;
-        let workers: u32 = Named::look(market, View::WorkerCount)?.single()?;
-        let balance = |market: &mut Market, view| Named::look(market, view)?.get::<u128>("low");
-        let mut held_by_accounts = 0;
-        for actor in Actor::ALL {
-            held_by_accounts += balance(market, View::BalanceOf(actor))?;
+    /// Looks again at what was asked anew, and at the money.
+    pub(crate) fn update(&mut self, market: &mut Market, now: Moment) -> Result<()> {
+        self.now = now;
+        for view in market.take_asked() {
+            let names = market.names(view);
+            let felts = match market.look(view, now) {
+                Answer::Ok(felts) => felts.clone(),
+                Answer::Err(_) => continue,
+            };
+            let named = Named { names: &names, felts: &felts };
+            match view {
+                View::Job(id) => put(&mut self.jobs, id, JobSeen::of(&named, id)?),
+                View::Worker(id) => put(&mut self.workers, id.into(), WorkerSeen::of(&named, id)?),
+                _ => {}
+            }
         }
-        Ok(Self {
-            jobs: (1..=jobs).map(|id| JobSeen::of(market, id)).collect::<Result<_>>()?,
-            workers: (1..=workers).map(|id| WorkerSeen::of(market, id)).collect::<Result<_>>()?,
-            held_by_job_mgr: balance(market, View::Held(Contract::JobMgr))?,
-            held_by_cdc_pool: balance(market, View::Held(Contract::CdcPool))?,
-            held_by_accounts,
-        })
+        for (holder, amount) in market.balances() {
+            let amount = amount.with_context(|| format!("{holder:#x} holds more than there is"))?;
+            self.held.insert(holder, amount);
+        }
+        Ok(())
     }
 
     pub(crate) fn job(&self, job_id: u64) -> Option<&JobSeen> {
-        self.jobs.iter().find(|job| job.job_id == job_id)
+        self.jobs.get(usize::try_from(job_id.checked_sub(1)?).ok()?)
     }
 
     pub(crate) fn worker(&self, worker_id: u32) -> Option<&WorkerSeen> {
-        self.workers.iter().find(|worker| worker.worker_id == worker_id)
+        self.workers.get(usize::try_from(worker_id.checked_sub(1)?).ok()?)
+    }
+
+    /// What a contract holds, in fri.
+    pub(crate) fn held_by(&self, contract: Contract) -> u128 {
+        self.held.get(&contract.address()).copied().unwrap_or_default()
+    }
+
+    /// What all accounts hold, in fri.
+    pub(crate) fn held_by_accounts(&self) -> u128 {
+        Actor::ALL.iter().filter_map(|actor| self.held.get(&actor.address())).sum()
+    }
+}
+
+/// Ids are seen in order; what lies beyond does not exist.
+fn put<T>(seen: &mut Vec<T>, id: u64, value: T) {
+    let Some(index) = id.checked_sub(1).and_then(|index| usize::try_from(index).ok()) else { return };
+    if index < seen.len() {
+        seen[index] = value;
+    } else if index == seen.len() {
+        seen.push(value);
     }
 }
 
 impl JobSeen {
-    fn of(market: &mut Market, job_id: u64) -> Result<Self> {
-        let view = Named::look(market, View::Job(job_id))?;
+    fn of(view: &Named<'_>, job_id: u64) -> Result<Self> {
         let wanted = |name: &str| format!("spec.requirements.{name}");
         Ok(Self {
             job_id,
@@ -146,7 +165,8 @@ impl JobSeen {
             execution_timeout_s: view.get("spec.execution_timeout_s")?,
             max_attempts: view.get("spec.max_attempts")?,
             rate_gfri: view.get("rate_gfri")?,
-            felts: view.felts,
+            group_id: view.get("group_id")?,
+            felts: view.felts.to_vec(),
         })
     }
 
@@ -158,8 +178,7 @@ impl JobSeen {
 }
 
 impl WorkerSeen {
-    fn of(market: &mut Market, worker_id: u32) -> Result<Self> {
-        let view = Named::look(market, View::Worker(worker_id))?;
+    fn of(view: &Named<'_>, worker_id: u32) -> Result<Self> {
         let offered = |name: &str| format!("capabilities.{name}");
         Ok(Self {
             worker_id,
@@ -182,6 +201,8 @@ impl WorkerSeen {
             rate_gfri: view.get("rate_gfri")?,
             stake: view.get("stake")?,
             reputation: view.get("reputation")?,
+            reputation_at: view.get("reputation_at")?,
+            holds: view.get("holds")?,
         })
     }
 }

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use keeper_types::{Felt, SkipReason};
+use keeper_types::Felt;
 
-use crate::{calls::Step, model::Outcome};
+use crate::{
+    calls::{Step, skip},
+    model::Outcome,
+};
 
 /// Counts by what happened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     /// Calls of a function that went through, and that were refused.
-    functions: BTreeMap<&'static str, (u64, u64)>,
+    functions: BTreeMap<String, (u64, u64)>,
     refusals: BTreeMap<&'static str, u64>,
     events: BTreeMap<&'static str, u64>,
     skips: BTreeMap<u8, u64>,
@@ -18,7 +21,8 @@ pub(crate) struct Tally {
 
 impl Tally {
     pub(crate) fn add(&mut self, step: &Step, outcome: &Outcome) {
-        let (_, function) = step.call.target();
+        let (contract, function) = step.call.target();
+        let function = format!("{}.{function}", contract.name());
         let counts = self.functions.entry(function).or_default();
         match outcome.result {
             Ok(_) => counts.0 += 1,
@@ -38,7 +42,7 @@ impl Tally {
 
     pub(crate) fn merge(&mut self, other: &Self) {
         for (function, (through, refused)) in &other.functions {
-            let counts = self.functions.entry(function).or_default();
+            let counts = self.functions.entry(function.clone()).or_default();
             counts.0 += through;
             counts.1 += refused;
         }
@@ -68,7 +72,7 @@ impl Tally {
         }
         text.push_str(&format!("\n{:<44} {:>9}\n", "skipped because", "times"));
         for (number, times) in &self.skips {
-            let reason = SkipReason::from_number(*number).map_or("?".to_owned(), |reason| reason.to_string());
+            let reason = skip::name(*number);
             text.push_str(&format!("{reason:<44} {times:>9}\n"));
         }
         text

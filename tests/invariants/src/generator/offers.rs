@@ -17,10 +17,12 @@ impl Generator {
             (6, Actor::Worker3),
             (1, Actor::Client1),
             (1, Actor::Keeper1),
+            (1, Actor::Account),
         ]);
         // Whoever has no worker comes first.
         let is_new = |actor: &Actor| !model.cdc_pool.worker_of.contains_key(&actor.address());
-        if let Some(newcomer) = Actor::WORKERS.into_iter().find(is_new)
+        let likely = [Actor::Worker1, Actor::Worker2, Actor::Worker3, Actor::Keeper1, Actor::Account];
+        if let Some(newcomer) = likely.into_iter().find(is_new)
             && self.dice.chance(80)
         {
             owner = newcomer;
@@ -47,12 +49,16 @@ impl Generator {
         let is_draining = u64::from(status == Some(WorkerStatus::Draining));
         let is_exiting = u64::from(status == Some(WorkerStatus::Exiting));
         let update = self.changed_offer(worker);
+        let least = model.terms.min_stake_per_slot;
+        let amount = self.dice.weighted(&[(4, least), (2, 1), (1, 0), (1, u128::MAX), (1, least * 5)]);
         let call = self.dice.weighted(&[
             (4, Call::UpdateWorker(Box::new(update))),
-            (1 + 3 * is_active, Call::DrainWorker),
+            (1 + is_active, Call::DrainWorker),
             (1 + 12 * is_draining, Call::ResumeWorker),
-            (1 + is_active + is_draining, Call::ExitWorker),
+            (1 + is_draining, Call::ExitWorker),
             (1 + 8 * is_exiting, Call::WithdrawStake),
+            (2 + is_draining, Call::AddStake(amount)),
+            (1, Call::DecayReputation(id)),
         ]);
         (owner, call)
     }

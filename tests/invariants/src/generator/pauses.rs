@@ -4,10 +4,13 @@ use keeper_types::{JobId, JobState, WorkerStatus};
 
 use super::Generator;
 use crate::{
-    actors::Actor,
+    actors::{Actor, Contract},
     calls::{Call, Moment, Step},
     model::Model,
 };
+
+/// Seconds after which a reputation decays.
+const PERIOD_S: u64 = 30 * 86_400;
 
 /// Where a sequence's time ends: contracts hold timestamps in 32 bits, and closing a sequence takes years.
 const LAST_TIMESTAMP: u64 = 2_600_000_000;
@@ -70,21 +73,60 @@ impl Generator {
                     let (keeper, batch) = self.batch_of(model, items);
                     pending.push((job.deadline, keeper, batch));
                 }
-                JobState::Allocated => {
-                    let due = job.placement.map(|placement| placement.due).unwrap_or_default();
-                    pending.push((due, anyone, Call::ExpireAttempt(job_id)));
+                JobState::Allocated | JobState::Committed => {
+                    if let Some(due) = model.answer_due(job) {
+                        pending.push((due, anyone, Call::ExpireAttempt(job_id)));
+                    }
                 }
                 JobState::Revealed => {
-                    pending.push((job.challenge_ends.unwrap_or_default(), anyone, Call::Settle(job_id)));
+                    let closes = model.job_mgr.groups.get(&job.group).and_then(|group| group.closes());
+                    if let Some(ends) = job.challenge_ends.or(closes) {
+                        pending.push((ends, anyone, Call::Settle(job_id)));
+                        pending.push((ends, super::client_of(Some(job)), Call::DisputeResult(job_id)));
+                    }
+                }
+                JobState::Disputed => {
+                    let ends = model.job_mgr.disputes[&id].ends;
+                    pending.push((ends, anyone, Call::SettleDispute(job_id)));
                 }
                 _ => {}
             }
         }
+        self.pending_elsewhere(model, &mut pending);
         for worker in model.cdc_pool.workers.iter().filter(|worker| worker.status == WorkerStatus::Exiting) {
             let owner = Actor::of_address(worker.owner).unwrap_or(Actor::Worker1);
             pending.push((worker.exit.unwrap_or_default(), owner, Call::WithdrawStake));
         }
         pending
+    }
+
+    /// Deadlines that no job has.
+    fn pending_elsewhere(&mut self, model: &Model, pending: &mut Vec<(Moment, Actor, Call)>) {
+        for keeper in Actor::KEEPERS {
+            if let Some(leaves) = model.keeper(keeper.address()).leaves {
+                pending.push((leaves, keeper, Call::WithdrawBond));
+            }
+        }
+        for contract in Contract::OURS {
+            let control = model.control(contract);
+            if let Some((_, ready)) = control.upgrade {
+                let admin = Actor::of_address(control.admin).unwrap_or(Actor::Admin);
+                pending.push((ready, admin, Call::Upgrade(contract)));
+            }
+        }
+        if self.dice.chance(20) {
+            for (worker, id) in model.cdc_pool.workers.iter().zip(1..) {
+                let periods = self.dice.weighted(&[(6, 1), (1, 2), (1, 40)]);
+                let decays = Moment { timestamp: worker.reputation_at + periods * PERIOD_S - 1, block: 0 };
+                pending.push((decays, Actor::Client2, Call::DecayReputation(id)));
+            }
+        }
+        let has_queued = model.job_mgr.jobs.iter().any(|job| job.state == JobState::Queued);
+        if has_queued && self.dice.chance(40) {
+            let quiet = Moment { timestamp: 0, block: model.task_allocator.last_round_block + 100 };
+            let (worker, call) = self.claim(model);
+            pending.push((quiet, worker, call));
+        }
     }
 }
 

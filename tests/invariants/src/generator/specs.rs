@@ -2,7 +2,7 @@
 
 use keeper_types::Felt;
 
-use super::Generator;
+use super::{Generator, Theme};
 use crate::{
     actors::{Actor, felt_of},
     calls::{Call, JobSpec, Requirements},
@@ -13,6 +13,12 @@ const FRI_PER_GFRI: u128 = 1_000_000_000;
 
 impl Generator {
     pub(super) fn submit(&mut self, model: &Model) -> (Actor, Call) {
+        let spec = self.spec(model);
+        let client = self.dice.weighted(&[(4, Actor::Client1), (4, Actor::Client2), (1, Actor::Worker1)]);
+        (client, Call::SubmitJob(Box::new(spec)))
+    }
+
+    pub(super) fn spec(&mut self, model: &Model) -> JobSpec {
         let count = model.cdc_pool.workers.len() as u64;
         let worker = if count == 0 {
             None
@@ -24,8 +30,7 @@ impl Generator {
         if self.dice.chance(14) {
             self.spoil_spec(model, &mut spec);
         }
-        let client = self.dice.weighted(&[(4, Actor::Client1), (4, Actor::Client2), (1, Actor::Worker1)]);
-        (client, Call::SubmitJob(Box::new(spec)))
+        spec
     }
 
     fn sound_spec(&mut self, model: &Model, worker: Option<&Worker>) -> JobSpec {
@@ -41,7 +46,30 @@ impl Generator {
             deadline: model.now.timestamp + ahead,
             execution_timeout_s: self.dice.weighted(&[(6, 100), (3, 7), (2, 3_600), (1, 1), (1, 2_592_000)]),
             max_attempts: self.dice.weighted(&[(4, 2), (3, 3), (3, 1), (1, 15)]),
+            max_latency_ms: self.dice.weighted(&[(4, 0), (2, 250), (1, 16_383)]),
+            verification: self.dice.weighted(&[(3, 0), (4, 1), (4, 2)]),
+            replicas: 1,
+            quorum: 1,
         };
+        if self.dice.chance(30) {
+            spec.verification = 0;
+            (spec.replicas, spec.quorum) = self.dice.weighted(&[(16, (3, 2)), (1, (4, 3)), (1, (5, 3)), (1, (15, 8))]);
+        }
+        match self.theme {
+            Theme::Replicas if self.dice.chance(80) => {
+                (spec.verification, spec.replicas, spec.quorum) = (0, 3, 2);
+            }
+            Theme::Disputes if self.dice.chance(80) => {
+                (spec.replicas, spec.quorum) = (1, 1);
+                spec.verification = self.dice.weighted(&[(3, 1), (2, 2)]);
+            }
+            _ => {}
+        }
+        // Whatever takes several workers should find them.
+        if (spec.replicas > 1 || spec.verification == 1) && self.dice.chance(80) {
+            spec.requirements =
+                Requirements { gpu_count: u8::try_from(self.dice.below(2)).unwrap_or(1), ..Requirements::default() };
+        }
         spec.max_price = self.max_price(&spec, worker);
         spec
     }
@@ -115,7 +143,7 @@ impl Generator {
     fn spoil_spec(&mut self, model: &Model, spec: &mut JobSpec) {
         let now = model.now.timestamp;
         let wanted = &mut spec.requirements;
-        match self.dice.below(19) {
+        match self.dice.below(24) {
             0 => spec.manifest_hash = Felt::ZERO,
             1 => spec.priority = self.dice.pick(&[0, 10, 11, 255]),
             2 => spec.queue = self.dice.pick(&[2, 3, 255]),
@@ -142,6 +170,11 @@ impl Generator {
                 let highest = price(spec, (1 << 40) - 1);
                 spec.max_price = self.dice.pick(&[highest, highest + price(spec, 1) - 1, highest + price(spec, 1)]);
             }
+            18 => spec.max_latency_ms = self.dice.pick(&[16_383, 16_384, u16::MAX]),
+            19 => spec.verification = self.dice.pick(&[1, 2, 3, 255]),
+            20 => (spec.replicas, spec.quorum) = self.dice.pick(&[(3, 1), (3, 3), (4, 2), (1, 2), (1, 0), (5, 2)]),
+            21 => (spec.replicas, spec.quorum) = self.dice.pick(&[(0, 0), (2, 2), (2, 1), (16, 9), (255, 130), (0, 1)]),
+            22 => spec.replicas = self.dice.pick(&[3, 1]),
             _ => spec.max_price = price(spec, u64::try_from(max_rate(spec)).unwrap_or(1)).saturating_mul(1_000_000),
         }
     }

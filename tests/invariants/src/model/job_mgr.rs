@@ -1,10 +1,10 @@
-//! Jobs and their escrow, as `job_mgr/interface.cairo` has it.
+//! Jobs and their escrow, as `job_mgr/interface.cairo` has it: what clients and the admin do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use keeper_types::{Attempt, Felt, JobId, JobState};
+use keeper_types::{Felt, JobId, JobState};
 
-use super::{Fields, Model, Refusal, cdc_pool::Outcome, is_admin, show::spec_fields};
+use super::{Answered, Model, Refusal, disputes::Dispute, ensure, groups::Group};
 use crate::{
     actors::Contract,
     calls::{JobSpec, Moment, Requirements},
@@ -18,25 +18,31 @@ const GRACE_S: u64 = 60;
 const DAY_S: u64 = 86_400;
 const MAX_PAGE: u8 = 50;
 
-pub(super) const NOT_TASK_ALLOCATOR: Refusal = "JobMgr: caller not allocator";
 const NO_SUCH_JOB: Refusal = "JobMgr: no such job";
-const NOT_CLIENT: Refusal = "JobMgr: caller not client";
-const NOT_QUEUED: Refusal = "JobMgr: not queued";
-const NOT_ALLOCATED: Refusal = "JobMgr: not allocated";
-const NOT_REVEALED: Refusal = "JobMgr: not revealed";
-const DEADLINE_NOT_PASSED: Refusal = "JobMgr: deadline not passed";
+pub(super) const IS_REPLICA: Refusal = "JobMgr: is a replica";
+pub(super) const NOT_QUEUED: Refusal = "JobMgr: not queued";
+pub(super) const NOT_REVEALED: Refusal = "JobMgr: not revealed";
+const ZERO_ADDRESS: Refusal = "JobMgr: zero address";
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct JobMgr {
     /// Job `n` stands at `n - 1`.
     pub(crate) jobs: Vec<Job>,
-    /// Job and worker.
+    /// Job and worker; of a replica, the group and the worker.
     pub(crate) excluded: BTreeSet<(u64, u32)>,
-    /// 0 until it was set.
+    /// By the id of the first replica.
+    pub(crate) groups: BTreeMap<u64, Group>,
+    /// The latest of each job.
+    pub(crate) disputes: BTreeMap<u64, Dispute>,
+    /// Fri owed, without zeros.
+    pub(super) credit: BTreeMap<Felt, u128>,
+    /// These are 0 until they were set.
     pub(crate) task_allocator: Felt,
+    pub(crate) paymaster: Felt,
+    pub(crate) referee: Felt,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Job {
     pub(crate) client: Felt,
     pub(crate) spec: JobSpec,
@@ -46,25 +52,47 @@ pub(crate) struct Job {
     pub(crate) deadline: Moment,
     /// None in the queue, and of a job that ended there.
     pub(crate) placement: Option<Placement>,
+    /// Of this attempt; 0 where there is none.
+    pub(crate) commitment: Felt,
     pub(crate) result_hash: Felt,
     pub(crate) challenge_ends: Option<Moment>,
+    /// The id of the first replica, 0 of a job alone.
+    pub(crate) group: u64,
+    /// Whether its worker's stake is held for it.
+    pub(crate) is_held: bool,
 }
 
 /// An attempt's worker.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Placement {
     pub(crate) worker_id: u32,
     pub(crate) at: Moment,
     pub(crate) rate_gfri: u64,
     pub(crate) score: u16,
     pub(crate) strategy: u8,
-    /// When the result is due.
+    /// When the result, or the commitment, is due.
     pub(crate) due: Moment,
 }
 
 impl Placement {
     pub(super) fn new(now: Moment, timeout_s: u32, worker_id: u32, rate_gfri: u64, score: u16, strategy: u8) -> Self {
         Self { worker_id, at: now, rate_gfri, score, strategy, due: now.after(u64::from(timeout_s) + GRACE_S) }
+    }
+}
+
+impl Job {
+    /// What its worker is paid, in fri.
+    pub(super) fn price(&self) -> u128 {
+        self.placement.map_or(0, |placement| price(&self.spec, placement.rate_gfri))
+    }
+
+    pub(crate) fn worker_id(&self) -> u32 {
+        self.placement.map_or(0, |placement| placement.worker_id)
+    }
+
+    /// What its worker's exclusion is noted under.
+    pub(crate) fn exclusion(&self, job_id: JobId) -> u64 {
+        if self.group == 0 { job_id.0 } else { self.group }
     }
 }
 
@@ -82,15 +110,19 @@ fn billed_units(spec: &JobSpec) -> u128 {
     u128::from(spec.requirements.gpu_count.max(1))
 }
 
-fn ensure(holds: bool, refusal: Refusal) -> Result<(), Refusal> {
-    if holds { Ok(()) } else { Err(refusal) }
-}
-
 fn check(spec: &JobSpec, now: Moment) -> Result<(), Refusal> {
     ensure(spec.manifest_hash != Felt::ZERO, "JobMgr: zero manifest hash")?;
     ensure((1..=10).contains(&spec.priority), "JobMgr: bad priority")?;
     ensure(spec.queue <= 2, "JobMgr: bad queue")?;
     ensure((1..=15).contains(&spec.max_attempts), "JobMgr: bad max attempts")?;
+    ensure(spec.max_latency_ms <= 16_383, "JobMgr: bad latency")?;
+    let is_alone = spec.replicas == 1;
+    // More than one replica are a verification themselves.
+    ensure(spec.verification <= if spec.replicas > 1 { 0 } else { 2 }, "JobMgr: bad verification")?;
+    ensure(is_alone || (3..=15).contains(&spec.replicas), "JobMgr: bad replicas")?;
+    let is_sound =
+        if is_alone { spec.quorum == 1 } else { spec.replicas / 2 < spec.quorum && spec.quorum < spec.replicas };
+    ensure(is_sound, "JobMgr: bad quorum")?;
     check_requirements(&spec.requirements)?;
     ensure(spec.execution_timeout_s > 0, "JobMgr: zero timeout")?;
     ensure(u64::from(spec.execution_timeout_s) <= 30 * DAY_S, "JobMgr: timeout too long")?;
@@ -125,194 +157,132 @@ impl Model {
         position(job_id).and_then(|index| self.job_mgr.jobs.get_mut(index)).ok_or(NO_SUCH_JOB)
     }
 
-    pub(super) fn submit_job(&mut self, caller: Felt, spec: &JobSpec) -> Result<Vec<Felt>, Refusal> {
+    /// The job, which must be in one of the states.
+    pub(super) fn in_state(&self, job_id: JobId, states: &[JobState], refusal: Refusal) -> Result<&Job, Refusal> {
+        let job = self.job(job_id).ok_or(NO_SUCH_JOB)?;
+        ensure(states.contains(&job.state), refusal)?;
+        Ok(job)
+    }
+
+    /// The job, whose client must be the caller.
+    pub(super) fn of_client(&self, caller: Felt, job_id: JobId) -> Result<(), Refusal> {
+        let job = self.job(job_id).ok_or(NO_SUCH_JOB)?;
+        ensure(job.client == caller, "JobMgr: caller not client")
+    }
+
+    pub(super) fn submit_job(&mut self, caller: Felt, spec: &JobSpec) -> Answered {
+        self.unless_paused(Contract::JobMgr)?;
         check(spec, self.now)?;
-        self.token.take(caller, Contract::JobMgr, spec.max_price)?;
-        let deadline = self.now.after(spec.deadline - self.now.timestamp);
-        self.job_mgr.jobs.push(Job {
-            client: caller,
+        let first = self.queue(caller, spec, false);
+        self.charge(caller, spec.max_price * u128::from(spec.replicas))?;
+        self.report_submission(first);
+        Ok(vec![first.into()])
+    }
+
+    pub(super) fn submit_job_for(&mut self, caller: Felt, client: Felt, spec: &JobSpec) -> Answered {
+        self.unless_paused(Contract::JobMgr)?;
+        ensure(client != Felt::ZERO, ZERO_ADDRESS)?;
+        ensure(self.job_mgr.paymaster != Felt::ZERO, "JobMgr: no paymaster")?;
+        check(spec, self.now)?;
+        let first = self.queue(client, spec, false);
+        let escrow = spec.max_price * u128::from(spec.replicas);
+        self.draw_escrow(Contract::JobMgr.address(), client, caller, escrow)?;
+        self.report_submission(first);
+        Ok(vec![first.into()])
+    }
+
+    /// Queues a job or each of its replicas, and returns the first id. Nothing is paid yet.
+    pub(super) fn queue(&mut self, client: Felt, spec: &JobSpec, is_committee: bool) -> u64 {
+        let first = self.job_mgr.jobs.len() as u64 + 1;
+        let group = if spec.replicas == 1 { 0 } else { first };
+        let job = Job {
+            client,
             spec: *spec,
             state: JobState::Queued,
             attempt: 1,
-            deadline,
+            deadline: self.now.after(spec.deadline - self.now.timestamp),
             placement: None,
+            commitment: Felt::ZERO,
             result_hash: Felt::ZERO,
             challenge_ends: None,
-        });
-        let job_id = Felt::from(self.job_mgr.jobs.len());
-        let mut fields = vec![("job_id", job_id), ("client", caller)];
-        fields.extend(spec_fields(spec));
-        fields.push(("deadline_block", deadline.block.into()));
-        self.emit(Contract::JobMgr, "JobSubmitted", fields);
-        Ok(vec![job_id])
+            group,
+            is_held: false,
+        };
+        self.job_mgr.jobs.extend(std::iter::repeat_n(job, usize::from(spec.replicas)));
+        if group != 0 {
+            self.job_mgr.groups.insert(group, Group::new(spec.replicas, spec.quorum, is_committee));
+        }
+        first
     }
 
-    pub(super) fn cancel_job(&mut self, caller: Felt, job_id: JobId) -> Result<Vec<Felt>, Refusal> {
+    pub(super) fn report_submission(&mut self, first: u64) {
+        let count = self.job(JobId(first)).map_or(0, |job| job.spec.replicas);
+        for job_id in first..first + u64::from(count) {
+            let job = self.job(JobId(job_id)).expect("it has just been queued");
+            let mut fields = vec![("job_id", job_id.into()), ("client", job.client)];
+            fields.extend(job.spec.fields());
+            fields.push(("deadline_block", job.deadline.block.into()));
+            fields.push(("group_id", job.group.into()));
+            self.emit(Contract::JobMgr, "JobSubmitted", fields);
+        }
+    }
+
+    pub(super) fn cancel_job(&mut self, caller: Felt, job_id: JobId) -> Answered {
         self.of_client(caller, job_id)?;
-        self.in_state(job_id, JobState::Queued, NOT_QUEUED)?;
-        self.refund(job_id, JobState::Cancelled, "JobCancelled")
-    }
-
-    pub(super) fn accept_result(&mut self, caller: Felt, job_id: JobId) -> Result<Vec<Felt>, Refusal> {
-        self.of_client(caller, job_id)?;
-        self.in_state(job_id, JobState::Revealed, NOT_REVEALED)?;
-        self.pay_worker(job_id)
-    }
-
-    pub(super) fn submit_result(
-        &mut self,
-        caller: Felt,
-        job_id: JobId,
-        attempt: Attempt,
-        result_hash: Felt,
-    ) -> Result<Vec<Felt>, Refusal> {
-        let worker_id = self.attempt_of(caller, job_id, attempt)?;
-        ensure(result_hash != Felt::ZERO, "JobMgr: zero result hash")?;
-        let ends = self.now.after(self.terms.challenge_window_s);
-        let job = self.job_mut(job_id)?;
-        job.state = JobState::Revealed;
-        job.result_hash = result_hash;
-        job.challenge_ends = Some(ends);
-        let fields = vec![
-            ("job_id", job_id.0.into()),
-            ("worker_id", worker_id.into()),
-            ("attempt", attempt.0.into()),
-            ("result_hash", result_hash),
-            ("challenge_ends_at", ends.timestamp.into()),
-            ("challenge_ends_block", ends.block.into()),
-        ];
-        self.emit(Contract::JobMgr, "ResultSubmitted", fields);
+        let group = self.in_state(job_id, &[JobState::Queued], NOT_QUEUED)?.group;
+        if group == 0 {
+            return self.refund(job_id, JobState::Cancelled, "JobCancelled");
+        }
+        let members = &self.job_mgr.groups[&group];
+        ensure(!members.is_committee, "JobMgr: is a committee")?;
+        ensure(members.allocations == 0, "JobMgr: group started")?;
+        for member in self.members(group) {
+            if self.job(member).is_some_and(|job| job.state == JobState::Queued) {
+                self.refund(member, JobState::Cancelled, "JobCancelled")?;
+            }
+        }
         Ok(Vec::new())
     }
 
-    pub(super) fn fail_attempt(
-        &mut self,
-        caller: Felt,
-        job_id: JobId,
-        attempt: Attempt,
-        reason: Felt,
-    ) -> Result<Vec<Felt>, Refusal> {
-        let worker_id = self.attempt_of(caller, job_id, attempt)?;
-        self.end_attempt(job_id, worker_id, Outcome::Failed, reason)
-    }
-
-    pub(super) fn expire_job(&mut self, job_id: JobId) -> Result<Vec<Felt>, Refusal> {
-        let job = self.in_state(job_id, JobState::Queued, NOT_QUEUED)?;
-        ensure(job.deadline.has_passed(self.now), DEADLINE_NOT_PASSED)?;
-        self.refund(job_id, JobState::Expired, "JobExpired")
-    }
-
-    pub(super) fn expire_attempt(&mut self, job_id: JobId) -> Result<Vec<Felt>, Refusal> {
-        let job = self.in_state(job_id, JobState::Allocated, NOT_ALLOCATED)?;
-        let placement = job.placement.expect("an allocated job has a worker");
-        ensure(placement.due.has_passed(self.now), DEADLINE_NOT_PASSED)?;
-        self.end_attempt(job_id, placement.worker_id, Outcome::Expired, Felt::ZERO)
-    }
-
-    pub(super) fn settle(&mut self, job_id: JobId) -> Result<Vec<Felt>, Refusal> {
-        let job = self.in_state(job_id, JobState::Revealed, NOT_REVEALED)?;
-        let ends = job.challenge_ends.expect("a result opens the window");
-        ensure(ends.has_passed(self.now), "JobMgr: challenge window open")?;
+    pub(super) fn accept_result(&mut self, caller: Felt, job_id: JobId) -> Answered {
+        self.of_client(caller, job_id)?;
+        let job = self.in_state(job_id, &[JobState::Revealed], NOT_REVEALED)?;
+        ensure(job.group == 0, IS_REPLICA)?;
         self.pay_worker(job_id)
     }
 
-    pub(super) fn set_task_allocator(&mut self, caller: Felt, address: Felt) -> Result<Vec<Felt>, Refusal> {
-        ensure(is_admin(caller), "JobMgr: caller not admin")?;
-        ensure(address != Felt::ZERO, "JobMgr: zero address")?;
+    pub(super) fn set_task_allocator(&mut self, caller: Felt, address: Felt) -> Answered {
+        self.only_admin(caller, Contract::JobMgr)?;
+        ensure(address != Felt::ZERO, ZERO_ADDRESS)?;
         ensure(self.job_mgr.task_allocator == Felt::ZERO, "JobMgr: allocator set before")?;
         self.job_mgr.task_allocator = address;
         self.emit(Contract::JobMgr, "TaskAllocatorSet", vec![("task_allocator", address)]);
         Ok(Vec::new())
     }
 
-    pub(super) fn get_jobs(&self, first: u64, count: u8) -> Result<Vec<Felt>, Refusal> {
+    pub(super) fn set_paymaster(&mut self, caller: Felt, address: Felt) -> Answered {
+        self.only_admin(caller, Contract::JobMgr)?;
+        ensure(address != Felt::ZERO, ZERO_ADDRESS)?;
+        ensure(self.job_mgr.paymaster == Felt::ZERO, "JobMgr: paymaster set before")?;
+        self.job_mgr.paymaster = address;
+        self.emit(Contract::JobMgr, "PaymasterSet", vec![("paymaster", address)]);
+        Ok(Vec::new())
+    }
+
+    pub(super) fn set_referee(&mut self, caller: Felt, address: Felt) -> Answered {
+        self.only_admin(caller, Contract::JobMgr)?;
+        ensure(address != Felt::ZERO, ZERO_ADDRESS)?;
+        ensure(self.job_mgr.referee == Felt::ZERO, "JobMgr: referee set before")?;
+        self.job_mgr.referee = address;
+        self.emit(Contract::JobMgr, "RefereeSet", vec![("referee", address)]);
+        Ok(Vec::new())
+    }
+
+    pub(super) fn get_jobs(&self, first: u64, count: u8) -> Answered {
         ensure(count <= MAX_PAGE, "JobMgr: too many asked")?;
         let last = self.job_mgr.jobs.len() as u64;
         let ids: Vec<u64> = (first.max(1)..=last).take(usize::from(count)).collect();
         let views = ids.iter().flat_map(|id| self.job_view(JobId(*id)));
         Ok(std::iter::once(ids.len().into()).chain(views.map(|(_, felt)| felt)).collect())
-    }
-
-    fn in_state(&self, job_id: JobId, state: JobState, refusal: Refusal) -> Result<&Job, Refusal> {
-        let job = self.job(job_id).ok_or(NO_SUCH_JOB)?;
-        ensure(job.state == state, refusal)?;
-        Ok(job)
-    }
-
-    fn of_client(&self, caller: Felt, job_id: JobId) -> Result<(), Refusal> {
-        let job = self.job(job_id).ok_or(NO_SUCH_JOB)?;
-        ensure(job.client == caller, NOT_CLIENT)
-    }
-
-    /// The worker of the job's running attempt, which the caller must own.
-    fn attempt_of(&self, caller: Felt, job_id: JobId, attempt: Attempt) -> Result<u32, Refusal> {
-        let job = self.in_state(job_id, JobState::Allocated, NOT_ALLOCATED)?;
-        ensure(job.attempt == attempt.0, "JobMgr: wrong attempt")?;
-        let worker_id = job.placement.expect("an allocated job has a worker").worker_id;
-        let is_owner = self.worker(worker_id).is_some_and(|worker| worker.owner == caller);
-        ensure(is_owner, "JobMgr: caller not the worker")?;
-        Ok(worker_id)
-    }
-
-    /// Ends a job with all its money back to the client.
-    fn refund(&mut self, job_id: JobId, state: JobState, event: &'static str) -> Result<Vec<Felt>, Refusal> {
-        let job = self.job_mut(job_id)?;
-        job.state = state;
-        let (client, amount) = (job.client, job.spec.max_price);
-        self.token.pay(Contract::JobMgr, client, amount)?;
-        let fields: Fields = vec![("job_id", job_id.0.into()), ("client", client), ("refunded", amount.into())];
-        self.emit(Contract::JobMgr, event, fields);
-        Ok(Vec::new())
-    }
-
-    fn pay_worker(&mut self, job_id: JobId) -> Result<Vec<Felt>, Refusal> {
-        let job = self.job_mut(job_id)?;
-        job.state = JobState::Settled;
-        let placement = job.placement.expect("a revealed job has a worker");
-        let (client, worker_id) = (job.client, placement.worker_id);
-        let paid = price(&job.spec, placement.rate_gfri);
-        let refunded = job.spec.max_price - paid;
-        self.record_outcome(worker_id, Outcome::Settled);
-        let owner = self.worker(worker_id).expect("workers are never forgotten").owner;
-        self.token.pay(Contract::JobMgr, owner, paid)?;
-        self.token.pay(Contract::JobMgr, client, refunded)?;
-        let fields = vec![
-            ("job_id", job_id.0.into()),
-            ("worker_id", worker_id.into()),
-            ("client", client),
-            ("paid", paid.into()),
-            ("refunded", refunded.into()),
-        ];
-        self.emit(Contract::JobMgr, "JobSettled", fields);
-        Ok(Vec::new())
-    }
-
-    fn end_attempt(
-        &mut self,
-        job_id: JobId,
-        worker_id: u32,
-        outcome: Outcome,
-        reason: Felt,
-    ) -> Result<Vec<Felt>, Refusal> {
-        self.record_outcome(worker_id, outcome);
-        self.job_mgr.excluded.insert((job_id.0, worker_id));
-        let job = self.job_mut(job_id)?;
-        let attempt = job.attempt;
-        let is_requeued = attempt < job.spec.max_attempts;
-        if is_requeued {
-            job.state = JobState::Queued;
-            job.attempt += 1;
-            job.placement = None;
-        }
-        let fields = vec![
-            ("job_id", job_id.0.into()),
-            ("worker_id", worker_id.into()),
-            ("attempt", attempt.into()),
-            ("expired", Felt::from(outcome == Outcome::Expired)),
-            ("reason", reason),
-            ("requeued", Felt::from(is_requeued)),
-        ];
-        self.emit(Contract::JobMgr, "AttemptFailed", fields);
-        if is_requeued { Ok(Vec::new()) } else { self.refund(job_id, JobState::Failed, "JobFailed") }
     }
 }

@@ -1,25 +1,29 @@
-//! Keepers, rounds and reported metrics, as `task_allocator/interface.cairo` has it.
+//! Rounds and reported metrics, as `task_allocator/interface.cairo` has it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use keeper_types::{Felt, JobId, JobState};
 
-use super::{Model, Refusal, is_admin};
+use super::{
+    Answered, Model, Refusal, ensure,
+    keepers::{Keeper, Policy},
+};
 use crate::{
     actors::Contract,
-    calls::{AllocationParams, Metrics},
+    calls::{AllocationParams, Item, Metrics, RoundHeader},
 };
 
-const NOT_ADMIN: Refusal = "TaskAllocator: not the admin";
 const UNKNOWN_WORKER: Refusal = "TaskAllocator: unknown worker";
 const MAX_BATCH: usize = 500;
 const BASIS_POINTS: u32 = 10_000;
+/// Rounds lie below it.
+const ROUND_END: u64 = 1 << 48;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TaskAllocator {
-    pub(crate) keepers: BTreeSet<Felt>,
-    /// Of everyone who ever applied one.
-    pub(crate) last_round: BTreeMap<Felt, u64>,
+    /// Everyone who ever was one.
+    pub(crate) keepers: BTreeMap<Felt, Keeper>,
+    pub(crate) policies: BTreeMap<Felt, Policy>,
     pub(crate) rounds: u64,
     pub(crate) allocated: u64,
     pub(crate) skipped: u64,
@@ -28,85 +32,53 @@ pub(crate) struct TaskAllocator {
     pub(crate) metrics: BTreeMap<u32, (Metrics, u64)>,
 }
 
-fn ensure(holds: bool, refusal: Refusal) -> Result<(), Refusal> {
-    if holds { Ok(()) } else { Err(refusal) }
-}
-
 impl Model {
-    pub(super) fn apply_batch(
-        &mut self,
-        caller: Felt,
-        round: u64,
-        snapshot_block: u64,
-        items: &[Felt],
-    ) -> Result<Vec<Felt>, Refusal> {
-        ensure(self.task_allocator.keepers.contains(&caller), "TaskAllocator: not a keeper")?;
+    pub(super) fn apply_batch(&mut self, caller: Felt, header: &RoundHeader, items: &[Felt]) -> Answered {
+        self.unless_paused(Contract::TaskAllocator)?;
+        ensure(self.is_keeper(caller), "TaskAllocator: not a keeper")?;
         ensure(!items.is_empty(), "TaskAllocator: empty batch")?;
         ensure(items.len() <= MAX_BATCH, "TaskAllocator: batch too large")?;
-        let last = self.task_allocator.last_round.get(&caller).copied().unwrap_or_default();
-        ensure(round > last, "TaskAllocator: stale round")?;
-        ensure(snapshot_block <= self.now.block, "TaskAllocator: future snapshot")?;
+        ensure(header.round > self.keeper(caller).last_round, "TaskAllocator: stale round")?;
+        ensure(header.round < ROUND_END, "TaskAllocator: round too high")?;
+        ensure(header.snapshot_block <= self.now.block, "TaskAllocator: future snapshot")?;
+        self.check_policy(header.policy_id)?;
 
-        let reasons = self.allocate_batch(Contract::TaskAllocator.address(), items)?;
-        for (item, reason) in items.iter().zip(&reasons).filter(|(_, reason)| **reason != 0) {
+        let keeper = self.task_allocator.keepers.get_mut(&caller).expect("only a keeper comes here");
+        keeper.last_round = header.round;
+        let skips = self.allocate_batch(Contract::TaskAllocator.address(), items)?;
+        for (item, reason) in &skips {
             self.report_skip(*item, *reason);
         }
-        let skipped = reasons.iter().filter(|reason| **reason != 0).count() as u64;
+        let skipped = skips.len() as u64;
         let allocated = items.len() as u64 - skipped;
         let totals = &mut self.task_allocator;
-        totals.last_round.insert(caller, round);
         totals.rounds += 1;
         totals.allocated += allocated;
         totals.skipped += skipped;
         totals.last_round_block = self.now.block;
-        let fields = vec![
-            ("keeper", caller),
-            ("round", round.into()),
-            ("snapshot_block", snapshot_block.into()),
-            ("allocated", allocated.into()),
-            ("skipped", skipped.into()),
-        ];
+        let mut fields = vec![("keeper", caller)];
+        fields.extend(header.fields());
+        fields.extend([("allocated", allocated.into()), ("skipped", skipped.into())]);
         self.emit(Contract::TaskAllocator, "RoundApplied", fields);
         Ok(Vec::new())
     }
 
     fn report_skip(&mut self, item: Felt, reason: u8) {
         // Of a malformed item too, the bits are read where they would lie.
-        let bytes = item.to_bytes_be();
-        let field = |from: usize, to: usize| Felt::from_bytes_be_slice(&bytes[from..to]);
+        let Item { job_id, worker_id, attempt, .. } = Item::unpack(item).0;
         let fields = vec![
-            ("job_id", field(24, 32)),
-            ("worker_id", field(20, 24)),
-            ("attempt", field(19, 20)),
+            ("job_id", job_id.into()),
+            ("worker_id", worker_id.into()),
+            ("attempt", attempt.into()),
             ("reason", reason.into()),
         ];
         self.emit(Contract::TaskAllocator, "AllocationSkipped", fields);
     }
 
-    pub(super) fn add_keeper(&mut self, caller: Felt, keeper: Felt) -> Result<Vec<Felt>, Refusal> {
-        ensure(is_admin(caller), NOT_ADMIN)?;
-        ensure(keeper != Felt::ZERO, "TaskAllocator: zero address")?;
-        ensure(self.task_allocator.keepers.insert(keeper), "TaskAllocator: already keeper")?;
-        self.emit(Contract::TaskAllocator, "KeeperAdded", vec![("keeper", keeper)]);
-        Ok(Vec::new())
-    }
-
-    pub(super) fn remove_keeper(&mut self, caller: Felt, keeper: Felt) -> Result<Vec<Felt>, Refusal> {
-        ensure(is_admin(caller), NOT_ADMIN)?;
-        ensure(self.task_allocator.keepers.remove(&keeper), "TaskAllocator: unknown keeper")?;
-        self.emit(Contract::TaskAllocator, "KeeperRemoved", vec![("keeper", keeper)]);
-        Ok(Vec::new())
-    }
-
-    pub(super) fn update_worker_metrics(
-        &mut self,
-        caller: Felt,
-        worker_id: Felt,
-        metrics: Metrics,
-    ) -> Result<Vec<Felt>, Refusal> {
+    pub(super) fn update_worker_metrics(&mut self, caller: Felt, worker_id: Felt, metrics: Metrics) -> Answered {
         let id = u32::try_from(worker_id).map_err(|_| UNKNOWN_WORKER)?;
         let owner = self.worker(id).ok_or(UNKNOWN_WORKER)?.owner;
-        let is_allowed = caller == owner || self.task_allocator.keepers.contains(&caller);
+        let is_allowed = caller == owner || self.is_keeper(caller);
         ensure(is_allowed, "TaskAllocator: not worker owner")?;
         let is_plausible = u32::from(metrics.success_bps.max(metrics.utilisation_bps)) <= BASIS_POINTS;
         ensure(is_plausible, "TaskAllocator: bad metrics")?;
@@ -128,7 +100,10 @@ impl Model {
         let (low, high) = params.job_id;
         let job_id = u64::try_from(low).ok().filter(|_| high == 0).map(JobId);
         let recorded = job_id.and_then(|id| self.job(id)).and_then(|job| {
-            let is_placed = matches!(job.state, JobState::Allocated | JobState::Revealed | JobState::Settled);
+            let is_placed = matches!(
+                job.state,
+                JobState::Allocated | JobState::Committed | JobState::Revealed | JobState::Disputed | JobState::Settled
+            );
             let placement = job.placement.filter(|_| is_placed)?;
             let worker = self.worker(placement.worker_id)?;
             let is_satisfied = (params.model_id == Felt::ZERO || params.model_id == job.spec.model_id)
@@ -153,7 +128,7 @@ impl Model {
         Ok(Felt::from(u32::from(used) * BASIS_POINTS / u32::from(worker.offer.slots)))
     }
 
-    pub(super) fn get_worker_metrics(&self, worker_id: Felt) -> Result<Vec<Felt>, Refusal> {
+    pub(super) fn get_worker_metrics(&self, worker_id: Felt) -> Answered {
         let id = u32::try_from(worker_id).map_err(|_| UNKNOWN_WORKER)?;
         let (metrics, _) = self.task_allocator.metrics.get(&id).copied().unwrap_or_default();
         Ok(metrics.felts().to_vec())

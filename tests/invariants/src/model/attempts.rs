@@ -1,0 +1,84 @@
+//! Attempts that end without a result.
+
+use keeper_types::{Attempt, Felt, JobId, JobState};
+
+use super::{
+    Answered, Job, Model, ensure,
+    groups::REVEAL_WINDOW_S,
+    outcomes::{Fault, Outcome},
+};
+use crate::{actors::Contract, calls::Moment};
+
+impl Model {
+    pub(super) fn fail_attempt(&mut self, caller: Felt, job_id: JobId, attempt: Attempt, reason: Felt) -> Answered {
+        let worker_id = self.attempt_of(caller, job_id, attempt)?;
+        let ended = self.end_attempt(job_id);
+        self.record_outcome(worker_id, Outcome::Failed);
+        self.report_end(job_id, &ended, false, reason)
+    }
+
+    pub(super) fn expire_attempt(&mut self, caller: Felt, job_id: JobId) -> Answered {
+        let states = [JobState::Allocated, JobState::Committed];
+        let job = self.in_state(job_id, &states, "JobMgr: not allocated")?;
+        let due = self.answer_due(job);
+        ensure(due.is_some_and(|due| due.has_passed(self.now)), "JobMgr: deadline not passed")?;
+        let (worker_id, client) = (job.worker_id(), job.client);
+        let penalty = 10 * job.price();
+        let is_unrevealed = job.state == JobState::Committed;
+        let ended = self.end_attempt(job_id);
+        if is_unrevealed {
+            self.record_fault(worker_id, Fault::Unrevealed, penalty, caller, client)?;
+        } else {
+            self.record_outcome(worker_id, Outcome::Expired);
+        }
+        self.report_end(job_id, &ended, true, Felt::ZERO)
+    }
+
+    /// When the commitment, the result, or what was committed to is due; None while others are waited for.
+    pub(crate) fn answer_due(&self, job: &Job) -> Option<Moment> {
+        let due = job.placement?.due;
+        match job.state {
+            JobState::Committed if job.group != 0 => self.job_mgr.groups[&job.group].closes(),
+            JobState::Committed => Some(due.after(REVEAL_WINDOW_S)),
+            _ => Some(due),
+        }
+    }
+
+    /// Queues the job again or, after its last attempt, ends it. Returns it as it was.
+    fn end_attempt(&mut self, job_id: JobId) -> Job {
+        let before = self.job(job_id).expect("it was found before").clone();
+        self.job_mgr.excluded.insert((before.exclusion(job_id), before.worker_id()));
+        let is_lost = before.group != 0 && before.state == JobState::Committed;
+        let job = self.job_mut(job_id).expect("it was found before");
+        job.is_held = false;
+        job.commitment = Felt::ZERO;
+        if before.attempt < before.spec.max_attempts && !is_lost {
+            job.state = JobState::Queued;
+            job.attempt += 1;
+            job.placement = None;
+        } else {
+            job.state = JobState::Failed;
+            let (client, amount) = (job.client, job.spec.max_price);
+            self.credit(client, amount);
+            self.has_left_the_pending(job_id);
+        }
+        before
+    }
+
+    fn report_end(&mut self, job_id: JobId, ended: &Job, is_expired: bool, reason: Felt) -> Answered {
+        let is_requeued = self.job(job_id).is_some_and(|job| job.state == JobState::Queued);
+        let fields = vec![
+            ("job_id", job_id.0.into()),
+            ("worker_id", ended.worker_id().into()),
+            ("attempt", ended.attempt.into()),
+            ("expired", is_expired.into()),
+            ("reason", reason),
+            ("requeued", is_requeued.into()),
+        ];
+        self.emit(Contract::JobMgr, "AttemptFailed", fields);
+        if !is_requeued {
+            self.report_refund(job_id, "JobFailed");
+        }
+        Ok(Vec::new())
+    }
+}
