@@ -15,7 +15,7 @@ use crate::{
 const BINDINGS: &str = "bindings/src";
 
 /// The generated modules; the crate's other files are written by hand.
-const GENERATED: [&str; 3] = ["cdc_pool.rs", "job_mgr.rs", "task_allocator.rs"];
+const GENERATED: [&str; 5] = ["cdc_pool.rs", "job_mgr.rs", "paymaster.rs", "referee.rs", "task_allocator.rs"];
 
 /// How the bindings are generated.
 #[derive(Debug, clap::Args)]

@@ -65,11 +65,12 @@ struct Source {
     sha256: Option<&'static str>,
 }
 
+/// A compiled contract.
 #[derive(Debug, Serialize)]
-struct Class {
-    file: String,
-    class_hash: String,
-    compiled_class_hash: String,
+pub(crate) struct Class {
+    pub(crate) file: String,
+    pub(crate) class_hash: String,
+    pub(crate) compiled_class_hash: String,
 }
 
 /// What compiling contracts takes.
@@ -129,19 +130,7 @@ fn is_artifact(name: &str) -> bool {
 }
 
 fn build(repo: &Repo, out: &Path) -> Result<()> {
-    let compiler = compiler(repo)?;
-    let class_hashes = LOCALNET.ensure(repo)?.join("class-hashes");
-    run_command(
-        Command::new(&compiler.program)
-            .args(["compile", "--corelib"])
-            .arg(compiler.core_library.path())
-            .arg("--crate-dir")
-            .arg(repo.path(CONTRACTS))
-            .arg("--out")
-            .arg(out),
-        "the compiler's diagnostics above name the lines",
-    )?;
-
+    let contracts = compile(repo, &repo.path(CONTRACTS), out)?;
     let manifest = Manifest {
         compiler: Source { name: COMPILER_CRATE, version: compiler_version(repo)?, sha256: None },
         core_library: Source {
@@ -150,11 +139,28 @@ fn build(repo: &Repo, out: &Path) -> Result<()> {
             sha256: Some(CORE_LIBRARY_SHA256),
         },
         sources_sha256: sources_digest(repo)?,
-        contracts: classes(&class_hashes, out)?,
+        contracts,
     };
     let mut text = serde_json::to_string_pretty(&manifest).context("writing the manifest")?;
     text.push('\n');
     fs::write(out.join(MANIFEST), text).context("writing the manifest")
+}
+
+/// Compiles the Cairo crate in `folder` into `out` and hashes its classes, by contract name.
+pub(crate) fn compile(repo: &Repo, folder: &Path, out: &Path) -> Result<BTreeMap<String, Class>> {
+    let compiler = compiler(repo)?;
+    let class_hashes = LOCALNET.ensure(repo)?.join("class-hashes");
+    run_command(
+        Command::new(&compiler.program)
+            .args(["compile", "--corelib"])
+            .arg(compiler.core_library.path())
+            .arg("--crate-dir")
+            .arg(folder)
+            .arg("--out")
+            .arg(out),
+        "the compiler's diagnostics above name the lines",
+    )?;
+    classes(&class_hashes, out)
 }
 
 /// The compiler, built where it is missing, and the core library, freshly unpacked.

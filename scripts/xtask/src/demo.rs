@@ -44,6 +44,8 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 /// The time allowed for all jobs to settle: some for the start, and some for each job.
 const SETTLE_LIMIT: Duration = Duration::from_secs(180);
 const SETTLE_LIMIT_PER_JOB: Duration = Duration::from_secs(10);
+/// How long paying out may take once all jobs have ended.
+const PAY_LIMIT: Duration = Duration::from_secs(60);
 /// A block a second: what a person can follow, and close to the public network's pace.
 const BLOCK_TIME_S: &str = "1";
 
@@ -96,6 +98,7 @@ fn show(programs: Programs, folder: &Path, args: &Args, stop: &Stop) -> Result<R
         // Moved in, so that whoever submits hears when nobody watches any more.
         watch(&keeper, &mut processes, submitted, args.jobs, stop)
     })?;
+    pay_out(&keeper, &mut processes, stop)?;
     let report = Report::new(&keeper.status()?, &watched.jobs, &watched.rows, started.elapsed())?;
     print!("{}", report.table());
     if let Some(file) = &args.json {
@@ -112,6 +115,21 @@ fn show(programs: Programs, folder: &Path, args: &Args, stop: &Stop) -> Result<R
         }
     }
     Ok(report)
+}
+
+/// Takes the client's refunds out, and waits until the keeper has paid the workers.
+fn pay_out(keeper: &Keeper, processes: &mut Processes, stop: &Stop) -> Result<()> {
+    let asked = Instant::now();
+    if keeper.status()?.money.owed_fri != "0" {
+        keeper.withdraw(Actor::Client)?;
+    }
+    // What is left over shows in the report.
+    while keeper.status()?.money.owed_fri != "0" && asked.elapsed() < PAY_LIMIT {
+        stop.check()?;
+        processes.check()?;
+        thread::sleep(POLL);
+    }
+    Ok(())
 }
 
 /// A new folder for this run's logs and data.

@@ -6,6 +6,7 @@
 use std::{
     path::{Path, PathBuf},
     process::{Command, ExitCode},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, Result};
@@ -62,6 +63,34 @@ impl Args {
         flags.extend(self.mutant.iter().flat_map(|text| ["--mutant".to_owned(), text.clone()]));
         flags
     }
+}
+
+/// How much `cargo xtask test` tries: about a minute.
+const SHORT_SEQUENCES: &str = "300";
+const SHORT_CALLS: &str = "50";
+
+/// The command that runs the harness's own tests.
+pub(crate) fn tests(repo: &Repo) -> Result<Command> {
+    LOCALNET.check_needs()?;
+    let mut tests = cargo(&LOCALNET.workspace(repo));
+    tests.args(["test", "--release", "--locked", "--package", PACKAGE]);
+    tests.env("CARGO_TARGET_DIR", LOCALNET.target(repo));
+    Ok(tests)
+}
+
+/// A short run with a seed that nobody has tried before; the harness prints it.
+pub(crate) fn short(repo: &Repo) -> Result<()> {
+    let harness = build(repo)?;
+    let mut command = Command::new(&harness);
+    command.arg("--contracts").arg(repo.path("contracts"));
+    command.args(["--sequences", SHORT_SEQUENCES, "--calls", SHORT_CALLS, "--seed", &fresh_seed()?.to_string()]);
+    run_command(&mut command, "`cargo xtask invariants --seed SEED --only INDEX` repeats the failing sequence alone")
+}
+
+/// The seconds since 1970, which are enough of a surprise.
+fn fresh_seed() -> Result<u64> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970")?;
+    Ok(now.as_secs())
 }
 
 /// Builds the harness and runs it; its exit code is this verb's.

@@ -4,6 +4,7 @@
 //! command lines they run, so that anyone can repeat a step by hand.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its terminal")]
 
+mod bench;
 mod bindings;
 mod compare;
 mod contracts;
@@ -48,6 +49,9 @@ enum Verb {
     Test(test::Args),
     /// Try random call sequences against the contracts and a reference model
     Invariants(invariants::Args),
+    /// Measure what things cost and how fast they are
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Show the whole product at work on a local chain
     Demo(demo::Args),
 }
@@ -71,6 +75,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Lint => lint::run(&repo).map(|()| ExitCode::SUCCESS),
         Verb::Test(args) => test::run(&repo, &args),
         Verb::Invariants(args) => invariants::run(&repo, &args),
+        Verb::Bench(bench) => bench::run(&repo, &bench),
         Verb::Demo(args) => demo::run(&repo, &args),
     }
 }

@@ -61,6 +61,11 @@ impl Repo {
 
     /// The keeper's binary as `cargo build -p keeper` leaves it.
     pub(crate) fn keeper(&self) -> PathBuf {
-        self.target.join("debug/keeper")
+        self.built("keeper")
+    }
+
+    /// A program of the main workspace as `cargo build` leaves it.
+    pub(crate) fn built(&self, program: &str) -> PathBuf {
+        self.target.join("debug").join(program)
     }
 }

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 use crate::{
     bindings, contracts,
     failure::{self, OrHint as _, failure},
-    lint,
+    invariants, lint,
     process::cargo,
     repo::Repo,
     setup,
@@ -61,10 +61,10 @@ pub(crate) fn run(repo: &Repo, args: &Args) -> Result<ExitCode> {
             .args(["test", "--workspace", "--locked", "--no-fail-fast"])
             .env("CIRO_LOCALNET", &programs.localnet)
             .env("CIRO_KEEPER", &programs.keeper);
-        let is_ok;
-        (tally, is_ok) = run_tests(&mut tests, &mut std::io::stdout())?;
-        if is_ok { Ok(()) } else { Err(failure("tests failed", "`cargo test -p CRATE NAME` repeats one of them")) }
+        counted(&mut tests, &mut tally)
     }));
+    steps.push(step("harness", || counted(&mut invariants::tests(repo)?, &mut tally)));
+    steps.push(step("invariants", || invariants::short(repo)));
 
     println!();
     for step in &steps {
@@ -83,6 +83,14 @@ fn step(name: &'static str, action: impl FnOnce() -> Result<()>) -> Step {
         failure::report(error);
     }
     Step { name, is_ok: result.is_ok(), took: started.elapsed() }
+}
+
+/// Runs `cargo test` and adds its results to the tally.
+fn counted(tests: &mut Command, tally: &mut Tally) -> Result<()> {
+    let (counted, is_ok) = run_tests(tests, &mut std::io::stdout())?;
+    tally.passed += counted.passed;
+    tally.failed += counted.failed;
+    if is_ok { Ok(()) } else { Err(failure("tests failed", "`cargo test -p CRATE NAME` repeats one of them")) }
 }
 
 /// Runs `cargo test`, passing its output on, and adds up the results that it prints.

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::process::capture;
 
 const DEPLOY: &[&str] = &["contracts", "deploy", "--challenge-window", "2s"];
-const RUN: &[&str] = &["run", "--listen", "127.0.0.1:0"];
+const RUN: &[&str] = &["run", "--listen", "127.0.0.1:0", "--post-bond"];
 const REGISTER: &[&str] =
     &["worker", "register", "--slots", "2", "--region", "local", "--rate", "1", "--allow-processes"];
 const WORK: &[&str] = &["worker", "run", "--allow-processes"];
@@ -24,6 +24,7 @@ const POLL_MS: &str = "250";
 const SUBMIT: &[&str] = &["job", "submit", "--max-price", "1", "--deadline", "10m", "--timeout", "60s"];
 const LIST: &[&str] = &["job", "list"];
 const STATUS: &[&str] = &["status"];
+const WITHDRAW: &[&str] = &["account", "withdraw"];
 
 /// The states that a job never leaves.
 const FINAL_STATES: [&str; 4] = ["settled", "cancelled", "expired", "failed"];
@@ -180,6 +181,7 @@ pub(super) struct Money {
     pub(super) paid_fri: String,
     pub(super) refunded_fri: String,
     pub(super) held_fri: String,
+    pub(super) owed_fri: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -279,6 +281,11 @@ impl Keeper {
         self.ask(&mut self.command(Actor::Keeper, STATUS))
     }
 
+    /// Pays an actor what the contract owes to it.
+    pub(super) fn withdraw(&self, actor: Actor) -> Result<()> {
+        self.ask::<Value>(&mut self.command(actor, WITHDRAW)).map(drop)
+    }
+
     /// A command line as a person would type it.
     pub(super) fn typed(&self, actor: Actor, arguments: &[&str]) -> String {
         let words: Vec<OsString> = std::iter::once(self.program.clone().into_os_string())
@@ -359,7 +366,7 @@ mod tests {
     fn the_first_allocation_of_a_job_counts() {
         let status: Status = serde_json::from_str(
             r#"{"jobs":{"submitted":1},"rounds":2,"allocations":2,"l2_gas_per_allocation":300000,
-                "money":{"escrow_in_fri":"5","paid_fri":"1","refunded_fri":"3","held_fri":"1"},
+                "money":{"escrow_in_fri":"5","paid_fri":"1","refunded_fri":"3","held_fri":"1","owed_fri":"4"},
                 "allocations_list":[
                   {"job_id":7,"worker_id":1,"attempt":2,"tx_hash":"0x2","allocated_at_ms":900},
                   {"job_id":7,"worker_id":2,"attempt":1,"tx_hash":"0x1","allocated_at_ms":400}]}"#,

@@ -24,6 +24,7 @@ pub(super) struct Report {
     paid_fri: String,
     refunded_fri: String,
     held_fri: String,
+    owed_fri: String,
     l2_gas_per_allocation: Option<u64>,
     wall_s: f64,
 }
@@ -48,7 +49,7 @@ impl Report {
             .filter_map(|(job_id, job)| Some(allocated.get(job_id)?.saturating_sub(job.submitted_at_ms)))
             .collect();
         let money = &status.money;
-        for amount in [&money.escrow_in_fri, &money.paid_fri, &money.refunded_fri, &money.held_fri] {
+        for amount in [&money.escrow_in_fri, &money.paid_fri, &money.refunded_fri, &money.held_fri, &money.owed_fri] {
             fri(amount).context("reading the keeper's books")?;
         }
         Ok(Self {
@@ -61,6 +62,7 @@ impl Report {
             paid_fri: money.paid_fri.clone(),
             refunded_fri: money.refunded_fri.clone(),
             held_fri: money.held_fri.clone(),
+            owed_fri: money.owed_fri.clone(),
             l2_gas_per_allocation: status.l2_gas_per_allocation,
             wall_s: (wall.as_secs_f64() * 10.0).round() / 10.0,
         })
@@ -84,6 +86,7 @@ impl Report {
             ("  paid", format!("{} STRK", strk(&self.paid_fri))),
             ("  refunded", format!("{} STRK", strk(&self.refunded_fri))),
             ("  held", format!("{} STRK", strk(&self.held_fri))),
+            ("not taken out", format!("{} STRK", strk(&self.owed_fri))),
             ("time", format!("{} s", self.wall_s)),
         ];
         rows.iter().fold("\n".to_owned(), |mut text, (name, value)| {
@@ -109,6 +112,12 @@ impl Report {
             return Err(failure(
                 format!("{} fri went into escrow, but paid, refunded and held add up to {sum}", self.escrow_in_fri),
                 "this breaks the first invariant in ARCHITECTURE.md: please report it with the run's folder",
+            ));
+        }
+        if fri(&self.owed_fri)? != 0 {
+            return Err(failure(
+                format!("{} fri are paid or refunded, but not taken out", self.owed_fri),
+                "the keeper pays its workers' owners, `keeper account withdraw` anybody",
             ));
         }
         Ok(())
@@ -143,6 +152,7 @@ mod tests {
             paid_fri: "300000000000000000".to_owned(),
             refunded_fri: "1700000000000000000".to_owned(),
             held_fri: "0".to_owned(),
+            owed_fri: "0".to_owned(),
             l2_gas_per_allocation: Some(310_000),
             wall_s: 12.5,
         }
@@ -164,6 +174,8 @@ mod tests {
         assert_eq!(unsettled.verdict().unwrap_err().to_string(), "1 of 2 jobs settled");
         let short = Report { held_fri: "1".to_owned(), ..report() };
         assert!(short.verdict().unwrap_err().to_string().contains("add up to 2000000000000000001"));
+        let owing = Report { owed_fri: "5".to_owned(), ..report() };
+        assert!(owing.verdict().unwrap_err().to_string().contains("5 fri are paid or refunded, but not taken out"));
     }
 
     #[test]

@@ -24,7 +24,7 @@ case "$*" in
                    {"job_id":2,"state":"STATE","worker_id":1,"attempt":1,"price_fri":"4"}]}' ;;
 *" status "*)
     echo '{"jobs":{"submitted":2},"rounds":1,"allocations":2,"l2_gas_per_allocation":7,
-           "money":{"escrow_in_fri":"20","paid_fri":"8","refunded_fri":"12","held_fri":"0"},
+           "money":{"escrow_in_fri":"20","paid_fri":"8","refunded_fri":"12","held_fri":"0","owed_fri":"0"},
            "allocations_list":[{"job_id":1,"worker_id":1,"attempt":1,"tx_hash":"0x2","allocated_at_ms":1250}]}' ;;
 *" worker register "*) echo '{"worker_id":1,"tx_hash":"0x3"}' ;;
 *" run "*)

@@ -1,0 +1,23 @@
+//! `cargo xtask bench NAME`: what things cost and how fast they are, measured on real runs.
+
+mod gas;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::repo::Repo;
+
+/// What is measured.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Bench {
+    /// What every transaction of the market costs, on the local chain
+    Gas(gas::Args),
+}
+
+/// Runs one benchmark.
+pub(crate) fn run(repo: &Repo, bench: &Bench) -> Result<ExitCode> {
+    match bench {
+        Bench::Gas(args) => gas::run(repo, args),
+    }
+}
