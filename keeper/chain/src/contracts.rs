@@ -4,6 +4,9 @@
 mod calls;
 mod views;
 
+pub use calls::Governance;
+pub(crate) use calls::approval;
+
 use keeper_types::{Address, Felt, JobId, MarketEvent};
 
 use crate::{DecodeError, Deployment, Receipt, Rpc, decode::decode_event};
@@ -75,17 +78,22 @@ impl Contracts {
 pub enum DueExit {
     /// The job's deadline has passed while it was queued.
     ExpireJob(JobId),
-    /// The attempt's deadline has passed without a result.
+    /// The attempt's deadline has passed without a result, or without the reveal of one.
     ExpireAttempt(JobId),
-    /// The challenge window has passed without a dispute.
+    /// The challenge window has passed without a dispute, or the group has decided.
     Settle(JobId),
+    /// The dispute can be ruled: by its committee's result, or by default.
+    SettleDispute(JobId),
 }
 
 impl DueExit {
     /// The job.
     pub fn job_id(self) -> JobId {
         match self {
-            Self::ExpireJob(job_id) | Self::ExpireAttempt(job_id) | Self::Settle(job_id) => job_id,
+            Self::ExpireJob(job_id)
+            | Self::ExpireAttempt(job_id)
+            | Self::Settle(job_id)
+            | Self::SettleDispute(job_id) => job_id,
         }
     }
 }

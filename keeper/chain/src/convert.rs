@@ -4,10 +4,10 @@
 //! than our contracts answered; it is reported, never bent into shape.
 
 use cainome::cairo_serde::ContractAddress;
-use keeper_bindings::{cdc_pool, job_mgr};
+use keeper_bindings::{cdc_pool, job_mgr, task_allocator};
 use keeper_types::{
     Address, Attempt, BlockNumber, Capabilities, Features, Felt, Fri, JobId, JobSpec, JobState, Queue, Rate, Region,
-    Requirements, Strategy, Worker, WorkerId, WorkerStatus,
+    Requirements, RoundHeader, Verification, Worker, WorkerId, WorkerStatus,
 };
 use serde::Serialize;
 
@@ -56,18 +56,75 @@ pub struct ChainJob {
     pub challenge_ends_at: u64,
     /// The block after which the result may be settled by anyone.
     pub challenge_ends_block: BlockNumber,
+    /// What the worker is committed to, zero where it is not.
+    pub commitment: Felt,
+    /// The group, named by its first job, where the job is a replica.
+    pub group_id: Option<JobId>,
+}
+
+impl ChainJob {
+    /// What the worker of the attempt is paid for its result.
+    pub fn price(&self) -> Fri {
+        self.rate.cost(self.spec.requirements.billed_units(), self.spec.execution_timeout_s)
+    }
+}
+
+/// The replicas of a job as JobMgr holds them now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ChainGroup {
+    /// The first replica's number; the others follow it.
+    pub group_id: JobId,
+    /// Replicas.
+    pub replicas: u8,
+    /// Replicas that must agree.
+    pub quorum: u8,
+    /// Replicas that wait for a worker or are run.
+    pub pending: u8,
+    /// Replicas whose results are known.
+    pub revealed: u8,
+    /// Whether a replica was ever allocated.
+    pub started: bool,
+    /// When the last replica stopped pending, in seconds since the epoch: results may be shown from then on.
+    pub opened_at: Option<u64>,
+    /// Whether it has a winner, or was found to have none.
+    pub is_decided: bool,
+    /// The result that enough replicas agree on, zero where there is none.
+    pub winner: Felt,
+}
+
+/// A dispute as JobMgr holds it now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ChainDispute {
+    /// The job.
+    pub job_id: JobId,
+    /// What the client put up.
+    pub bond: Fri,
+    /// When it is ruled by default, in seconds since the epoch; the block must pass as well.
+    pub ends_at: u64,
+    /// The block after which it is ruled by default.
+    pub ends_block: BlockNumber,
+    /// The group that runs the job again; `None` where the referee rules.
+    pub committee: Option<JobId>,
+}
+
+/// A keeper as TaskAllocator knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ChainKeeper {
+    /// Whether the admin's admission stands.
+    pub is_admitted: bool,
+    /// What it has at stake.
+    pub bond: Fri,
+    /// The least that a keeper must have at stake.
+    pub least_bond: Fri,
+}
+
+/// A number of a job, where zero stands for none.
+pub(crate) fn some_job(number: u64) -> Option<JobId> {
+    (number != 0).then_some(JobId(number))
 }
 
 pub(crate) fn address(address: ContractAddress) -> Address {
     Address(address.0)
-}
-
-/// Attempt, strategy and score as an allocation's event packs them: 8, 4 and 16 bits, from the lowest.
-pub(crate) fn choice(packed: u32) -> Result<(Attempt, Strategy, u16), ValueError> {
-    let [attempt, second, ..] = packed.to_le_bytes();
-    let strategy = Strategy::from_number(second & 0xf).ok_or_else(|| impossible("choice", &packed))?;
-    let score = u16::try_from(packed >> 12).map_err(|_| impossible("choice", &packed))?;
-    Ok((Attempt(attempt), strategy, score))
 }
 
 fn region(felt: Felt) -> Result<Option<Region>, ValueError> {
@@ -101,6 +158,11 @@ pub(crate) fn job_spec(spec: job_mgr::JobSpec) -> Result<JobSpec, ValueError> {
         deadline: spec.deadline,
         execution_timeout_s: spec.execution_timeout_s,
         max_attempts: spec.max_attempts,
+        max_latency_ms: spec.max_latency_ms,
+        verification: Verification::from_number(spec.verification)
+            .ok_or_else(|| impossible("verification", &spec.verification))?,
+        replicas: spec.replicas,
+        quorum: spec.quorum,
     })
 }
 
@@ -127,6 +189,10 @@ pub(crate) fn job_spec_to_chain(spec: &JobSpec) -> job_mgr::JobSpec {
         deadline: spec.deadline,
         execution_timeout_s: spec.execution_timeout_s,
         max_attempts: spec.max_attempts,
+        max_latency_ms: spec.max_latency_ms,
+        verification: spec.verification as u8,
+        replicas: spec.replicas,
+        quorum: spec.quorum,
     }
 }
 
@@ -188,6 +254,8 @@ pub(crate) fn job(view: job_mgr::JobView) -> Result<Option<ChainJob>, ValueError
         result_hash: view.result_hash,
         challenge_ends_at: view.challenge_ends_at,
         challenge_ends_block: BlockNumber(view.challenge_ends_block),
+        commitment: view.commitment,
+        group_id: some_job(view.group_id),
     }))
 }
 
@@ -212,19 +280,45 @@ pub(crate) fn worker(view: &cdc_pool::WorkerView) -> Result<Option<Worker>, Valu
         rate: Rate(view.rate_gfri),
         stake: Fri(view.stake),
         reputation: view.reputation,
+        reputation_at: view.reputation_at,
+        is_static: view.is_static,
+        holds: view.holds,
     }))
 }
 
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-mod tests {
-    use super::*;
+/// The group, or `None` where the contract has none of that number.
+pub(crate) fn group(view: &job_mgr::GroupView) -> Option<ChainGroup> {
+    (view.replicas != 0).then(|| ChainGroup {
+        group_id: JobId(view.group_id),
+        replicas: view.replicas,
+        quorum: view.quorum,
+        pending: view.pending,
+        revealed: view.revealed,
+        started: view.started,
+        opened_at: (view.opened_at != 0).then_some(view.opened_at),
+        is_decided: view.decided,
+        winner: view.winner,
+    })
+}
 
-    #[test]
-    fn a_choice_is_read_as_the_item_packs_it() {
-        assert_eq!(choice(0x0309_0102).unwrap(), (Attempt(2), Strategy::Batch, 0x3090));
-        assert_eq!(choice(0x0fff_f30f).unwrap(), (Attempt(15), Strategy::Fallback, u16::MAX));
-        choice(0x0000_0401).unwrap_err();
-        choice(0x1000_0001).unwrap_err();
+/// The dispute, or `None` where there was none about the job.
+pub(crate) fn dispute(view: &job_mgr::DisputeView) -> Option<ChainDispute> {
+    (view.ends_at != 0).then(|| ChainDispute {
+        job_id: JobId(view.job_id),
+        bond: Fri(view.bond),
+        ends_at: view.ends_at,
+        ends_block: BlockNumber(view.ends_block),
+        committee: some_job(view.committee),
+    })
+}
+
+/// A round's header as the contract takes it.
+pub(crate) fn round_header(header: &RoundHeader) -> task_allocator::RoundHeader {
+    task_allocator::RoundHeader {
+        round: header.round,
+        snapshot_block: header.snapshot_block.0,
+        snapshot_root: header.snapshot_root,
+        policy_id: header.policy_id.0,
+        plan_root: header.plan_root,
     }
 }

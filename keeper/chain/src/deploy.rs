@@ -4,7 +4,7 @@
 //! running it again. Addresses follow from the classes and the constructor's arguments: the same deployment
 //! from the same account always lands at the same addresses.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use cainome::cairo_serde::ContractAddress;
 use keeper_bindings::{
@@ -12,90 +12,27 @@ use keeper_bindings::{
     job_mgr::{JobMgr, JobMgrReader},
     task_allocator::{TaskAllocator, TaskAllocatorReader},
 };
-use keeper_types::{Address, Felt, Fri};
-use serde::Deserialize;
+use keeper_types::{Address, Felt, Fri, PolicyId};
 use starknet::{
     accounts::{Account as _, AccountError},
-    core::{
-        types::{BlockId, BlockTag, Call, EventFilter, StarknetError, contract::SierraClass},
-        utils::get_contract_address,
-    },
-    macros::{felt, selector},
+    core::types::{BlockId, BlockTag, EventFilter, StarknetError, contract::SierraClass},
     providers::{Provider as _, ProviderError},
 };
 
 use crate::{
-    Deployment, Network, Rpc, RpcError, SendError, Sender,
-    contracts::STRK_TOKEN,
-    deployment::DeployedContract,
+    Deployment, Rpc, RpcError, SendError, Sender,
+    contracts::{STRK_TOKEN, approval},
     rpc::{Client, describe},
 };
 
-/// Makes contracts from classes; at the same address on every network, also on local chains.
-const UNIVERSAL_DEPLOYER: Felt = felt!("0x02ceed65a4bd731034c01113685c831b01c15d7d432f71afb1cf1634b53a2125");
+mod classes;
+mod terms;
+
+use classes::{BuiltInClass, CDC_POOL, CLASSES, JOB_MGR, PAYMASTER, Planned, REFEREE, TASK_ALLOCATOR};
+pub use classes::{ClassHashes, built_in_class};
+pub use terms::DeploymentTerms;
+
 const PRE_CONFIRMED: BlockId = BlockId::Tag(BlockTag::PreConfirmed);
-const MANIFEST: &str = include_str!("../../../contracts/artifacts/manifest.json");
-
-/// What a deployment lets an operator choose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DeploymentTerms {
-    /// What each slot of a worker must stake.
-    pub min_stake_per_slot: Fri,
-    /// How long a leaving worker's stake stays bound, in seconds.
-    pub unbonding_s: u64,
-    /// How long a client may look at a result before anyone may settle it, in seconds.
-    pub challenge_window_s: u64,
-    /// Tells deployments of one account apart.
-    pub salt: Felt,
-}
-
-impl DeploymentTerms {
-    /// What suits the network: quick on a local chain, careful where money is real.
-    pub fn of(network: Network) -> Self {
-        const STRK: u128 = 1_000_000_000_000_000_000;
-        let (stake, unbonding_s, challenge_window_s) = match network {
-            Network::Devnet => (10 * STRK, 30, 3),
-            Network::Sepolia => (10 * STRK, 3_600, 60),
-            Network::Mainnet => (100 * STRK, 7 * 86_400, 1_800),
-        };
-        Self { min_stake_per_slot: Fri(stake), unbonding_s, challenge_window_s, salt: Felt::ZERO }
-    }
-}
-
-/// A class that is built into this program.
-struct BuiltInClass {
-    name: &'static str,
-    text: &'static str,
-}
-
-const JOB_MGR: BuiltInClass =
-    BuiltInClass { name: "JobMgr", text: include_str!("../../../contracts/artifacts/JobMgr.contract_class.json") };
-const CDC_POOL: BuiltInClass =
-    BuiltInClass { name: "CdcPool", text: include_str!("../../../contracts/artifacts/CdcPool.contract_class.json") };
-const TASK_ALLOCATOR: BuiltInClass = BuiltInClass {
-    name: "TaskAllocator",
-    text: include_str!("../../../contracts/artifacts/TaskAllocator.contract_class.json"),
-};
-
-/// The hashes of a built-in class.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub struct ClassHashes {
-    /// What the class is called on chain.
-    pub class_hash: Felt,
-    /// What the sequencer compiles it to.
-    pub compiled_class_hash: Felt,
-}
-
-#[derive(Deserialize)]
-struct Manifest {
-    contracts: std::collections::BTreeMap<String, ClassHashes>,
-}
-
-/// The hashes of the class of that name that is built into this program.
-pub fn built_in_class(name: &str) -> Option<ClassHashes> {
-    let manifest: Manifest = serde_json::from_str(MANIFEST).ok()?;
-    manifest.contracts.get(name).copied()
-}
 
 /// Why the contracts could not be deployed.
 #[derive(Debug, thiserror::Error)]
@@ -170,19 +107,26 @@ impl<'a> Deployer<'a> {
         }
     }
 
-    /// Does what is missing and returns where everything stands. `keepers` may apply rounds afterwards.
+    /// Does what is missing and returns where everything stands. `keepers` may apply rounds afterwards, by one of
+    /// `policies`, once they have posted their bonds; where the sender is one of them, that is done too.
     ///
     /// # Errors
     /// See [`DeployError`]. What was done stays done, and is not done again.
-    pub async fn run(&self, keepers: &[Address], progress: &mut dyn FnMut(&str)) -> Result<Deployment, DeployError> {
-        let before = self.rpc.client.block_number().await;
-        let before = before.map_err(|error| self.rpc.error("the newest block", &error))?;
-        for class in [&CDC_POOL, &JOB_MGR, &TASK_ALLOCATOR] {
+    pub async fn run(
+        &self,
+        keepers: &[Address],
+        policies: &[PolicyId],
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<Deployment, DeployError> {
+        for class in CLASSES {
             self.declare(class, progress).await?;
         }
+        let before = self.rpc.client.block_number().await;
+        let before = before.map_err(|error| self.rpc.error("the newest block", &error))?;
         let plan = Plan::new(self.sender.address(), &self.terms)?;
         let deployed = self.deploy(&plan, progress).await?;
-        self.wire(&plan, keepers, progress).await?;
+        self.wire(&plan, progress).await?;
+        self.admit(&plan, keepers, policies, progress).await?;
         let block = if deployed { before } else { self.first_event(&plan).await?.unwrap_or(before) };
         Ok(Deployment {
             network: self.rpc.network,
@@ -190,6 +134,8 @@ impl<'a> Deployer<'a> {
             job_mgr: plan.job_mgr.deployed(),
             cdc_pool: plan.cdc_pool.deployed(),
             task_allocator: plan.task_allocator.deployed(),
+            paymaster: Some(plan.paymaster.deployed()),
+            referee: Some(plan.referee.deployed()),
             block: keeper_types::BlockNumber(block),
             admin: self.sender.address(),
             commit: None,
@@ -270,41 +216,79 @@ impl<'a> Deployer<'a> {
         Ok(first)
     }
 
-    async fn wire(&self, plan: &Plan, keepers: &[Address], progress: &mut dyn FnMut(&str)) -> Result<(), DeployError> {
+    /// Tells the contracts of each other, each once.
+    async fn wire(&self, plan: &Plan, progress: &mut dyn FnMut(&str)) -> Result<(), DeployError> {
         let mut calls = Vec::new();
-        let view = |error: cainome::cairo_serde::Error| RpcError::Malformed {
-            request: "the contracts' configuration",
-            reason: error.to_string(),
-        };
-        let [pool, manager, allocator] =
-            [&plan.cdc_pool, &plan.job_mgr, &plan.task_allocator].map(|contract| contract.address);
+        let [pool, manager, allocator, paymaster, referee] = plan.contracts().map(|contract| contract.address);
 
         let reader: CdcPoolReader<&Client> = CdcPoolReader::new(pool.0, &self.rpc.client);
-        let wired = reader.get_config().block_id(PRE_CONFIRMED).call().await.map_err(view)?.job_mgr;
-        if needs_wiring("CdcPool", pool, wired, manager)? {
-            let contract = CdcPool::new(pool.0, &self.sender.wallet);
+        let config = reader.get_config().block_id(PRE_CONFIRMED).call().await.map_err(|error| unreadable(&error))?;
+        let contract = CdcPool::new(pool.0, &self.sender.wallet);
+        if needs_wiring("CdcPool", pool, config.job_mgr, manager)? {
             calls.push(contract.set_job_mgr_getcall(&ContractAddress(manager.0)));
         }
-        let reader: JobMgrReader<&Client> = JobMgrReader::new(manager.0, &self.rpc.client);
-        let wired = reader.get_config().block_id(PRE_CONFIRMED).call().await.map_err(view)?.task_allocator;
-        if needs_wiring("JobMgr", manager, wired, allocator)? {
-            let contract = JobMgr::new(manager.0, &self.sender.wallet);
+        if needs_wiring("CdcPool", pool, config.task_allocator, allocator)? {
             calls.push(contract.set_task_allocator_getcall(&ContractAddress(allocator.0)));
         }
-        let reader: TaskAllocatorReader<&Client> = TaskAllocatorReader::new(allocator.0, &self.rpc.client);
-        let contract = TaskAllocator::new(allocator.0, &self.sender.wallet);
-        for keeper in keepers {
-            let keeper = ContractAddress(keeper.0);
-            if !reader.is_keeper(&keeper).block_id(PRE_CONFIRMED).call().await.map_err(view)? {
-                calls.push(contract.add_keeper_getcall(&keeper));
-            }
+        let reader: JobMgrReader<&Client> = JobMgrReader::new(manager.0, &self.rpc.client);
+        let config = reader.get_config().block_id(PRE_CONFIRMED).call().await.map_err(|error| unreadable(&error))?;
+        let contract = JobMgr::new(manager.0, &self.sender.wallet);
+        if needs_wiring("JobMgr", manager, config.task_allocator, allocator)? {
+            calls.push(contract.set_task_allocator_getcall(&ContractAddress(allocator.0)));
+        }
+        if needs_wiring("JobMgr", manager, config.paymaster, paymaster)? {
+            calls.push(contract.set_paymaster_getcall(&ContractAddress(paymaster.0)));
+        }
+        if needs_wiring("JobMgr", manager, config.referee, referee)? {
+            calls.push(contract.set_referee_getcall(&ContractAddress(referee.0)));
         }
         if !calls.is_empty() {
-            progress("wiring the contracts and authorising the keepers");
+            progress("wiring the contracts");
             self.sender.execute(calls).await?;
         }
         Ok(())
     }
+
+    /// Announces policies and admits keepers, where that was not done.
+    async fn admit(
+        &self,
+        plan: &Plan,
+        keepers: &[Address],
+        policies: &[PolicyId],
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<(), DeployError> {
+        let allocator = plan.task_allocator.address;
+        let reader: TaskAllocatorReader<&Client> = TaskAllocatorReader::new(allocator.0, &self.rpc.client);
+        let contract = TaskAllocator::new(allocator.0, &self.sender.wallet);
+        let mut calls = Vec::new();
+        for policy_id in policies {
+            let known = reader.get_policy(&policy_id.0).block_id(PRE_CONFIRMED).call().await;
+            if known.map_err(|error| unreadable(&error))?.active_from == 0 {
+                calls.push(contract.announce_policy_getcall(&policy_id.0));
+            }
+        }
+        for keeper in keepers {
+            let known = reader.get_keeper(&ContractAddress(keeper.0)).block_id(PRE_CONFIRMED).call().await;
+            let known = known.map_err(|error| unreadable(&error))?;
+            if !known.is_admitted {
+                calls.push(contract.add_keeper_getcall(&ContractAddress(keeper.0)));
+            }
+            let missing = self.terms.min_keeper_bond.0.saturating_sub(known.bond);
+            if *keeper == self.sender.address() && missing > 0 {
+                calls.push(approval(allocator, Fri(missing)));
+                calls.push(contract.post_bond_getcall(&missing));
+            }
+        }
+        if !calls.is_empty() {
+            progress("announcing the policy and admitting the keepers");
+            self.sender.execute(calls).await?;
+        }
+        Ok(())
+    }
+}
+
+fn unreadable(error: &cainome::cairo_serde::Error) -> RpcError {
+    RpcError::Malformed { request: "the contracts' configuration", reason: error.to_string() }
 }
 
 fn needs_wiring(
@@ -323,76 +307,49 @@ fn needs_wiring(
     Err(DeployError::Wired { contract, address, found, expected })
 }
 
-impl BuiltInClass {
-    fn hashes(&self) -> Result<ClassHashes, DeployError> {
-        let missing = || DeployError::Class { name: self.name, reason: "the manifest does not list it".to_owned() };
-        built_in_class(self.name).ok_or_else(missing)
-    }
-}
-
-/// A contract before it is deployed.
-struct Planned {
-    name: &'static str,
-    class_hash: Felt,
-    arguments: Vec<Felt>,
-    address: Address,
-}
-
-impl Planned {
-    fn new(class: &BuiltInClass, salt: Felt, arguments: Vec<Felt>) -> Result<Self, DeployError> {
-        let class_hash = class.hashes()?.class_hash;
-        // Deployed without mixing in the caller, so that the address depends on the contract alone.
-        let address = Address(get_contract_address(salt, class_hash, &arguments, Felt::ZERO));
-        Ok(Self { name: class.name, class_hash, arguments, address })
-    }
-
-    fn call(&self, salt: Felt) -> Call {
-        let unique = Felt::ZERO;
-        let mut calldata = vec![self.class_hash, salt, unique, Felt::from(self.arguments.len())];
-        calldata.extend_from_slice(&self.arguments);
-        Call { to: UNIVERSAL_DEPLOYER, selector: selector!("deployContract"), calldata }
-    }
-
-    fn deployed(&self) -> DeployedContract {
-        DeployedContract { address: self.address, class_hash: self.class_hash }
-    }
-}
-
 /// Which contracts stand where.
 struct Plan {
     cdc_pool: Planned,
     job_mgr: Planned,
     task_allocator: Planned,
+    paymaster: Planned,
+    referee: Planned,
 }
 
 impl Plan {
+    /// Each contract's constructor is given what it asks for by name, the addresses of those before it included.
     fn new(admin: Address, terms: &DeploymentTerms) -> Result<Self, DeployError> {
-        let (admin, token, salt) = (admin.0, STRK_TOKEN.0, terms.salt);
-        let stake = Felt::from(terms.min_stake_per_slot.0);
-        let cdc_pool = Planned::new(&CDC_POOL, salt, vec![admin, token, stake, Felt::from(terms.unbonding_s)])?;
-        let pool = cdc_pool.address.0;
-        let window = Felt::from(terms.challenge_window_s);
-        let job_mgr = Planned::new(&JOB_MGR, salt, vec![admin, token, pool, window])?;
-        let task_allocator = Planned::new(&TASK_ALLOCATOR, salt, vec![admin, job_mgr.address.0, pool])?;
-        Ok(Self { cdc_pool, job_mgr, task_allocator })
+        let salt = terms.salt;
+        let mut values = BTreeMap::from([
+            ("admin", admin.0),
+            ("token", STRK_TOKEN.0),
+            ("min_stake_per_slot", Felt::from(terms.min_stake_per_slot.0)),
+            ("unbonding_s", Felt::from(terms.unbonding_s)),
+            ("challenge_window_s", Felt::from(terms.challenge_window_s)),
+            ("dispute_window_s", Felt::from(terms.dispute_window_s)),
+            ("min_keeper_bond", Felt::from(terms.min_keeper_bond.0)),
+            ("policy_delay_s", Felt::from(terms.policy_delay_s)),
+            ("upgrade_delay_s", Felt::from(terms.upgrade_delay_s)),
+        ]);
+        let cdc_pool = Planned::new(&CDC_POOL, salt, &values)?;
+        values.insert("cdc_pool", cdc_pool.address.0);
+        let job_mgr = Planned::new(&JOB_MGR, salt, &values)?;
+        values.insert("job_mgr", job_mgr.address.0);
+        let task_allocator = Planned::new(&TASK_ALLOCATOR, salt, &values)?;
+        let paymaster = Planned::new(&PAYMASTER, salt, &values)?;
+        let referee = Planned::new(&REFEREE, salt, &values)?;
+        Ok(Self { cdc_pool, job_mgr, task_allocator, paymaster, referee })
     }
 
-    fn contracts(&self) -> [&Planned; 3] {
-        [&self.cdc_pool, &self.job_mgr, &self.task_allocator]
+    fn contracts(&self) -> [&Planned; 5] {
+        [&self.cdc_pool, &self.job_mgr, &self.task_allocator, &self.paymaster, &self.referee]
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn built_in_classes_hash_to_what_the_manifest_says() {
-        for class in [&CDC_POOL, &JOB_MGR, &TASK_ALLOCATOR] {
-            let sierra: SierraClass = serde_json::from_str(class.text).unwrap();
-            assert_eq!(sierra.class_hash().unwrap(), class.hashes().unwrap().class_hash, "{}", class.name);
-        }
-    }
+    use crate::Network;
 
     #[test]
     fn addresses_follow_from_the_terms_and_the_admin() {

@@ -21,6 +21,12 @@ pub struct Deployment {
     pub cdc_pool: DeployedContract,
     /// TaskAllocator.
     pub task_allocator: DeployedContract,
+    /// Paymaster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paymaster: Option<DeployedContract>,
+    /// Referee.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub referee: Option<DeployedContract>,
     /// The block in or before which the first of them was deployed: where following begins.
     pub block: BlockNumber,
     /// The account that deployed and administers them.
@@ -88,6 +94,14 @@ impl Deployment {
         [self.cdc_pool, self.job_mgr, self.task_allocator].map(|contract| contract.address.0)
     }
 
+    /// The contracts with their names, in the order in which they are deployed.
+    pub fn contracts(&self) -> Vec<(&'static str, DeployedContract)> {
+        let always = [("CdcPool", self.cdc_pool), ("JobMgr", self.job_mgr), ("TaskAllocator", self.task_allocator)];
+        let others = [("Paymaster", self.paymaster), ("Referee", self.referee)];
+        let others = others.into_iter().filter_map(|(name, contract)| Some((name, contract?)));
+        always.into_iter().chain(others).collect()
+    }
+
     /// Reads the file of `network`.
     ///
     /// # Errors
@@ -139,6 +153,8 @@ mod tests {
             job_mgr: contract(2),
             cdc_pool: contract(3),
             task_allocator: contract(4),
+            paymaster: Some(contract(5)),
+            referee: None,
             block: BlockNumber(7),
             admin: Address(Felt::from(9)),
             commit: None,

@@ -6,6 +6,7 @@
 //! - [`Contracts`] answers what the contracts hold and makes the calls of clients, workers and keepers.
 //! - [`Follower`] says what the contracts told since the last recorded block.
 //! - [`Deployer`] puts the contracts on a network.
+//! - [`SponsoredCalls`] are calls that one account signs and another has executed.
 //! - [`sign_proof`] and [`verify_proof`] let a worker's agent prove which account it acts for.
 //!
 //! Amounts are 256 bits wide at the ERC-20's edge only; inside they are [`keeper_types::Fri`].
@@ -19,17 +20,21 @@ mod deploy;
 mod deployment;
 mod follower;
 mod network;
+mod outside_execution;
 mod rpc;
+mod salt;
 mod sender;
 
 pub use account_proof::{ProofError, proof_hash, sign_proof, verify_proof};
-pub use contracts::{AllocationStats, Contracts, DueExit, RoundReceipt, STRK_TOKEN};
-pub use convert::{ChainJob, ValueError};
+pub use contracts::{AllocationStats, Contracts, DueExit, Governance, RoundReceipt, STRK_TOKEN};
+pub use convert::{ChainDispute, ChainGroup, ChainJob, ChainKeeper, ValueError};
 pub use credentials::{AccountSource, Credentials, CredentialsError, KeySource};
 pub use decode::DecodeError;
 pub use deploy::{ClassHashes, DeployError, Deployer, DeploymentTerms, built_in_class};
 pub use deployment::{DeployedContract, Deployment, DeploymentError};
 pub use follower::{Follower, Step};
 pub use network::{Network, UnknownNetwork};
+pub use outside_execution::{NamedCall, OutsideExecutionError, SponsoredCalls};
 pub use rpc::{Rpc, RpcError, shown_url};
+pub use salt::SaltSource;
 pub use sender::{Receipt, SendError, Sender, SignedTransaction};

@@ -30,6 +30,8 @@ const RECEIPT_TIMEOUT: Duration = Duration::from_secs(300);
 const MOST_NONCES: u32 = 5;
 /// What is allowed above the estimate, in percent, for gas and for its price.
 const MARGIN_PERCENT: u64 = 150;
+/// The most L2 gas that a transaction may ask for on the public networks.
+const MOST_L2_GAS: u64 = 1_110_000_000;
 
 pub(crate) type Wallet = SingleOwnerAccount<Client, LocalWallet>;
 
@@ -341,7 +343,8 @@ impl Bounds {
         Self {
             l1_gas: gas(estimate.l1_gas_consumed),
             l1_gas_price: price(estimate.l1_gas_price),
-            l2_gas: gas(estimate.l2_gas_consumed),
+            // What needs nearly all that a transaction may use has no room for the whole margin.
+            l2_gas: gas(estimate.l2_gas_consumed).min(estimate.l2_gas_consumed.max(MOST_L2_GAS)),
             l2_gas_price: price(estimate.l2_gas_price),
             l1_data_gas: gas(estimate.l1_data_gas_consumed),
             l1_data_gas_price: price(estimate.l1_data_gas_price),
@@ -376,4 +379,38 @@ fn read_receipt(hash: TxHash, receipt: TransactionReceiptWithBlockInfo) -> Resul
         l1_data_gas: resources.l1_data_gas,
         events,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bounds(l2_gas: u64) -> Bounds {
+        Bounds::above(&FeeEstimate {
+            l1_gas_consumed: 3,
+            l1_gas_price: 5,
+            l2_gas_consumed: l2_gas,
+            l2_gas_price: 7,
+            l1_data_gas_consumed: 9,
+            l1_data_gas_price: 11,
+            overall_fee: 0,
+        })
+    }
+
+    #[test]
+    fn bounds_leave_half_above_the_estimate() {
+        let bounds = bounds(1_001);
+        assert_eq!((bounds.l1_gas, bounds.l2_gas, bounds.l1_data_gas), (5, 1_502, 14));
+        assert_eq!((bounds.l1_gas_price, bounds.l2_gas_price, bounds.l1_data_gas_price), (8, 11, 17));
+    }
+
+    #[test]
+    fn the_margin_ends_at_what_a_transaction_may_use() {
+        assert_eq!(bounds(739_999_999).l2_gas, 1_109_999_999);
+        assert_eq!(bounds(740_000_001).l2_gas, MOST_L2_GAS);
+        // A judgement of the largest size.
+        assert_eq!(bounds(1_065_297_440).l2_gas, MOST_L2_GAS);
+        // What cannot be sent at all is for the network to refuse, in its own words.
+        assert_eq!(bounds(1_200_000_000).l2_gas, 1_200_000_000);
+    }
 }

@@ -1,9 +1,11 @@
 //! Where crates that must not know each other meet: the chain behind the dispatcher's and the agent's traits.
 
 use async_trait::async_trait;
-use keeper_chain::{Contracts, Credentials, ProofError, RpcError, SendError, Sender, sign_proof, verify_proof};
+use keeper_chain::{
+    ChainJob, Contracts, Credentials, ProofError, RpcError, SaltSource, SendError, Sender, sign_proof, verify_proof,
+};
 use keeper_dispatch::{AuthError, Authenticator, ProofSigner, SignError};
-use keeper_types::{Attempt, ContentHash, Felt, JobId, ProofOfAccount, TxHash, WorkerStatus};
+use keeper_types::{Attempt, ContentHash, Felt, JobId, JobState, ProofOfAccount, TxHash, WorkerStatus};
 use keeper_worker::{AllocationOnChain, FailureCode, WorkerChain, WorkerChainError};
 
 /// Checks agents' proofs on chain.
@@ -49,12 +51,29 @@ impl ProofSigner for AccountSigner {
 pub(crate) struct AgentChain {
     pub(crate) contracts: Contracts,
     pub(crate) sender: Sender,
+    pub(crate) salts: SaltSource,
+}
+
+impl AgentChain {
+    /// Whether a result that is committed to may be shown: that of a replica once none of its group is pending.
+    async fn reveals_open(&self, job: &ChainJob) -> Result<bool, RpcError> {
+        match job.group_id {
+            Some(group_id) if job.state == JobState::Committed => {
+                Ok(self.contracts.group(group_id).await?.is_some_and(|group| group.opened_at.is_some()))
+            }
+            _ => Ok(job.state == JobState::Committed),
+        }
+    }
 }
 
 #[async_trait]
 impl WorkerChain for AgentChain {
     async fn allocation(&self, job_id: JobId) -> Result<Option<AllocationOnChain>, WorkerChainError> {
         let job = self.contracts.job(job_id).await.map_err(|error| rpc_failure(&error))?;
+        let reveals_open = match &job {
+            Some(job) => self.reveals_open(job).await.map_err(|error| rpc_failure(&error))?,
+            None => false,
+        };
         Ok(job.and_then(|job| {
             Some(AllocationOnChain {
                 worker_id: job.worker_id?,
@@ -65,6 +84,9 @@ impl WorkerChain for AgentChain {
                 execution_timeout_s: job.spec.execution_timeout_s,
                 attempt_deadline: job.attempt_deadline,
                 result_hash: job.result_hash,
+                verification: job.spec.verification,
+                is_replica: job.group_id.is_some(),
+                reveals_open,
             })
         }))
     }
@@ -76,6 +98,30 @@ impl WorkerChain for AgentChain {
         result_hash: ContentHash,
     ) -> Result<TxHash, WorkerChainError> {
         let sent = self.contracts.submit_result(&self.sender, job_id, attempt, result_hash).await;
+        sent.map(|receipt| receipt.hash).map_err(|error| send_failure(&error))
+    }
+
+    async fn commit_result(
+        &self,
+        job_id: JobId,
+        attempt: Attempt,
+        result_hash: ContentHash,
+    ) -> Result<TxHash, WorkerChainError> {
+        let salt = self.salts.salt(&self.contracts, job_id, attempt);
+        let owner = self.sender.address();
+        let commitment = self.contracts.commitment(job_id, attempt, owner, result_hash, salt);
+        let sent = self.contracts.commit_result(&self.sender, job_id, attempt, commitment).await;
+        sent.map(|receipt| receipt.hash).map_err(|error| send_failure(&error))
+    }
+
+    async fn reveal_result(
+        &self,
+        job_id: JobId,
+        attempt: Attempt,
+        result_hash: ContentHash,
+    ) -> Result<TxHash, WorkerChainError> {
+        let salt = self.salts.salt(&self.contracts, job_id, attempt);
+        let sent = self.contracts.reveal_result(&self.sender, job_id, attempt, result_hash, salt).await;
         sent.map(|receipt| receipt.hash).map_err(|error| send_failure(&error))
     }
 

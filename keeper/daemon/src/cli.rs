@@ -1,10 +1,13 @@
 //! The command line. One file a verb; data on standard output, everything else on standard error.
 
+mod account;
+mod admin;
 mod completions;
 mod config;
 mod contracts;
 mod doctor;
 mod job;
+mod paymaster;
 mod run;
 mod status;
 mod worker;
@@ -77,6 +80,9 @@ pub(crate) struct RunArgs {
     /// Leave expiring and settling what is due to others
     #[arg(long, env = "KEEPER_NO_EXITS", value_parser = BoolishValueParser::new())]
     pub(crate) no_exits: bool,
+    /// Post what the account's bond as a keeper lacks
+    #[arg(long, env = "KEEPER_POST_BOND", value_parser = BoolishValueParser::new())]
+    pub(crate) post_bond: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -89,9 +95,18 @@ enum Command {
     /// Register a worker, run its agent, look at workers
     #[command(subcommand)]
     Worker(worker::WorkerCommand),
+    /// See and take out what the contracts owe to an account
+    #[command(subcommand)]
+    Account(account::AccountCommand),
     /// Deploy the contracts, or see where they stand
     #[command(subcommand)]
     Contracts(contracts::ContractsCommand),
+    /// Pause the contracts, hand them on, upgrade them
+    #[command(subcommand)]
+    Admin(admin::AdminCommand),
+    /// Pay for others' jobs and transactions, or have one's own paid
+    #[command(subcommand)]
+    Paymaster(paymaster::PaymasterCommand),
     /// The whole market in numbers: jobs, rounds, money
     Status,
     /// Check the node, the contracts, the account and this machine
@@ -120,7 +135,10 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         Command::Run(args) => Box::pin(run::run(global, &args)).await,
         Command::Job(command) => Box::pin(job::run(global, command)).await,
         Command::Worker(command) => Box::pin(worker::run(global, command)).await,
+        Command::Account(command) => Box::pin(account::run(global, command)).await,
         Command::Contracts(command) => Box::pin(contracts::run(global, command)).await,
+        Command::Admin(command) => Box::pin(admin::run(global, command)).await,
+        Command::Paymaster(command) => Box::pin(paymaster::run(global, command)).await,
         Command::Status => Box::pin(status::run(global)).await,
         Command::Doctor => Box::pin(doctor::run(global)).await,
         Command::Config(command) => config::run(global, &command),

@@ -140,6 +140,11 @@ pub enum Outcome {
         /// The transaction that submitted it; none where the chain had the result already.
         tx_hash: Option<TxHash>,
     },
+    /// The worker is committed to a result on chain, which it shows once every replica of the job is.
+    Committed {
+        /// The transaction that committed it; none where the chain had the commitment already.
+        tx_hash: Option<TxHash>,
+    },
     /// There is no output.
     Failed {
         /// Why: the reason code that the attempt was failed with, and what lies behind it.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use keeper_types::WorkerStatus;
+use keeper_types::{JobId, WorkerStatus};
 use serde::{Deserialize, Serialize};
 
 use crate::{PendingJob, WorkerView};
@@ -46,7 +46,7 @@ pub enum Rejection {
     Reputation,
     /// It asks more than the job pays.
     Rate,
-    /// It failed this job before.
+    /// It failed this job, or had another replica of its group.
     Excluded,
 }
 
@@ -118,7 +118,7 @@ impl fmt::Display for Rejection {
             Self::Region => "in another region",
             Self::Reputation => "reputation too low",
             Self::Rate => "asks more than the job pays",
-            Self::Excluded => "failed this job before",
+            Self::Excluded => "failed this job, or had a replica of it, before",
         })
     }
 }
@@ -129,17 +129,20 @@ pub(crate) struct Candidate<'a> {
     pub(crate) worker: &'a WorkerView,
     pub(crate) free_slots: u8,
     pub(crate) free_gpus: u8,
+    /// Groups that it gets a replica of in this plan.
+    groups: Vec<JobId>,
 }
 
 impl<'a> Candidate<'a> {
     pub(crate) fn new(worker: &'a WorkerView) -> Self {
-        Self { worker, free_slots: worker.free_slots, free_gpus: worker.free_gpus }
+        Self { worker, free_slots: worker.free_slots, free_gpus: worker.free_gpus, groups: Vec::new() }
     }
 
     /// Takes what `job` needs. Only for a worker that nothing speaks against.
     pub(crate) fn reserve(&mut self, job: &PendingJob) {
         self.free_slots = self.free_slots.saturating_sub(1);
         self.free_gpus = self.free_gpus.saturating_sub(job.requirements.gpu_count);
+        self.groups.extend(job.group_id);
     }
 }
 
@@ -195,7 +198,8 @@ pub(crate) fn judge(job: &PendingJob, candidate: &Candidate<'_>) -> Rejections {
     found.add_if(needs.region.is_some() && has.region != needs.region, Rejection::Region);
     found.add_if(worker.reputation < needs.min_reputation, Rejection::Reputation);
     found.add_if(worker.rate > job.max_rate, Rejection::Rate);
-    found.add_if(job.excluded.contains(&worker.worker_id), Rejection::Excluded);
+    let has_replica = job.group_id.is_some_and(|group_id| candidate.groups.contains(&group_id));
+    found.add_if(has_replica || job.excluded.contains(&worker.worker_id), Rejection::Excluded);
     found
 }
 

@@ -18,10 +18,14 @@
 //!            AllocationItem + Explanation
 //! ```
 //!
+//! [`policy_id`], [`snapshot_root`] and [`plan_root`] name policy, snapshot and plan in a round's header, so that
+//! anybody can recompute what a keeper claims to have decided.
+//!
 //! Every job of the snapshot gets exactly one [`Explanation`], placed or not.
 
 #![deny(clippy::float_arithmetic)]
 
+mod commitment;
 mod explanation;
 mod feasibility;
 mod plan;
@@ -29,6 +33,7 @@ mod policy;
 mod score;
 mod snapshot;
 
+pub use commitment::{plan_root, policy_id, snapshot_root};
 pub use explanation::{Explanation, Outcome};
 pub use feasibility::Rejection;
 pub use plan::{Plan, plan};

@@ -15,10 +15,20 @@ use crate::{
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
-    /// What to send to the chain, in the order of the decisions.
+    /// What to send to the chain, in the order of the decisions; [`Plan::batch`] gives the order of sending.
     pub items: Vec<AllocationItem>,
     /// Why, for every job of the snapshot.
     pub explanations: BTreeMap<JobId, Explanation>,
+}
+
+impl Plan {
+    /// The items in the order in which they are sent: by worker, since neighbouring workers share storage on chain,
+    /// then by job. The contract takes them in any order.
+    pub fn batch(&self) -> Vec<AllocationItem> {
+        let mut items = self.items.clone();
+        items.sort_by_key(|item| (item.worker_id, item.job_id));
+        items
+    }
 }
 
 /// Decides which worker gets which job.
@@ -82,7 +92,7 @@ fn order_key(job: &PendingJob, now: u64, policy: &Policy) -> OrderKey {
 }
 
 /// What about the job itself rules out placing it, whatever the workers.
-fn ruled_out(job: &PendingJob, snapshot: &Snapshot) -> Option<Outcome> {
+pub(crate) fn ruled_out(job: &PendingJob, snapshot: &Snapshot) -> Option<Outcome> {
     if job.is_past_deadline(snapshot) {
         return Some(Outcome::DeadlinePassed);
     }
@@ -113,6 +123,7 @@ fn place(
                 attempt: job.attempt,
                 strategy: Strategy::Standard,
                 score: winner.total,
+                rate: candidates[index].worker.rate,
             });
             (Outcome::Placed { worker_id: winner.worker_id }, Some(winner), survey.runner_up)
         }

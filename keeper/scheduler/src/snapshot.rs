@@ -39,7 +39,7 @@ impl Snapshot {
             now,
             block,
             seed,
-            jobs: queued.map(|job| PendingJob::new(job, manifest(job))).collect(),
+            jobs: queued.map(|job| PendingJob::new(job, market.excluded_workers(job), manifest(job))).collect(),
             workers: registered.map(|worker| WorkerView::new(worker, online(worker.worker_id))).collect(),
         }
     }
@@ -69,7 +69,9 @@ pub struct PendingJob {
     pub submitted_at: u64,
     /// The model that it uses; zero where it uses none.
     pub model_id: Felt,
-    /// Workers that failed it before.
+    /// The group that it is a replica of. A worker gets one replica of a group at most.
+    pub group_id: Option<JobId>,
+    /// Workers that failed it before, or had another replica of its group.
     pub excluded: Vec<WorkerId>,
     /// How long it reserves its worker, in seconds.
     pub execution_timeout_s: u32,
@@ -79,7 +81,7 @@ pub struct PendingJob {
 
 impl PendingJob {
     /// What placing `job` depends on. Only a queued job belongs into a snapshot.
-    pub fn new(job: &Job, manifest: ManifestStatus) -> Self {
+    pub fn new(job: &Job, excluded: Vec<WorkerId>, manifest: ManifestStatus) -> Self {
         Self {
             job_id: job.job_id,
             attempt: job.attempt,
@@ -91,7 +93,8 @@ impl PendingJob {
             deadline: (job.spec.deadline, job.deadline_block),
             submitted_at: job.submitted_at,
             model_id: job.spec.model_id,
-            excluded: job.excluded.clone(),
+            group_id: job.group_id,
+            excluded,
             execution_timeout_s: job.spec.execution_timeout_s,
             manifest,
         }

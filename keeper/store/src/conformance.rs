@@ -9,7 +9,8 @@ use futures::TryStreamExt as _;
 use keeper_scheduler::{Explanation, Outcome};
 use keeper_types::{
     Address, AllocationItem, Attempt, BlockEvents, BlockHeader, BlockNumber, Capabilities, ChainId, EventPosition,
-    Felt, Fri, JobId, JobSpec, JobState, MarketEvent, Queue, Rate, Requirements, Strategy, TxHash, WorkerId,
+    Felt, Fri, JobId, JobSpec, JobState, MarketEvent, Queue, Rate, Requirements, Strategy, TxHash, Verification,
+    WorkerId,
 };
 
 use crate::{
@@ -75,9 +76,19 @@ pub fn submitted(job_id: u64) -> MarketEvent {
         deadline: 10_000,
         execution_timeout_s: 60,
         max_attempts: 2,
+        max_latency_ms: 0,
+        verification: Verification::None,
+        replicas: 1,
+        quorum: 1,
     };
     let client = Address(Felt::TWO);
-    MarketEvent::JobSubmitted { job_id: JobId(job_id), client, spec: Box::new(spec), deadline_block: BlockNumber(900) }
+    MarketEvent::JobSubmitted {
+        job_id: JobId(job_id),
+        client,
+        spec: Box::new(spec),
+        deadline_block: BlockNumber(900),
+        group_id: None,
+    }
 }
 
 fn registered(worker_id: u32) -> MarketEvent {
@@ -234,6 +245,7 @@ fn batch(round: u64) -> IntentAction {
         attempt: Attempt(1),
         strategy: Strategy::Standard,
         score: 7_000,
+        rate: Rate(1 << 39),
     };
     IntentAction::ApplyBatch { round, snapshot_block: BlockNumber(12), items: vec![item] }
 }
@@ -245,7 +257,11 @@ async fn intents_are_tracked(store: &dyn Store) {
     let hash = |number: u64| Some(TxHash(Felt::from(number)));
 
     let first = store.record_intent(&new(batch(4), account, 1, hash(1))).await.expect("writes");
-    let calls = vec![MaintenanceCall::ExpireJob(JobId(3)), MaintenanceCall::Settle(JobId(4))];
+    let calls = vec![
+        MaintenanceCall::ExpireJob(JobId(3)),
+        MaintenanceCall::Settle(JobId(4)),
+        MaintenanceCall::SettleDispute(JobId(5)),
+    ];
     let upkeep = IntentAction::Maintenance { calls };
     let second = store.record_intent(&new(upkeep.clone(), account, 2, None)).await.expect("writes");
     let third = store.record_intent(&new(batch(9), other, 1, hash(3))).await.expect("writes");

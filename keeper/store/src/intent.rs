@@ -74,6 +74,8 @@ pub enum MaintenanceCall {
     ExpireAttempt(JobId),
     /// Pay for a result that was not disputed in time.
     Settle(JobId),
+    /// Rule a dispute that nobody ruled in time, or as its committee found.
+    SettleDispute(JobId),
 }
 
 /// Where an intent stands.

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use starknet_types_core::felt::Felt;
 
-use crate::{Attempt, JobId, WorkerId};
+use crate::{Attempt, JobId, Rate, WorkerId};
 
 /// Items that one `apply_batch` may carry.
 pub const MAX_ITEMS_PER_BATCH: usize = 500;
@@ -14,7 +14,8 @@ const WORKER_SHIFT: u32 = 64;
 const ATTEMPT_SHIFT: u32 = 96;
 const STRATEGY_SHIFT: u32 = 104;
 const SCORE_SHIFT: u32 = 108;
-const ITEM_BITS: u32 = 124;
+const RATE_SHIFT: u32 = 124;
+const ITEM_BITS: u32 = 164;
 
 /// How an allocation came about; recorded on chain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -58,18 +59,19 @@ pub struct AllocationItem {
     pub strategy: Strategy,
     /// The winner's score, 0 to 10,000.
     pub score: u16,
+    /// The worker's rate, as the keeper saw it; the contract refuses any other.
+    pub rate: Rate,
 }
 
 impl AllocationItem {
-    /// The item in one felt: job 64 bits, worker 32, attempt 8, strategy 4, score 16, from the lowest.
+    /// The item in one felt: job 64 bits, worker 32, attempt 8, strategy 4, score 16, rate 40, from the lowest.
     pub fn pack(&self) -> Felt {
-        Felt::from(
-            u128::from(self.job_id.0)
-                | u128::from(self.worker_id.0) << WORKER_SHIFT
-                | u128::from(self.attempt.0) << ATTEMPT_SHIFT
-                | u128::from(self.strategy as u8) << STRATEGY_SHIFT
-                | u128::from(self.score) << SCORE_SHIFT,
-        )
+        let low = u128::from(self.job_id.0)
+            | u128::from(self.worker_id.0) << WORKER_SHIFT
+            | u128::from(self.attempt.0) << ATTEMPT_SHIFT
+            | u128::from(self.strategy as u8) << STRATEGY_SHIFT
+            | u128::from(self.score) << SCORE_SHIFT;
+        Felt::from(low) + Felt::TWO.pow(RATE_SHIFT) * Felt::from(self.rate.0)
     }
 
     /// Reads a packed item.
@@ -79,17 +81,21 @@ impl AllocationItem {
     #[expect(clippy::cast_possible_truncation, reason = "each cast keeps exactly the bits of its field")]
     pub fn unpack(felt: Felt) -> Result<Self, ItemError> {
         let error = || ItemError { felt };
-        let bits = u128::try_from(felt).map_err(|_| error())?;
-        if bits >> ITEM_BITS != 0 {
+        let bytes = felt.to_bytes_be();
+        let (high, low) = bytes.split_at(bytes.len() / 2);
+        let [high, low] = [high, low].map(|half| half.iter().fold(0, |bits, byte| bits << 8 | u128::from(*byte)));
+        if high >> (ITEM_BITS - u128::BITS) != 0 {
             return Err(error());
         }
-        let strategy = Strategy::from_number((bits >> STRATEGY_SHIFT) as u8 & 0xf).ok_or_else(error)?;
+        let strategy = Strategy::from_number((low >> STRATEGY_SHIFT) as u8 & 0xf).ok_or_else(error)?;
         Ok(Self {
-            job_id: JobId(bits as u64),
-            worker_id: WorkerId((bits >> WORKER_SHIFT) as u32),
-            attempt: Attempt((bits >> ATTEMPT_SHIFT) as u8),
+            job_id: JobId(low as u64),
+            worker_id: WorkerId((low >> WORKER_SHIFT) as u32),
+            attempt: Attempt((low >> ATTEMPT_SHIFT) as u8),
             strategy,
-            score: (bits >> SCORE_SHIFT) as u16,
+            score: (low >> SCORE_SHIFT) as u16,
+            // The rate straddles the halves: its lowest bits are the low half's highest.
+            rate: Rate((low >> RATE_SHIFT | high << (u128::BITS - RATE_SHIFT)) as u64),
         })
     }
 }
@@ -130,15 +136,17 @@ pub enum SkipReason {
     ReputationTooLow = 11,
     /// The worker stands in another region.
     RegionMismatch = 12,
-    /// The worker failed this job before.
+    /// The worker failed this job before, or had another replica of it.
     WorkerExcluded = 13,
     /// The item has no meaning.
     ItemMalformed = 14,
+    /// The worker's rate is not the item's.
+    RateChanged = 15,
 }
 
 impl SkipReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::JobUnknown,
         Self::JobNotQueued,
         Self::AttemptMismatch,
@@ -153,6 +161,7 @@ impl SkipReason {
         Self::RegionMismatch,
         Self::WorkerExcluded,
         Self::ItemMalformed,
+        Self::RateChanged,
     ];
 
     /// The reason with this number on chain.
@@ -176,8 +185,9 @@ impl fmt::Display for SkipReason {
             Self::RateTooHigh => "the worker's rate is too high",
             Self::ReputationTooLow => "the worker's reputation is too low",
             Self::RegionMismatch => "the worker stands in another region",
-            Self::WorkerExcluded => "the worker failed this job before",
+            Self::WorkerExcluded => "the worker failed this job, or had a replica of it, before",
             Self::ItemMalformed => "malformed item",
+            Self::RateChanged => "the worker changed its rate",
         })
     }
 }
@@ -195,19 +205,41 @@ mod tests {
             assert_eq!(SkipReason::from_number(reason as u8), Some(reason));
         }
         assert_eq!(SkipReason::from_number(0), None);
-        assert_eq!(SkipReason::from_number(15), None);
+        assert_eq!(SkipReason::from_number(16), None);
+    }
+
+    #[test]
+    fn an_items_fields_stand_where_the_contract_reads_them() {
+        let item = AllocationItem {
+            job_id: JobId(1),
+            worker_id: WorkerId(2),
+            attempt: Attempt(3),
+            strategy: Strategy::Fallback,
+            score: 4,
+            rate: Rate(5),
+        };
+        let place = |value: u64, bit: u32| Felt::from(value) * Felt::TWO.pow(bit);
+        let expected = [(1, 0), (2, 64), (3, 96), (3, 104), (4, 108), (5, 124)];
+        assert_eq!(item.pack(), expected.into_iter().map(|(value, bit)| place(value, bit)).sum::<Felt>());
     }
 
     proptest! {
         #[test]
-        fn items_round_trip(job: u64, worker: u32, attempt: u8, strategy in 0_u8..4, score: u16) {
+        fn items_round_trip(job: u64, worker: u32, attempt: u8, strategy in 0_u8..4, score: u16, rate in 0_u64..1 << 40) {
             let strategy = Strategy::from_number(strategy).unwrap();
-            let item = AllocationItem { job_id: JobId(job), worker_id: WorkerId(worker), attempt: Attempt(attempt), strategy, score };
+            let item = AllocationItem {
+                job_id: JobId(job),
+                worker_id: WorkerId(worker),
+                attempt: Attempt(attempt),
+                strategy,
+                score,
+                rate: Rate(rate),
+            };
             prop_assert_eq!(AllocationItem::unpack(item.pack()).unwrap(), item);
         }
 
         #[test]
-        fn stray_bits_are_refused(bit in 124_u64..250) {
+        fn stray_bits_are_refused(bit in 164_u64..250) {
             let felt = Felt::TWO.pow(bit);
             prop_assert!(AllocationItem::unpack(felt).is_err());
         }

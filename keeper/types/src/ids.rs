@@ -82,6 +82,11 @@ felt_id! {
 }
 
 felt_id! {
+    /// A scheduling policy, named by the Poseidon hash of its weights; announced on chain before it may be used.
+    PolicyId
+}
+
+felt_id! {
     /// A chain's id: the short string of its name, such as `SN_SEPOLIA`.
     ChainId
 }

@@ -5,7 +5,10 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use starknet_types_core::felt::Felt;
 
-use crate::{Address, Attempt, BlockNumber, ContentHash, Fri, JobId, Rate, Requirements, Strategy, WorkerId};
+use crate::{
+    Address, Attempt, BlockNumber, ContentHash, Fri, JobId, Rate, RejectionCause, Replication, Requirements, Strategy,
+    Verification, VerificationError, WorkerId, verification::check_verification,
+};
 
 /// The contract's states, in its order; `docs/job-lifecycle.md` says who moves a job where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -148,6 +151,15 @@ pub struct JobSpec {
     pub execution_timeout_s: u32,
     /// How often the job may be tried, 1 to 15.
     pub max_attempts: u8,
+    /// The longest round trip to the worker's agent, in milliseconds; 0 for any. The contracts keep it for the
+    /// keeper and do not check it.
+    pub max_latency_ms: u16,
+    /// Who decides a dispute.
+    pub verification: Verification,
+    /// Workers that run the job, each for `max_price`.
+    pub replicas: u8,
+    /// Replicas that must agree.
+    pub quorum: u8,
 }
 
 impl JobSpec {
@@ -156,10 +168,44 @@ impl JobSpec {
         Rate::highest_within(self.max_price, self.requirements.billed_units(), self.execution_timeout_s)
     }
 
+    /// What all replicas together may cost.
+    pub fn escrow(&self) -> Fri {
+        Fri(self.max_price.0.saturating_mul(u128::from(self.replicas)))
+    }
+
+    /// Replicas and quorum, checked.
+    ///
+    /// # Errors
+    /// Names the number that is out of bounds.
+    pub fn replication(&self) -> Result<Replication, VerificationError> {
+        Replication::new(self.replicas, self.quorum)
+    }
+
+    /// Checks latency, verification, replicas and quorum as the contract does.
+    ///
+    /// # Errors
+    /// Names the first field that the contract would refuse, and what to use instead.
+    pub fn check_verification(&self) -> Result<(), VerificationError> {
+        check_verification(self.max_latency_ms, self.verification, self.replicas, self.quorum)
+    }
+
     /// The manifest's content hash, or `None` where the client put something else on chain.
     pub fn manifest(&self) -> Option<ContentHash> {
         ContentHash::from_felt(self.manifest_hash).ok()
     }
+}
+
+/// A dispute about a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dispute {
+    /// What the client put at stake.
+    pub bond: Fri,
+    /// When it is ruled by default: timestamp and block, both of which must pass.
+    pub ends: (u64, BlockNumber),
+    /// The group that runs the job again, where a committee decides.
+    pub committee: Option<JobId>,
+    /// Whether the result was found right; `None` until it is ruled.
+    pub is_right: Option<bool>,
 }
 
 /// A job as the chain's events tell it.
@@ -193,10 +239,20 @@ pub struct Job {
     pub strategy: Option<Strategy>,
     /// When the running attempt may be expired: timestamp and block, both of which must pass.
     pub attempt_deadline: Option<(u64, BlockNumber)>,
+    /// The group, named by its first job, where the job is a replica.
+    pub group_id: Option<JobId>,
+    /// What the worker is committed to.
+    pub commitment: Option<Felt>,
     /// The output's content hash.
     pub result_hash: Option<Felt>,
     /// When the result may be settled by anyone: timestamp and block, both of which must pass.
     pub challenge_ends: Option<(u64, BlockNumber)>,
+    /// Whether the job counts among its worker's holds.
+    pub is_held: bool,
+    /// The dispute about the result.
+    pub dispute: Option<Dispute>,
+    /// Why the result was not paid.
+    pub rejected: Option<RejectionCause>,
     /// Workers that failed this job, in order; never given it again.
     pub excluded: Vec<WorkerId>,
     /// What the worker was paid.

@@ -11,6 +11,7 @@ mod allocation;
 mod block;
 mod content_hash;
 mod event;
+mod hash;
 mod ids;
 mod job;
 mod manifest;
@@ -18,20 +19,27 @@ mod market;
 mod money;
 mod proof;
 mod requirements;
+mod round;
+mod verification;
 mod worker;
 
 pub use allocation::{AllocationItem, ItemError, MAX_ITEMS_PER_BATCH, SkipReason, Strategy};
 pub use block::{BlockEvents, BlockHeader, BlockRef};
 pub use content_hash::{ContentHash, ContentHashError};
-pub use event::{EventPosition, MarketEvent};
-pub use ids::{Address, Attempt, BlockNumber, ChainId, FeltParseError, JobId, TxHash, WorkerId};
-pub use job::{Job, JobSpec, JobState, Queue, UnknownState};
+pub use event::{AdminEvent, EventPosition, MarketContract, MarketEvent};
+pub use hash::poseidon;
+pub use ids::{Address, Attempt, BlockNumber, ChainId, FeltParseError, JobId, PolicyId, TxHash, WorkerId};
+pub use job::{Dispute, Job, JobSpec, JobState, Queue, UnknownState};
 pub use manifest::{
     Executor, Limits, MAX_MANIFEST_BYTES, MAX_MATMUL_SIZE, Manifest, ManifestError, MatmulJob, ProcessJob,
 };
-pub use market::{ApplyError, Market};
+pub use market::{ApplyError, Group, KeeperBond, Market, PolicyState};
 pub use money::{Fri, MoneyError, Rate};
 pub use proof::ProofOfAccount;
 pub use requirements::{Capabilities, Features, Region, RegionError, RequirementError, Requirements};
+pub use round::RoundHeader;
 pub use starknet_types_core::felt::Felt;
+pub use verification::{
+    MAX_LATENCY_MS, MAX_REPLICAS, RejectionCause, Replication, Verification, VerificationError, WorkerFault,
+};
 pub use worker::{MAX_REPUTATION, Worker, WorkerStatus};

@@ -5,39 +5,62 @@
 //! than guess.
 //!
 //! ```text
-//!            JobAllocated             ResultSubmitted            JobSettled
-//!  Queued ----------------> Allocated ---------------> Revealed ------------> Settled
-//!   ^  |                        |
-//!   |  +--> Cancelled, Expired  | AttemptFailed
-//!   +---------------------------+--> Failed
+//!            JobsAllocated            ResultSubmitted             JobSettled
+//!  Queued ----------------> Allocated -----------------> Revealed ----------> Settled
+//!   ^  |                     |  |                        ^ |    |                ^
+//!   |  +--> Cancelled,       |  | ResultCommitted        | |    | ResultDisputed |
+//!   |       Expired          |  +-------> Committed -----+ |    +-> Disputed ----+
+//!   |   AttemptFailed        |               |             |          |
+//!   +------------------------+---------------+             |          |
+//!                            +--------> Failed <-----------+----------+
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use starknet_types_core::felt::Felt;
 
 use crate::{
-    Address, Attempt, BlockNumber, EventPosition, Fri, Job, JobId, JobState, MarketEvent, Worker, WorkerId,
-    WorkerStatus,
+    Address, AdminEvent, Attempt, BlockNumber, EventPosition, Fri, Job, JobId, JobState, MarketContract, MarketEvent,
+    PolicyId, Worker, WorkerId,
 };
 
-/// What a worker has for its transaction on top of the execution timeout, in seconds; as in `deadlines.cairo`.
-const ATTEMPT_GRACE_S: u64 = 60;
+mod groups;
+mod jobs;
+mod keepers;
+mod workers;
+
+pub use groups::Group;
+pub use keepers::{KeeperBond, PolicyState};
+
+/// What a worker has to show the result that it is committed to, in seconds; as in JobMgr.
+const REVEAL_WINDOW_S: u64 = 600;
 /// Seconds that a deadline counts as one block; as in `deadlines.cairo`.
 const SECONDS_PER_BLOCK: u64 = 10;
-
-/// A new worker's reputation.
-const INITIAL_REPUTATION: u16 = crate::MAX_REPUTATION / 2;
 
 /// Jobs and workers as of some event.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Market {
     /// Every job ever submitted.
     pub jobs: BTreeMap<JobId, Job>,
+    /// Every group of replicas, by its first job.
+    pub groups: BTreeMap<JobId, Group>,
     /// Every worker ever registered.
     pub workers: BTreeMap<WorkerId, Worker>,
+    /// The latest heartbeat epoch in which a worker was reported.
+    pub beats: BTreeMap<WorkerId, u64>,
+    /// What JobMgr owes to accounts.
+    pub credits: BTreeMap<Address, Fri>,
     /// Each keeper's latest round.
     pub rounds: BTreeMap<Address, u64>,
+    /// The block of the latest round of any keeper.
+    pub last_round_block: Option<BlockNumber>,
+    /// Every keeper ever admitted, with its bond.
+    pub keepers: BTreeMap<Address, KeeperBond>,
+    /// Every policy ever announced.
+    pub policies: BTreeMap<PolicyId, PolicyState>,
+    /// Contracts that take nothing new at present.
+    pub paused: BTreeSet<MarketContract>,
 }
 
 /// An event does not follow from the ones before it.
@@ -59,12 +82,22 @@ enum ApplyErrorKind {
     JobState { job_id: JobId, state: JobState },
     #[error("job {job_id} is at attempt {known}, not {told}")]
     Attempt { job_id: JobId, known: Attempt, told: Attempt },
+    #[error("job {0} has no worker")]
+    NoWorker(JobId),
+    #[error("job {0} is not in dispute")]
+    NoDispute(JobId),
+    #[error("job {0} is not the first of a group")]
+    NoGroup(JobId),
     #[error("worker {0} is unknown")]
     WorkerUnknown(WorkerId),
     #[error("worker {0} exists already")]
     WorkerKnown(WorkerId),
     #[error("worker {0} would run more than it has room for")]
     OverCapacity(WorkerId),
+    #[error("{account} has a credit of {credit}, not {told}")]
+    Credit { account: Address, credit: Fri, told: Fri },
+    #[error("policy {0} was not announced")]
+    PolicyUnknown(PolicyId),
 }
 
 impl Market {
@@ -74,213 +107,90 @@ impl Market {
     /// Fails where the event does not follow from the ones before.
     pub fn apply(&mut self, event: &MarketEvent, position: &EventPosition) -> Result<(), ApplyError> {
         let applied = match event {
+            MarketEvent::JobsAllocated { items } => self.allocate_all(items, position),
             MarketEvent::JobSubmitted { .. }
-            | MarketEvent::JobAllocated { .. }
+            | MarketEvent::ResultCommitted { .. }
             | MarketEvent::ResultSubmitted { .. }
+            | MarketEvent::ResultDisputed { .. }
+            | MarketEvent::DisputeRuled { .. }
+            | MarketEvent::ResultRejected { .. }
             | MarketEvent::JobSettled { .. }
             | MarketEvent::AttemptFailed { .. }
             | MarketEvent::JobCancelled { .. }
             | MarketEvent::JobExpired { .. }
             | MarketEvent::JobFailed { .. } => self.apply_to_job(event, position),
-            MarketEvent::RoundApplied { keeper, round, .. } => {
-                self.rounds.insert(*keeper, *round);
+            MarketEvent::GroupDecided { group_id, winner } => self.decide_group(*group_id, *winner),
+            MarketEvent::CreditWithdrawn { account, amount } => self.take_credit(*account, *amount),
+            MarketEvent::CreditSpent { account, amount } => self.take_credit(*account, *amount),
+            MarketEvent::RoundApplied { .. }
+            | MarketEvent::PolicyAnnounced { .. }
+            | MarketEvent::PolicyRetired { .. }
+            | MarketEvent::KeeperAdded { .. }
+            | MarketEvent::KeeperRemoved { .. }
+            | MarketEvent::BondPosted { .. }
+            | MarketEvent::KeeperLeft { .. }
+            | MarketEvent::BondWithdrawn { .. } => self.apply_to_keeper(event, position),
+            MarketEvent::Administered { contract, admin_event } => {
+                self.administer(*contract, admin_event);
                 Ok(())
             }
             MarketEvent::AllocationSkipped { .. }
+            | MarketEvent::JobClaimed { .. }
             | MarketEvent::JobMgrSet { .. }
             | MarketEvent::TaskAllocatorSet { .. }
-            | MarketEvent::KeeperAdded { .. }
-            | MarketEvent::KeeperRemoved { .. }
+            | MarketEvent::PaymasterSet { .. }
+            | MarketEvent::RefereeSet { .. }
             | MarketEvent::WorkerMetricsUpdated { .. } => Ok(()),
-            _ => self.apply_to_worker(event),
+            _ => self.apply_to_worker(event, position),
         };
         applied.map_err(|kind| ApplyError { event: event.name(), block: position.block.0, kind })
     }
 
-    fn apply_to_job(&mut self, event: &MarketEvent, position: &EventPosition) -> Result<(), ApplyErrorKind> {
+    /// What JobMgr owes to `account`.
+    pub fn credit_of(&self, account: Address) -> Fri {
+        self.credits.get(&account).copied().unwrap_or_default()
+    }
+
+    fn administer(&mut self, contract: MarketContract, event: &AdminEvent) {
         match event {
-            MarketEvent::JobSubmitted { .. } => self.submit(event, position),
-            MarketEvent::JobAllocated { .. } => self.allocate(event, position),
-            MarketEvent::ResultSubmitted {
-                job_id,
-                attempt,
-                result_hash,
-                challenge_ends_at,
-                challenge_ends_block,
-                ..
-            } => {
-                self.release_worker(*job_id, *attempt)?;
-                let job = self.job_in(*job_id, JobState::Allocated)?;
-                job.state = JobState::Revealed;
-                job.result_hash = Some(*result_hash);
-                job.attempt_deadline = None;
-                job.challenge_ends = Some((*challenge_ends_at, *challenge_ends_block));
-                Ok(())
-            }
-            MarketEvent::AttemptFailed { job_id, worker_id, attempt, reason, requeued, .. } => {
-                self.release_worker(*job_id, *attempt)?;
-                let job = self.job_in(*job_id, JobState::Allocated)?;
-                job.excluded.push(*worker_id);
-                job.last_failure = Some(*reason);
-                job.attempt_deadline = None;
-                // A job that is not queued again is closed by the JobFailed that follows.
-                if *requeued {
-                    job.state = JobState::Queued;
-                    job.attempt = Attempt(attempt.0.saturating_add(1));
-                    (job.rate, job.score, job.strategy, job.allocated_at) = (None, None, None, None);
-                    job.worker_id = None;
-                }
-                Ok(())
-            }
-            MarketEvent::JobSettled { job_id, paid, refunded, .. } => {
-                let job = self.job_in(*job_id, JobState::Revealed)?;
-                job.challenge_ends = None;
-                (job.state, job.paid, job.refunded) = (JobState::Settled, *paid, *refunded);
-                Ok(())
-            }
-            MarketEvent::JobCancelled { job_id, refunded, .. } => {
-                self.close(*job_id, JobState::Queued, JobState::Cancelled, *refunded)
-            }
-            MarketEvent::JobExpired { job_id, refunded, .. } => {
-                self.close(*job_id, JobState::Queued, JobState::Expired, *refunded)
-            }
-            MarketEvent::JobFailed { job_id, refunded, .. } => {
-                self.close(*job_id, JobState::Allocated, JobState::Failed, *refunded)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn submit(&mut self, event: &MarketEvent, position: &EventPosition) -> Result<(), ApplyErrorKind> {
-        let MarketEvent::JobSubmitted { job_id, client, spec, deadline_block } = event else { return Ok(()) };
-        if self.jobs.contains_key(job_id) {
-            return Err(ApplyErrorKind::JobKnown(*job_id));
-        }
-        let job = Job {
-            job_id: *job_id,
-            client: *client,
-            spec: (**spec).clone(),
-            state: JobState::Queued,
-            attempt: Attempt(1),
-            deadline_block: *deadline_block,
-            submitted_at: position.timestamp,
-            submitted_block: position.block,
-            worker_id: None,
-            allocated_at: None,
-            rate: None,
-            score: None,
-            strategy: None,
-            attempt_deadline: None,
-            result_hash: None,
-            challenge_ends: None,
-            excluded: Vec::new(),
-            paid: Fri::ZERO,
-            refunded: Fri::ZERO,
-            last_failure: None,
-        };
-        self.jobs.insert(*job_id, job);
-        Ok(())
-    }
-
-    fn allocate(&mut self, event: &MarketEvent, position: &EventPosition) -> Result<(), ApplyErrorKind> {
-        let MarketEvent::JobAllocated { job_id, worker_id, attempt, rate, score, strategy } = event else {
-            return Ok(());
-        };
-        let job = self.job_in(*job_id, JobState::Queued)?;
-        if job.attempt != *attempt {
-            return Err(ApplyErrorKind::Attempt { job_id: *job_id, known: job.attempt, told: *attempt });
-        }
-        let gpus = job.spec.requirements.gpu_count;
-        let worker = self.worker(*worker_id)?;
-        if worker.free_slots() == 0 || worker.free_gpus() < gpus {
-            return Err(ApplyErrorKind::OverCapacity(*worker_id));
-        }
-        worker.used_slots += 1;
-        worker.used_gpus += gpus;
-        let job = self.job_in(*job_id, JobState::Queued)?;
-        job.state = JobState::Allocated;
-        job.worker_id = Some(*worker_id);
-        job.allocated_at = Some(position.timestamp);
-        (job.rate, job.score, job.strategy) = (Some(*rate), Some(*score), Some(*strategy));
-        job.attempt_deadline = Some(attempt_deadline(position, job.spec.execution_timeout_s));
-        Ok(())
-    }
-
-    /// Frees what the job's attempt holds on its worker.
-    fn release_worker(&mut self, job_id: JobId, attempt: Attempt) -> Result<(), ApplyErrorKind> {
-        let job = self.job_in(job_id, JobState::Allocated)?;
-        if job.attempt != attempt {
-            return Err(ApplyErrorKind::Attempt { job_id, known: job.attempt, told: attempt });
-        }
-        let gpus = job.spec.requirements.gpu_count;
-        let Some(worker_id) = job.worker_id else { return Ok(()) };
-        let worker = self.worker(worker_id)?;
-        worker.used_slots = worker.used_slots.saturating_sub(1);
-        worker.used_gpus = worker.used_gpus.saturating_sub(gpus);
-        Ok(())
-    }
-
-    fn close(&mut self, job_id: JobId, from: JobState, to: JobState, refunded: Fri) -> Result<(), ApplyErrorKind> {
-        let job = self.job_in(job_id, from)?;
-        (job.state, job.refunded) = (to, refunded);
-        Ok(())
-    }
-
-    fn apply_to_worker(&mut self, event: &MarketEvent) -> Result<(), ApplyErrorKind> {
-        match event {
-            MarketEvent::WorkerRegistered { worker_id, owner, capabilities, slots, rate, stake } => {
-                if self.workers.contains_key(worker_id) {
-                    return Err(ApplyErrorKind::WorkerKnown(*worker_id));
-                }
-                let worker = Worker {
-                    worker_id: *worker_id,
-                    owner: *owner,
-                    status: WorkerStatus::Active,
-                    capabilities: capabilities.clone(),
-                    slots: *slots,
-                    used_slots: 0,
-                    used_gpus: 0,
-                    rate: *rate,
-                    stake: *stake,
-                    reputation: INITIAL_REPUTATION,
-                };
-                self.workers.insert(*worker_id, worker);
-            }
-            MarketEvent::WorkerUpdated { worker_id, capabilities, slots, rate } => {
-                let worker = self.worker(*worker_id)?;
-                worker.capabilities = capabilities.clone();
-                (worker.slots, worker.rate) = (*slots, *rate);
-            }
-            MarketEvent::WorkerDrained { worker_id } => self.worker(*worker_id)?.status = WorkerStatus::Draining,
-            MarketEvent::WorkerResumed { worker_id } => self.worker(*worker_id)?.status = WorkerStatus::Active,
-            MarketEvent::WorkerExiting { worker_id, .. } => self.worker(*worker_id)?.status = WorkerStatus::Exiting,
-            MarketEvent::StakeWithdrawn { worker_id, .. } => {
-                let worker = self.worker(*worker_id)?;
-                (worker.status, worker.stake) = (WorkerStatus::Exited, Fri::ZERO);
-            }
-            MarketEvent::ReputationChanged { worker_id, new_reputation, .. } => {
-                self.worker(*worker_id)?.reputation = *new_reputation;
-            }
+            AdminEvent::Paused { .. } => _ = self.paused.insert(contract),
+            AdminEvent::Unpaused { .. } => _ = self.paused.remove(&contract),
             _ => {}
         }
+    }
+
+    fn give_credit(&mut self, account: Address, amount: Fri) {
+        if amount == Fri::ZERO {
+            return;
+        }
+        let credit = self.credits.entry(account).or_default();
+        // Every amount is part of what somebody paid in, so the sum stays below the token's supply.
+        *credit = Fri(credit.0.saturating_add(amount.0));
+    }
+
+    fn take_credit(&mut self, account: Address, amount: Fri) -> Result<(), ApplyErrorKind> {
+        let credit = self.credit_of(account);
+        let left = credit.checked_sub(amount).ok_or(ApplyErrorKind::Credit { account, credit, told: amount })?;
+        if left == Fri::ZERO {
+            self.credits.remove(&account);
+        } else {
+            self.credits.insert(account, left);
+        }
         Ok(())
     }
 
-    fn job_in(&mut self, job_id: JobId, expected: JobState) -> Result<&mut Job, ApplyErrorKind> {
-        let job = self.jobs.get_mut(&job_id).ok_or(ApplyErrorKind::JobUnknown(job_id))?;
-        if job.state == expected { Ok(job) } else { Err(ApplyErrorKind::JobState { job_id, state: job.state }) }
+    fn job(&mut self, job_id: JobId) -> Result<&mut Job, ApplyErrorKind> {
+        self.jobs.get_mut(&job_id).ok_or(ApplyErrorKind::JobUnknown(job_id))
+    }
+
+    fn job_in(&mut self, job_id: JobId, expected: &[JobState]) -> Result<&mut Job, ApplyErrorKind> {
+        let job = self.job(job_id)?;
+        if expected.contains(&job.state) { Ok(job) } else { Err(ApplyErrorKind::JobState { job_id, state: job.state }) }
     }
 
     fn worker(&mut self, worker_id: WorkerId) -> Result<&mut Worker, ApplyErrorKind> {
         self.workers.get_mut(&worker_id).ok_or(ApplyErrorKind::WorkerUnknown(worker_id))
     }
-}
-
-/// When the result of an attempt is due that was allocated at `position`: the contracts count the execution timeout
-/// and a minute for the transaction, and a block for each ten seconds.
-fn attempt_deadline(position: &EventPosition, execution_timeout_s: u32) -> (u64, BlockNumber) {
-    let seconds = u64::from(execution_timeout_s) + ATTEMPT_GRACE_S;
-    (position.timestamp + seconds, BlockNumber(position.block.0 + seconds.div_ceil(SECONDS_PER_BLOCK)))
 }
 
 #[cfg(test)]

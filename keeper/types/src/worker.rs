@@ -58,6 +58,12 @@ pub struct Worker {
     pub stake: Fri,
     /// 0 to 1,000.
     pub reputation: u16,
+    /// When the reputation last changed, in seconds since the epoch; decay counts from then.
+    pub reputation_at: u64,
+    /// Whether the admin admitted it to the static workers.
+    pub is_static: bool,
+    /// Results of it that are not beyond doubt yet; its stake cannot leave while there are any.
+    pub holds: u16,
 }
 
 impl Worker {

@@ -9,6 +9,7 @@
 //! The link keeps a session up and survives its loss; jobs know nothing of sessions. The agent owns what is known
 //! of each attempt, so that one which is offered again, by a keeper that connected anew, is not run again.
 
+mod commitments;
 mod job;
 mod link;
 mod runs;
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::{Executor, WorkerChain, gpus::GpuPool, workspace::Workspaces};
+use commitments::{Commitments, reveal};
 use job::{Context, Ending, Job};
 use link::{Incoming, Link};
 use runs::{Known, Runs};
@@ -51,6 +53,10 @@ pub struct AgentConfig {
     pub gpus: u8,
     /// The folder that jobs run below.
     pub workspaces: PathBuf,
+    /// The folder for results that may not be shown yet.
+    pub commitments: PathBuf,
+    /// How often the chain is asked whether a result may be shown.
+    pub reveal_poll: Duration,
     /// When to connect again; waits are shortened at random by up to a half.
     pub reconnect: RetryPolicy,
     /// When to ask the chain, or the artifact store, again.
@@ -68,7 +74,9 @@ impl AgentConfig {
             identity,
             slots: 1,
             gpus: 0,
+            commitments: workspaces.join("commitments"),
             workspaces,
+            reveal_poll: Duration::from_secs(5),
             reconnect: RetryPolicy { first: Duration::from_secs(1), longest: Duration::from_secs(60) },
             retry: RetryPolicy { first: Duration::from_secs(1), longest: Duration::from_secs(30) },
             silence_limit: Duration::from_secs(15),
@@ -133,6 +141,10 @@ impl Agent {
         let Self { config, parts } = self;
         let workspaces = Workspaces::open(&config.workspaces, config.identity.worker_id)
             .map_err(|source| AgentError::Workspaces { path: config.workspaces.clone(), source })?;
+        let unusable = |source| AgentError::Workspaces { path: config.commitments.clone(), source };
+        let (worker_id, cdc_pool) = (config.identity.worker_id, config.identity.cdc_pool);
+        let commitments = Commitments::open(&config.commitments, worker_id, cdc_pool).map_err(unusable)?;
+        let committed = commitments.waiting().map_err(unusable)?;
         let (offers, incoming) = mpsc::channel(OFFERS);
         let (outgoing, reports) = mpsc::channel(REPORTS);
         let link = Link {
@@ -152,13 +164,23 @@ impl Agent {
             artifacts: parts.artifacts,
             executor: parts.executor,
             workspaces,
+            commitments,
             gpus: GpuPool::new(config.gpus),
             retry: config.retry,
             reports: Reports(outgoing),
             shutdown: CancellationToken::new(),
         });
         let slots = Arc::new(Semaphore::new(usize::from(config.slots)));
-        let owner = Owner { context, slots, runs: Runs::default(), jobs: JoinSet::new(), keys: HashMap::new() };
+        let mut owner = Owner {
+            context,
+            slots,
+            runs: Runs::default(),
+            jobs: JoinSet::new(),
+            keys: HashMap::new(),
+            reveals: JoinSet::new(),
+            reveal_poll: config.reveal_poll,
+        };
+        committed.into_iter().for_each(|key| owner.reveal(key));
         owner.run(incoming, cancel, config.shutdown_grace).await;
         disconnect.cancel();
         if let Err(error) = linked.await {
@@ -189,6 +211,9 @@ struct Owner {
     runs: Runs,
     jobs: JoinSet<Ending>,
     keys: HashMap<Id, Key>,
+    /// Results that wait to be shown. They are left where they are at a shutdown, for the agent that comes next.
+    reveals: JoinSet<()>,
+    reveal_poll: Duration,
 }
 
 impl Owner {
@@ -281,10 +306,21 @@ impl Owner {
                 self.refuse(key, code, reason);
             }
             Ending::Finished(outcome) => {
+                if matches!(outcome, Outcome::Committed { .. }) {
+                    self.reveal(key);
+                }
                 self.runs.finish(key, outcome.clone());
                 self.report_finished(key, outcome);
             }
         }
+    }
+
+    /// Shows a result as soon as it may be shown.
+    fn reveal(&mut self, key: Key) {
+        let (context, commitments) = (Arc::clone(&self.context), self.context.commitments.clone());
+        // Those that have ended are not kept.
+        while self.reveals.try_join_next().is_some() {}
+        self.reveals.spawn(reveal(context, commitments, key, self.reveal_poll));
     }
 
     fn refuse(&self, (job_id, attempt): Key, code: RefusalCode, reason: String) {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use keeper_types::{Attempt, ContentHash, Felt, JobId, JobState, TxHash, WorkerId};
+use keeper_types::{Attempt, ContentHash, Felt, JobId, JobState, TxHash, Verification, WorkerId};
 
 /// The chain, as one worker's agent uses it. Calls that send transactions return once these are accepted.
 #[async_trait]
@@ -19,6 +19,28 @@ pub trait WorkerChain: Send + Sync {
     /// # Errors
     /// Fails where the contract refuses, or the transaction cannot be sent or is lost.
     async fn submit_result(
+        &self,
+        job_id: JobId,
+        attempt: Attempt,
+        result_hash: ContentHash,
+    ) -> Result<TxHash, WorkerChainError>;
+
+    /// Commits to the content hash of a replica's output, as the worker's owner, without saying it.
+    ///
+    /// # Errors
+    /// Fails where the contract refuses, or the transaction cannot be sent or is lost.
+    async fn commit_result(
+        &self,
+        job_id: JobId,
+        attempt: Attempt,
+        result_hash: ContentHash,
+    ) -> Result<TxHash, WorkerChainError>;
+
+    /// Says what the worker's owner is committed to.
+    ///
+    /// # Errors
+    /// Fails where the contract refuses, or the transaction cannot be sent or is lost.
+    async fn reveal_result(
         &self,
         job_id: JobId,
         attempt: Attempt,
@@ -56,6 +78,12 @@ pub struct AllocationOnChain {
     pub attempt_deadline: u64,
     /// The content hash of the submitted result; zero where there is none.
     pub result_hash: Felt,
+    /// Who decides a dispute about the result.
+    pub verification: Verification,
+    /// Whether the job is one of several replicas, whose results are committed to before they are shown.
+    pub is_replica: bool,
+    /// Whether a result that is committed to may be shown.
+    pub reveals_open: bool,
 }
 
 /// The chain did not do what was asked.
@@ -102,11 +130,13 @@ pub enum FailureCode {
     WorkerShutdown,
     /// Something is wrong with the worker's machine.
     WorkerFault,
+    /// A dispute about the result could not be judged, so that nobody could defend it.
+    NotJudgeable,
 }
 
 impl FailureCode {
     /// Every code.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ManifestMalformed,
         Self::ExecutorNotOffered,
         Self::OutputTooLarge,
@@ -117,6 +147,7 @@ impl FailureCode {
         Self::PublishFailed,
         Self::WorkerShutdown,
         Self::WorkerFault,
+        Self::NotJudgeable,
     ];
 
     /// The code's text, at most 31 characters of ASCII.
@@ -132,6 +163,7 @@ impl FailureCode {
             Self::PublishFailed => "PUBLISH_FAILED",
             Self::WorkerShutdown => "WORKER_SHUTDOWN",
             Self::WorkerFault => "WORKER_FAULT",
+            Self::NotJudgeable => "NOT_JUDGEABLE",
         }
     }
 

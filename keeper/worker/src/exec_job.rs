@@ -34,7 +34,7 @@ use nix::{
     errno::Errno,
     sys::{
         resource::{Resource, getrlimit, setrlimit},
-        signal::{Signal, raise},
+        signal::Signal,
         wait::{WaitStatus, wait},
     },
     unistd::Pid,
@@ -165,9 +165,11 @@ fn wait_for(command: Pid) -> io::Result<ExitStatus> {
 }
 
 fn exit_as(status: ExitStatus) -> ExitCode {
-    if let Some(signal) = status.signal().and_then(|number| Signal::try_from(number).ok()) {
-        // Fatal for every signal but those that the Rust runtime ignores.
-        let _ = raise(signal);
+    if let Some(signal) = status.signal() {
+        // The memory that faulted was the command's: a picture of this process would be of no use.
+        let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+        // Not `raise` alone: the Rust runtime ignores SIGPIPE and catches SIGSEGV and SIGBUS.
+        let _ = signal_hook::low_level::emulate_default_handler(signal);
         return ExitCode::from(HELPER_FAILED);
     }
     status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::from(HELPER_FAILED), ExitCode::from)

@@ -7,6 +7,7 @@
 //! Everything the agent asks of Starknet goes through [`WorkerChain`].
 
 mod agent;
+mod canonical;
 mod chain;
 pub mod exec_job;
 mod executor;
@@ -16,6 +17,7 @@ mod probe;
 mod workspace;
 
 pub use agent::{Agent, AgentConfig, AgentError, AgentParts};
+pub use canonical::{MAX_JUDGED_SIZE, NotCanonical, canonical_manifest, canonical_matmul};
 pub use chain::{AllocationOnChain, FailureCode, WorkerChain, WorkerChainError};
 pub use executor::{
     Executor, Executors, HelperCommand, JobRun, MatmulExecutor, Output, ProcessConfig, ProcessExecutor, RunError,

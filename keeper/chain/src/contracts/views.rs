@@ -5,9 +5,10 @@ use cainome::cairo_serde::ContractAddress;
 use keeper_bindings::{
     cdc_pool::CdcPoolReader,
     job_mgr::JobMgrReader,
+    paymaster::PaymasterReader,
     task_allocator::{self, TaskAllocatorReader},
 };
-use keeper_types::{Address, Felt, Fri, JobId, Worker, WorkerId};
+use keeper_types::{Address, BlockNumber, Felt, Fri, JobId, PolicyId, PolicyState, Worker, WorkerId};
 use starknet::{
     core::types::{BlockId, BlockTag, FunctionCall},
     macros::selector,
@@ -16,7 +17,7 @@ use starknet::{
 
 use super::{AllocationStats, Contracts};
 use crate::{
-    ChainJob, Rpc, RpcError, convert,
+    ChainDispute, ChainGroup, ChainJob, ChainKeeper, Rpc, RpcError, convert,
     rpc::{Client, readable_revert},
 };
 
@@ -65,6 +66,44 @@ impl Contracts {
     /// Fails where the node does not answer.
     pub async fn worker(&self, worker_id: WorkerId) -> Result<Option<Worker>, RpcError> {
         Ok(self.workers_from(worker_id, 1).await?.into_iter().next())
+    }
+
+    /// The group of replicas whose first job this is, or `None` where there is none.
+    ///
+    /// # Errors
+    /// Fails where the node does not answer.
+    pub async fn group(&self, group_id: JobId) -> Result<Option<ChainGroup>, RpcError> {
+        let view = self.job_mgr_reader().get_group(&group_id.0).block_id(LATEST).call().await;
+        Ok(convert::group(&view.map_err(|error| self.view_error("a group", &error))?))
+    }
+
+    /// The latest dispute about a job, or `None` where there was none.
+    ///
+    /// # Errors
+    /// Fails where the node does not answer.
+    pub async fn dispute(&self, job_id: JobId) -> Result<Option<ChainDispute>, RpcError> {
+        let view = self.job_mgr_reader().get_dispute(&job_id.0).block_id(LATEST).call().await;
+        Ok(convert::dispute(&view.map_err(|error| self.view_error("a dispute", &error))?))
+    }
+
+    /// What JobMgr owes to an account.
+    ///
+    /// # Errors
+    /// Fails where the node does not answer.
+    pub async fn credit_of(&self, account: Address) -> Result<Fri, RpcError> {
+        let credit = self.job_mgr_reader().credit_of(&ContractAddress(account.0)).block_id(LATEST).call().await;
+        Ok(Fri(credit.map_err(|error| self.view_error("an account's credit", &error))?))
+    }
+
+    /// An account's balance with the Paymaster; nothing where none is deployed.
+    ///
+    /// # Errors
+    /// Fails where the node does not answer.
+    pub async fn deposit_of(&self, account: Address) -> Result<Fri, RpcError> {
+        let Some(paymaster) = self.deployment.paymaster else { return Ok(Fri::ZERO) };
+        let reader = PaymasterReader::new(paymaster.address.0, &self.rpc.client);
+        let balance = reader.balance_of(&ContractAddress(account.0)).block_id(LATEST).call().await;
+        balance.map(Fri).map_err(|error| self.view_error("a balance with the Paymaster", &error))
     }
 
     /// Every worker, in the order of registration.
@@ -120,6 +159,31 @@ impl Contracts {
     pub async fn is_keeper(&self, account: Address) -> Result<bool, RpcError> {
         let answer = self.task_allocator_reader().is_keeper(&ContractAddress(account.0)).block_id(LATEST).call().await;
         answer.map_err(|error| self.view_error("the keepers", &error))
+    }
+
+    /// How `account` stands as a keeper.
+    ///
+    /// # Errors
+    /// Fails where the node does not answer.
+    pub async fn keeper(&self, account: Address) -> Result<ChainKeeper, RpcError> {
+        let reader = self.task_allocator_reader();
+        let view = reader.get_keeper(&ContractAddress(account.0)).block_id(LATEST).call().await;
+        let view = view.map_err(|error| self.view_error("a keeper", &error))?;
+        let config = reader.get_config().block_id(LATEST).call().await;
+        let config = config.map_err(|error| self.view_error("the allocator's configuration", &error))?;
+        let (bond, least_bond) = (Fri(view.bond), Fri(config.min_keeper_bond));
+        Ok(ChainKeeper { is_admitted: view.is_admitted, bond, least_bond })
+    }
+
+    /// A policy, or `None` where it was never announced.
+    ///
+    /// # Errors
+    /// Fails where the node does not answer.
+    pub async fn policy(&self, policy_id: PolicyId) -> Result<Option<PolicyState>, RpcError> {
+        let view = self.task_allocator_reader().get_policy(&policy_id.0).block_id(LATEST).call().await;
+        let view = view.map_err(|error| self.view_error("a policy", &error))?;
+        let active_from = (view.active_from, BlockNumber(view.active_from_block));
+        Ok((view.active_from != 0).then_some(PolicyState { active_from, is_retired: view.is_retired }))
     }
 
     /// The latest round that `keeper` applied, 0 before the first.

@@ -3,11 +3,12 @@
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use keeper_chain::{Deployer, Deployment, DeploymentError, DeploymentTerms, Receipt, built_in_class};
-use keeper_types::{Address, Felt, Fri};
+use keeper_scheduler::policy_id;
+use keeper_types::{Address, Felt, Fri, PolicyId, WorkerId};
 use serde_json::json;
 
 use super::Global;
-use crate::{context::Context, output};
+use crate::{context::Context, output, rights::Rights};
 
 /// What to do with the contracts.
 #[derive(Debug, Subcommand)]
@@ -18,6 +19,20 @@ pub(crate) enum ContractsCommand {
     AddKeeper(KeeperArgs),
     /// Take that right away; for the admin
     RemoveKeeper(KeeperArgs),
+    /// Announce the policy of the configuration, by which keepers may apply rounds then; for the admin
+    AnnouncePolicy,
+    /// Take a policy back, at once and for good; for the admin
+    RetirePolicy(PolicyArgs),
+    /// Post what the account's bond as a keeper lacks, or more
+    Bond(BondArgs),
+    /// Stop being a keeper; the bond can be taken back after a while
+    Leave,
+    /// Take the bond back after leaving
+    WithdrawBond,
+    /// Admit a worker to the static ones; for the admin
+    AdmitWorker(WorkerArgs),
+    /// Dismiss a worker from the static ones; for the admin
+    DismissWorker(WorkerArgs),
     /// Show where the contracts stand and how they are set up
     Status,
 }
@@ -27,6 +42,28 @@ pub(crate) enum ContractsCommand {
 pub(crate) struct KeeperArgs {
     /// The keeper's account
     address: Address,
+}
+
+/// Which policy.
+#[derive(Debug, Args)]
+pub(crate) struct PolicyArgs {
+    /// The policy's hash
+    policy_id: PolicyId,
+}
+
+/// How much.
+#[derive(Debug, Args)]
+pub(crate) struct BondArgs {
+    /// What to add to the bond, in STRK [default: what it lacks]
+    #[arg(long, value_name = "STRK", value_parser = Fri::from_strk)]
+    amount: Option<Fri>,
+}
+
+/// Which worker.
+#[derive(Debug, Args)]
+pub(crate) struct WorkerArgs {
+    /// The worker's number
+    id: WorkerId,
 }
 
 /// Terms of a deployment.
@@ -44,6 +81,18 @@ pub(crate) struct DeployArgs {
     /// How long a leaving worker's stake stays bound, such as 7days
     #[arg(long, value_name = "DURATION")]
     unbonding: Option<humantime::Duration>,
+    /// How long a dispute may last, such as 1day
+    #[arg(long, value_name = "DURATION")]
+    dispute_window: Option<humantime::Duration>,
+    /// What a keeper must have at stake, in STRK
+    #[arg(long, value_name = "STRK", value_parser = Fri::from_strk)]
+    keeper_bond: Option<Fri>,
+    /// How long a policy is announced before keepers may go by it, and a keeper's bond stays bound, such as 1day
+    #[arg(long, value_name = "DURATION")]
+    policy_delay: Option<humantime::Duration>,
+    /// How long an upgrade is announced before it may be made, such as 7days
+    #[arg(long, value_name = "DURATION")]
+    upgrade_delay: Option<humantime::Duration>,
     /// Tells several deployments of one account apart
     #[arg(long, default_value_t = 0)]
     salt: u64,
@@ -69,7 +118,45 @@ pub(crate) async fn run(global: &Global, command: ContractsCommand) -> Result<()
             done(&context, &receipt, &format!("{} may no longer apply rounds", args.address))
         }
         ContractsCommand::Status => status(&context).await,
+        command => manage(&context, command).await,
     }
+}
+
+async fn manage(context: &Context, command: ContractsCommand) -> Result<()> {
+    let (contracts, sender) = (context.contracts()?, context.sender().await?);
+    let (receipt, what) = match command {
+        ContractsCommand::AnnouncePolicy => {
+            let policy_id = policy_id(&context.settings.policy);
+            (contracts.announce_policy(&sender, policy_id).await?, format!("policy {policy_id} is announced"))
+        }
+        ContractsCommand::RetirePolicy(args) => {
+            let receipt = contracts.retire_policy(&sender, args.policy_id).await?;
+            (receipt, format!("policy {} is retired", args.policy_id))
+        }
+        ContractsCommand::Bond(args) => {
+            let rights = Rights::read(&contracts, sender.address(), &context.settings.policy).await?;
+            let Some(amount) = args.amount.or(rights.missing_bond()) else {
+                rights.check()?;
+                bail!("the bond of {} lacks nothing\nhint: --amount adds to it all the same", sender.address());
+            };
+            (contracts.post_bond(&sender, amount).await?, format!("{amount} added to the bond"))
+        }
+        ContractsCommand::Leave => (contracts.leave(&sender).await?, "the account is no keeper any more".to_owned()),
+        ContractsCommand::WithdrawBond => (contracts.withdraw_bond(&sender).await?, "the bond is back".to_owned()),
+        ContractsCommand::AdmitWorker(args) => {
+            let receipt = contracts.set_static(&sender, args.id, true).await?;
+            (receipt, format!("worker {} is a static one", args.id))
+        }
+        ContractsCommand::DismissWorker(args) => {
+            let receipt = contracts.set_static(&sender, args.id, false).await?;
+            (receipt, format!("worker {} is no static one any more", args.id))
+        }
+        ContractsCommand::Deploy(_)
+        | ContractsCommand::AddKeeper(_)
+        | ContractsCommand::RemoveKeeper(_)
+        | ContractsCommand::Status => return Ok(()),
+    };
+    done(context, &receipt, &what)
 }
 
 async fn deploy(context: &Context, args: DeployArgs) -> Result<()> {
@@ -80,6 +167,10 @@ async fn deploy(context: &Context, args: DeployArgs) -> Result<()> {
         min_stake_per_slot: args.min_stake.unwrap_or(defaults.min_stake_per_slot),
         unbonding_s: seconds(args.unbonding, defaults.unbonding_s),
         challenge_window_s: seconds(args.challenge_window, defaults.challenge_window_s),
+        dispute_window_s: seconds(args.dispute_window, defaults.dispute_window_s),
+        min_keeper_bond: args.keeper_bond.unwrap_or(defaults.min_keeper_bond),
+        policy_delay_s: seconds(args.policy_delay, defaults.policy_delay_s),
+        upgrade_delay_s: seconds(args.upgrade_delay, defaults.upgrade_delay_s),
         salt: Felt::from(args.salt),
     };
     let path = &context.settings.deployment;
@@ -94,7 +185,7 @@ async fn deploy(context: &Context, args: DeployArgs) -> Result<()> {
         spinner.set_message(step.to_owned());
         spinner.suspend(|| eprintln!("{step}"));
     };
-    let mut deployment = deployer.run(&keepers, &mut report).await?;
+    let mut deployment = deployer.run(&keepers, &[policy_id(&context.settings.policy)], &mut report).await?;
     spinner.finish_and_clear();
     deployment.commit = option_env!("CIRO_COMMIT").map(ToOwned::to_owned);
     // Following begins where these contracts were first deployed, not where they were last looked at.
@@ -151,13 +242,9 @@ async fn status(context: &Context) -> Result<()> {
     let deployment = contracts.deployment();
     let stats = contracts.allocation_stats().await?;
     let held = contracts.held().await?;
-    let current = [
-        ("JobMgr", deployment.job_mgr.class_hash),
-        ("CdcPool", deployment.cdc_pool.class_hash),
-        ("TaskAllocator", deployment.task_allocator.class_hash),
-    ]
-    .into_iter()
-    .all(|(name, class)| built_in_class(name).is_some_and(|built_in| built_in.class_hash == class));
+    let current = deployment.contracts().into_iter().all(|(name, contract)| {
+        built_in_class(name).is_some_and(|built_in| built_in.class_hash == contract.class_hash)
+    });
     if context.json {
         return output::json(&json!({
             "deployment": deployment,
@@ -179,16 +266,11 @@ async fn status(context: &Context) -> Result<()> {
 
 fn print_deployment(deployment: &Deployment) {
     let mut table = output::table(&["CONTRACT", "ADDRESS", "CLASS"]);
-    let contracts = [
-        ("JobMgr", deployment.job_mgr),
-        ("CdcPool", deployment.cdc_pool),
-        ("TaskAllocator", deployment.task_allocator),
-    ];
-    for (name, contract) in contracts {
+    for (name, contract) in deployment.contracts() {
         table.add_row([name.to_owned(), contract.address.to_string(), format!("{:#066x}", contract.class_hash)]);
     }
     println!("{table}");
-    for (_, contract) in contracts {
+    for (_, contract) in deployment.contracts() {
         if let Some(page) = deployment.network.contract_page(contract.address) {
             println!("{page}");
         }

@@ -1,6 +1,7 @@
 //! `keeper job ...`.
 
 mod explain;
+mod judge;
 mod list;
 mod submit;
 mod watch;
@@ -33,6 +34,14 @@ pub(crate) enum JobCommand {
     Expire(JobArgs),
     /// Pay for a result whose challenge window has ended; anyone may
     Settle(JobArgs),
+    /// Dispute a result: what decides is the job's --verification; it costs a bond, or three more runs of the job
+    Dispute(JobArgs),
+    /// Post the evidence in a dispute about a matrix product; anyone may, the worker's owner must
+    Judge(judge::JudgeArgs),
+    /// End a dispute that nobody has ruled in time, or as its committee found; anyone may
+    SettleDispute(JobArgs),
+    /// Take a queued job for the account's worker, while no keeper is at work
+    Claim(JobArgs),
     /// Follow a job, or every open one, until it is final
     Watch(watch::WatchArgs),
 }
@@ -76,6 +85,22 @@ pub(crate) async fn run(global: &Global, command: JobCommand) -> Result<()> {
             let receipt = contracts.exit_due(&context.sender().await?, &[DueExit::Settle(args.id)]).await?;
             done(&context, &receipt, args.id, "settled")
         }
+        JobCommand::Dispute(args) => {
+            let job = known_job(&contracts, args.id).await?;
+            let receipt = contracts.dispute_result(&context.sender().await?, &job).await?;
+            done(&context, &receipt, args.id, "disputed")
+        }
+        JobCommand::Judge(args) => judge::run(&context, &contracts, &args).await,
+        JobCommand::SettleDispute(args) => {
+            known_job(&contracts, args.id).await?;
+            let receipt = contracts.exit_due(&context.sender().await?, &[DueExit::SettleDispute(args.id)]).await?;
+            done(&context, &receipt, args.id, "no longer in dispute")
+        }
+        JobCommand::Claim(args) => {
+            known_job(&contracts, args.id).await?;
+            let receipt = contracts.claim_job(&context.sender().await?, args.id).await?;
+            done(&context, &receipt, args.id, "claimed")
+        }
         JobCommand::Watch(args) => watch::run(&context, &contracts, &args).await,
     }
 }
@@ -98,8 +123,8 @@ async fn expire(context: &Context, contracts: &Contracts, job_id: JobId) -> Resu
     let job = known_job(contracts, job_id).await?;
     let exit = match job.state {
         JobState::Queued => DueExit::ExpireJob(job_id),
-        JobState::Allocated => DueExit::ExpireAttempt(job_id),
-        state => bail!("job {job_id} is {state}: only queued and allocated jobs have a deadline to pass"),
+        JobState::Allocated | JobState::Committed => DueExit::ExpireAttempt(job_id),
+        state => bail!("job {job_id} is {state}: only queued, allocated and committed jobs have a deadline to pass"),
     };
     let receipt = contracts.exit_due(&context.sender().await?, &[exit]).await?;
     done(context, &receipt, job_id, "expired")
@@ -135,6 +160,15 @@ async fn show(context: &Context, contracts: &Contracts, job_id: JobId) -> Result
     println!("priority          {} in the {} queue", spec.priority, spec.queue);
     println!("deadline          {} and block {}", time(spec.deadline), job.deadline_block);
     println!("execution timeout {} s", spec.execution_timeout_s);
+    println!("verification      {}", spec.verification);
+    if let Some(group_id) = job.group_id {
+        println!("replica           of group {group_id}: {} of {} must agree", spec.quorum, spec.replicas);
+    }
+    if let Some(dispute) = contracts.dispute(job_id).await? {
+        let judge =
+            dispute.committee.map_or_else(|| "the referee".to_owned(), |id| format!("the committee of job {id}"));
+        println!("dispute           until {} and block {}, {judge} decides", time(dispute.ends_at), dispute.ends_block);
+    }
     println!(
         "manifest          {}",
         spec.manifest().map_or_else(|| format!("{:#x}", spec.manifest_hash), |hash| hash.to_string())

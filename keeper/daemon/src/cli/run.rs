@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow};
 use keeper_chain::{Contracts, Follower, Sender};
 use keeper_dispatch::{ArtifactStore, DispatchServer, Dispatcher, RetryPolicy, ServerConfig};
 use keeper_store::{Identity, SqliteStore, Store};
@@ -14,7 +14,9 @@ use crate::{
     adapters::ChainAuthenticator,
     context::Context,
     output,
+    rights::Rights,
     services::{Allocating, BelievedReceiver, Dispatching, Exiting, Following, Supervisor, stop_signal},
+    settings::Settings,
 };
 
 /// Runs a keeper until it is told to stop.
@@ -27,7 +29,7 @@ pub(crate) async fn run(global: &Global, args: &RunArgs) -> Result<()> {
     let settings = &context.settings;
     let contracts = context.contracts()?;
     let sender = Arc::new(context.sender().await?);
-    check_account(&contracts, &sender).await?;
+    check_account(&contracts, &sender, settings, args.post_bond).await?;
     let artifacts = ArtifactStore::open(&settings.artifacts)?;
     let store = open_store(&context, &contracts).await?;
     let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
@@ -57,7 +59,8 @@ pub(crate) async fn run(global: &Global, args: &RunArgs) -> Result<()> {
     };
     supervisor.start("allocating jobs", allocating.run(cancel.clone()));
     if settings.exits {
-        let exiting = Exiting { contracts, sender: sender.clone(), believed: seen.clone() };
+        let exiting =
+            Exiting { contracts, sender: sender.clone(), believed: seen.clone(), sessions: server.sessions() };
         supervisor.start("ending what is due", exiting.run(cancel.clone()));
     }
     let dispatcher = Dispatcher::new(server.clone(), artifacts, RetryPolicy::default());
@@ -72,7 +75,7 @@ pub(crate) async fn run(global: &Global, args: &RunArgs) -> Result<()> {
     supervisor.run(stop).await
 }
 
-async fn check_account(contracts: &Contracts, sender: &Sender) -> Result<()> {
+async fn check_account(contracts: &Contracts, sender: &Sender, settings: &Settings, post_bond: bool) -> Result<()> {
     sender.nonce().await?;
     let balance = sender.balance().await?;
     if balance.0 == 0 {
@@ -82,13 +85,14 @@ async fn check_account(contracts: &Contracts, sender: &Sender) -> Result<()> {
         }
         .into());
     }
-    if !contracts.is_keeper(sender.address()).await? {
-        bail!(
-            "account {address} may not apply rounds on {network}\n\
-             hint: the admin authorises it with `keeper contracts add-keeper {address}`",
-            address = sender.address(),
-            network = contracts.deployment().network
-        );
+    let rights = Rights::read(contracts, sender.address(), &settings.policy).await?;
+    match rights.missing_bond() {
+        Some(missing) if post_bond => {
+            let receipt = contracts.post_bond(sender, missing).await?;
+            tracing::info!(%missing, tx = %receipt.hash, "posted what the keeper's bond lacked");
+            Rights::read(contracts, sender.address(), &settings.policy).await?.check()?;
+        }
+        _ => rights.check()?,
     }
     Ok(())
 }

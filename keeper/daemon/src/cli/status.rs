@@ -41,7 +41,14 @@ struct Money {
     escrow_in_fri: Fri,
     paid_fri: Fri,
     refunded_fri: Fri,
+    /// In escrow for jobs that are not final.
     held_fri: Fri,
+    /// Paid or refunded, and not taken out yet.
+    owed_fri: Fri,
+    /// Bonds of open disputes.
+    bonds_fri: Fri,
+    /// What the contract holds: the sum of the three.
+    balance_fri: Fri,
 }
 
 /// Prints the market in numbers.
@@ -93,6 +100,7 @@ fn print(tally: &Tally, states: &BTreeMap<&'static str, usize>, money: &Money, g
     println!("paid         {}", money.paid_fri);
     println!("refunded     {}", money.refunded_fri);
     println!("held         {}", money.held_fri);
+    println!("owed         {} in credit, {} in bonds", money.owed_fri, money.bonds_fri);
 }
 
 async fn read_chain(context: &Context, contracts: &Contracts) -> Result<Tally> {
@@ -122,14 +130,14 @@ impl Tally {
                 self.skipped += u64::from(*skipped);
                 self.round_transactions.insert(tx_hash);
             }
-            MarketEvent::JobAllocated { job_id, worker_id, attempt, .. } => self.allocations.push(Allocation {
-                job_id: job_id.0,
-                worker_id: worker_id.0,
-                attempt: attempt.0,
+            MarketEvent::JobsAllocated { items } => self.allocations.extend(items.iter().map(|item| Allocation {
+                job_id: item.job_id.0,
+                worker_id: item.worker_id.0,
+                attempt: item.attempt.0,
                 round_block,
                 tx_hash,
                 allocated_at_ms: None,
-            }),
+            })),
             _ => {}
         }
     }
@@ -151,12 +159,28 @@ async fn money(contracts: &Contracts, tally: &Tally) -> Result<Money> {
         let total = tally.market.jobs.values().try_fold(Fri::ZERO, |sum, job| sum.checked_add(amount(job)));
         total.context("the market's money exceeds 128 bits")
     };
+    let owed = tally.market.credits.values().try_fold(Fri::ZERO, |sum, credit| sum.checked_add(*credit));
+    let owed = owed.context("what the market owes exceeds 128 bits")?;
+    let bonds = sum(open_bond)?;
+    let balance = contracts.held().await?;
+    // What somebody gave to the contract for nothing would count as held, and so show.
+    let held = balance.checked_sub(owed).and_then(|rest| rest.checked_sub(bonds));
+    let held = held.with_context(|| format!("the contract holds {balance}, less than it owes: {owed} and {bonds}"))?;
     Ok(Money {
         escrow_in_fri: sum(|job| job.spec.max_price)?,
         paid_fri: sum(|job| job.paid)?,
         refunded_fri: sum(|job| job.refunded)?,
-        held_fri: contracts.held().await?,
+        held_fri: held,
+        owed_fri: owed,
+        bonds_fri: bonds,
+        balance_fri: balance,
     })
+}
+
+/// The bond of a dispute that is not ruled; that of one with a committee is in the committee's escrow.
+fn open_bond(job: &keeper_types::Job) -> Fri {
+    let open = job.dispute.filter(|dispute| dispute.is_right.is_none() && dispute.committee.is_none());
+    open.map_or(Fri::ZERO, |dispute| dispute.bond)
 }
 
 /// L2 gas and L1 data gas of the rounds' transactions, whole, for each allocation that they made.

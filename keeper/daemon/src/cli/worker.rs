@@ -6,7 +6,7 @@ mod run;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use keeper_chain::{Contracts, Receipt};
-use keeper_types::{Worker, WorkerId};
+use keeper_types::{Fri, Worker, WorkerId};
 use serde_json::{Value, json};
 
 use super::Global;
@@ -27,6 +27,10 @@ pub(crate) enum WorkerCommand {
     Drain,
     /// Take jobs again
     Resume,
+    /// Add to the stake
+    AddStake(StakeArgs),
+    /// Say on chain that the worker is alive
+    Heartbeat,
     /// Leave: the stake unbonds
     Exit,
     /// Take the stake back after leaving
@@ -38,6 +42,14 @@ pub(crate) enum WorkerCommand {
 pub(crate) struct WorkerArgs {
     /// The worker's number
     id: WorkerId,
+}
+
+/// How much.
+#[derive(Debug, Args)]
+pub(crate) struct StakeArgs {
+    /// What to add, in STRK
+    #[arg(value_name = "STRK", value_parser = Fri::from_strk)]
+    amount: Fri,
 }
 
 /// Runs a worker command.
@@ -59,6 +71,14 @@ pub(crate) async fn run(global: &Global, command: WorkerCommand) -> Result<()> {
         WorkerCommand::Resume => {
             let receipt = contracts.resume_worker(&context.sender().await?).await?;
             done(&context, &receipt, "takes jobs again")
+        }
+        WorkerCommand::AddStake(args) => {
+            let receipt = contracts.add_stake(&context.sender().await?, args.amount).await?;
+            done(&context, &receipt, &format!("has {} more at stake", args.amount))
+        }
+        WorkerCommand::Heartbeat => {
+            let receipt = contracts.heartbeat(&context.sender().await?).await?;
+            done(&context, &receipt, "is alive")
         }
         WorkerCommand::Exit => {
             let receipt = contracts.exit_worker(&context.sender().await?).await?;
@@ -132,6 +152,10 @@ async fn show(context: &Context, contracts: &Contracts, worker_id: WorkerId) -> 
     println!("rate              {}", worker.rate);
     println!("reputation        {} of {}", worker.reputation, keeper_types::MAX_REPUTATION);
     println!("stake             {}", worker.stake);
+    println!("held by           {} results that are not beyond doubt", worker.holds);
+    if worker.is_static {
+        println!("static            admitted by the admin");
+    }
     Ok(())
 }
 

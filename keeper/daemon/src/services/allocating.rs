@@ -12,13 +12,18 @@ use std::{
 use anyhow::Result;
 use keeper_chain::{Contracts, SendError, Sender, SignedTransaction};
 use keeper_dispatch::{ArtifactStore, Sessions};
-use keeper_scheduler::{Explanation, ManifestStatus, Outcome, Plan, Policy, Snapshot, plan};
+use keeper_scheduler::{
+    Explanation, ManifestStatus, Outcome, Plan, Policy, Snapshot, plan, plan_root, policy_id, snapshot_root,
+};
 use keeper_store::{ExplanationRecord, Intent, IntentAction, IntentId, IntentState, IntentUpdate, NewIntent, Store};
-use keeper_types::{BlockNumber, ContentHash, Felt, Job, JobId, JobState, MAX_MANIFEST_BYTES, Manifest, TxHash};
+use keeper_types::{
+    BlockNumber, ContentHash, Felt, Job, JobId, JobState, MAX_MANIFEST_BYTES, Manifest, RoundHeader, TxHash,
+};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{Believed, BelievedReceiver, now_ms};
+use crate::rights::Rights;
 
 /// Waiting jobs age and manifests arrive without an event, so a round is tried this often at least.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -115,7 +120,8 @@ impl Allocating {
         for job in &queued {
             self.read_manifest(job, memory).await;
         }
-        let plan = self.decide(believed, memory);
+        let snapshot = self.snapshot(believed, memory);
+        let plan = plan(&snapshot, &self.policy);
         if plan.items.is_empty() {
             self.explain(believed, &plan, None, memory).await?;
             return Ok(None);
@@ -128,24 +134,30 @@ impl Allocating {
             }
         };
         self.explain(believed, &plan, Some(round), memory).await?;
-        self.send(believed, &plan, round, memory).await
+        let header = RoundHeader {
+            round,
+            snapshot_block: snapshot.block,
+            snapshot_root: snapshot_root(&snapshot),
+            policy_id: policy_id(&self.policy),
+            plan_root: plan_root(&plan.batch()),
+        };
+        self.send(&header, &plan, memory).await
     }
 
-    fn decide(&self, believed: &Believed, memory: &Memory) -> Plan {
+    fn snapshot(&self, believed: &Believed, memory: &Memory) -> Snapshot {
         let head = believed.head;
         let sessions = self.sessions.borrow().clone();
         let manifest = |job: &Job| match job.spec.manifest() {
             Some(hash) => memory.manifests.get(&hash).cloned().unwrap_or(ManifestStatus::Missing),
             None => ManifestStatus::Malformed("the job's manifest_hash is not a content hash".to_owned()),
         };
-        let snapshot = Snapshot::of_market(
+        Snapshot::of_market(
             &believed.market,
             (head.number, head.timestamp),
             low_bits(head.hash),
             manifest,
             |worker_id| sessions.contains_key(&worker_id),
-        );
-        plan(&snapshot, &self.policy)
+        )
     }
 
     /// Reads a job's manifest once it is there. One that is missing may come later.
@@ -203,15 +215,9 @@ impl Allocating {
         Ok(())
     }
 
-    async fn send(
-        &self,
-        believed: &Believed,
-        plan: &Plan,
-        round: u64,
-        memory: &mut Memory,
-    ) -> Result<Option<BlockNumber>> {
-        let snapshot_block = believed.head.number;
-        let action = IntentAction::ApplyBatch { round, snapshot_block, items: plan.items.clone() };
+    async fn send(&self, header: &RoundHeader, plan: &Plan, memory: &mut Memory) -> Result<Option<BlockNumber>> {
+        let (round, items) = (header.round, plan.batch());
+        let action = IntentAction::ApplyBatch { round, snapshot_block: header.snapshot_block, items: items.clone() };
         let log = IntentLog { store: &*self.store, account: self.sender.address() };
         // Written before anything is sent: a keeper that is killed now finds the transaction again.
         let mut written = None;
@@ -221,7 +227,7 @@ impl Allocating {
             written = Some(intent);
             recorded
         };
-        let sent = self.contracts.send_round(&self.sender, round, snapshot_block, &plan.items, before_send).await;
+        let sent = self.contracts.send_round(&self.sender, header, &items, before_send).await;
         let intent = written.transpose()?;
         let result = match sent {
             Ok(hash) => self.sender.receipt(hash).await,
@@ -248,14 +254,11 @@ impl Allocating {
     /// A refused round means that the chain has moved; anything that a new round cannot mend stops the keeper.
     async fn after_failure(&self, error: &SendError, round: u64) -> Result<Option<BlockNumber>> {
         tracing::warn!(round, %error, "the round was not applied; deciding anew");
-        if matches!(error, SendError::WouldRevert { .. } | SendError::Reverted { .. })
-            && matches!(self.contracts.is_keeper(self.sender.address()).await, Ok(false))
-        {
-            anyhow::bail!(
-                "account {} may not apply rounds\nhint: the admin authorises it with `keeper contracts add-keeper {}`",
-                self.sender.address(),
-                self.sender.address()
-            );
+        if matches!(error, SendError::WouldRevert { .. } | SendError::Reverted { .. }) {
+            // A node that does not answer says nothing about the right to apply rounds.
+            if let Ok(rights) = Rights::read(&self.contracts, self.sender.address(), &self.policy).await {
+                rights.check()?;
+            }
         }
         Ok(None)
     }

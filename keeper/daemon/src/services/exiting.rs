@@ -1,11 +1,14 @@
 //! Ends what is due: queued jobs past their deadline, attempts past theirs, results past their challenge
-//! window. Anyone may; a keeper that does it spares everyone the wait.
+//! window or decided by their group, disputes past their end. Anyone may; a keeper that does it spares everyone the
+//! wait. What its workers have earned by it is paid out to them.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use anyhow::Result;
 use keeper_chain::{Contracts, DueExit, SendError, Sender};
-use keeper_types::{BlockNumber, Job, JobState};
+use keeper_dispatch::Sessions;
+use keeper_types::{Address, BlockNumber, Fri, Job, JobState, Market};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{Believed, BelievedReceiver};
@@ -18,6 +21,8 @@ pub(crate) struct Exiting {
     pub(crate) contracts: Contracts,
     pub(crate) sender: Arc<Sender>,
     pub(crate) believed: BelievedReceiver,
+    /// The workers whose owners are paid out.
+    pub(crate) sessions: watch::Receiver<Sessions>,
 }
 
 impl Exiting {
@@ -28,6 +33,7 @@ impl Exiting {
     pub(crate) async fn run(mut self, cancel: CancellationToken) -> Result<()> {
         // What failed by itself is left alone until its job changes.
         let mut refused: BTreeSet<(DueExit, u8)> = BTreeSet::new();
+        let mut paid_until = BlockNumber(0);
         loop {
             tokio::select! {
                 () = cancel.cancelled() => return Ok(()),
@@ -45,6 +51,10 @@ impl Exiting {
                 refused.extend(ended.into_iter().map(key));
             }
             self.wait_for_effect(&due, &cancel).await;
+            tokio::select! {
+                () = cancel.cancelled() => return Ok(()),
+                paid = self.pay_out(paid_until) => paid_until = paid.unwrap_or(paid_until),
+            }
         }
     }
 
@@ -78,6 +88,35 @@ impl Exiting {
         refused
     }
 
+    /// Pays the owners of connected workers what they are owed as of a block after `paid_until`; returns the block
+    /// that did.
+    async fn pay_out(&self, paid_until: BlockNumber) -> Option<BlockNumber> {
+        let believed = self.believed.borrow().clone().filter(|believed| believed.head.number > paid_until)?;
+        let owed = self.owed(&believed.market);
+        let mut paid = None;
+        for group in owed.chunks(MOST_PER_TRANSACTION) {
+            match self.contracts.withdraw_credit(&self.sender, group).await {
+                Ok(receipt) => {
+                    tracing::info!(accounts = group.len(), block = %receipt.block.number, tx = %receipt.hash, "paid out");
+                    paid = paid.max(Some(receipt.block.number));
+                }
+                // Somebody else paid one of them out; the next belief tells whom.
+                Err(error @ (SendError::WouldRevert { .. } | SendError::Reverted { .. })) => {
+                    tracing::debug!(%error, "not paid out");
+                }
+                Err(error) => tracing::warn!(%error, "what is owed could not be paid out; trying again"),
+            }
+        }
+        paid
+    }
+
+    fn owed(&self, market: &Market) -> Vec<Address> {
+        let sessions = self.sessions.borrow();
+        let owners = sessions.keys().filter_map(|worker_id| Some(market.workers.get(worker_id)?.owner));
+        let owners: BTreeSet<Address> = owners.filter(|owner| market.credit_of(*owner) > Fri::ZERO).collect();
+        owners.into_iter().collect()
+    }
+
     /// Waits until what was ended is believed, so that it is not ended twice.
     async fn wait_for_effect(&mut self, due: &[DueExit], cancel: &CancellationToken) {
         const BLOCKS: usize = 3;
@@ -100,16 +139,35 @@ impl Exiting {
 /// What anyone may end as of the newest block.
 fn due_exits(believed: &Believed) -> Vec<DueExit> {
     let now = (believed.head.timestamp, believed.head.number);
-    believed.market.jobs.values().filter_map(|job| due_exit(job, now)).collect()
+    let market = &believed.market;
+    market.jobs.values().filter_map(|job| due_exit(market, job, now)).collect()
 }
 
-fn due_exit(job: &Job, (timestamp, block): (u64, BlockNumber)) -> Option<DueExit> {
+fn due_exit(market: &Market, job: &Job, (timestamp, block): (u64, BlockNumber)) -> Option<DueExit> {
     // As in the contract: both must lie behind.
     let passed = |(at, at_block): (u64, BlockNumber)| timestamp > at && block > at_block;
-    match job.state {
-        JobState::Queued if passed((job.spec.deadline, job.deadline_block)) => Some(DueExit::ExpireJob(job.job_id)),
-        JobState::Allocated if job.attempt_deadline.is_some_and(passed) => Some(DueExit::ExpireAttempt(job.job_id)),
-        JobState::Revealed if job.challenge_ends.is_some_and(passed) => Some(DueExit::Settle(job.job_id)),
-        _ => None,
-    }
+    let group = market.group_of(job);
+    let is_due = match job.state {
+        JobState::Queued => passed((job.spec.deadline, job.deadline_block)),
+        JobState::Committed if group.is_some() => group?.is_closed(timestamp, block),
+        JobState::Allocated | JobState::Committed => job.attempt_deadline.is_some_and(passed),
+        JobState::Revealed if group.is_some() => group?.winner.is_some() || group?.is_closed(timestamp, block),
+        JobState::Revealed => job.challenge_ends.is_some_and(passed),
+        JobState::Disputed => {
+            let dispute = job.dispute.as_ref()?;
+            let committee = dispute.committee.and_then(|committee| market.groups.get(&committee));
+            passed(dispute.ends)
+                || committee.is_some_and(|group| {
+                    group.winner.is_some() || group.is_decided || group.is_closed(timestamp, block)
+                })
+        }
+        JobState::Settled | JobState::Cancelled | JobState::Expired | JobState::Failed => false,
+    };
+    let exit = match job.state {
+        JobState::Queued => DueExit::ExpireJob(job.job_id),
+        JobState::Allocated | JobState::Committed => DueExit::ExpireAttempt(job.job_id),
+        JobState::Disputed => DueExit::SettleDispute(job.job_id),
+        _ => DueExit::Settle(job.job_id),
+    };
+    is_due.then_some(exit)
 }

@@ -95,7 +95,7 @@ impl Following {
         self.store.observe(&observations(blocks, &market)).await?;
         self.market = market;
         for (position, event) in blocks.iter().flat_map(|block| &block.events) {
-            tracing::debug!(block = %position.block, event = event.name(), job_id = ?event.job_id(), "event");
+            tracing::debug!(block = %position.block, event = event.name(), job_ids = ?event.job_ids(), "event");
         }
         if let Some(last) = blocks.last()
             && last.header.number >= head
@@ -169,15 +169,24 @@ fn observations(blocks: &[BlockEvents], market: &Market) -> Vec<Observation> {
     let observed_ms = now_ms();
     let attempt_of = |job_id| market.jobs.get(&job_id).map_or(Attempt(1), |job| job.attempt);
     let events = blocks.iter().flat_map(|block| &block.events);
-    let stages = events.filter_map(|(position, event)| {
-        let (job_id, attempt, stage) = match event {
-            MarketEvent::JobSubmitted { job_id, .. } => (*job_id, Attempt(1), Stage::Submitted),
-            MarketEvent::JobAllocated { job_id, attempt, .. } => (*job_id, *attempt, Stage::Allocated),
-            MarketEvent::ResultSubmitted { job_id, attempt, .. } => (*job_id, *attempt, Stage::Revealed),
-            MarketEvent::JobSettled { job_id, .. } => (*job_id, attempt_of(*job_id), Stage::Settled),
-            _ => return None,
+    let stages = events.flat_map(|(position, event)| {
+        let reached = match event {
+            MarketEvent::JobSubmitted { job_id, .. } => vec![(*job_id, Attempt(1), Stage::Submitted)],
+            MarketEvent::JobsAllocated { items } => {
+                items.iter().map(|item| (item.job_id, item.attempt, Stage::Allocated)).collect()
+            }
+            MarketEvent::ResultSubmitted { job_id, attempt, .. } => vec![(*job_id, *attempt, Stage::Revealed)],
+            MarketEvent::JobSettled { job_id, .. } => vec![(*job_id, attempt_of(*job_id), Stage::Settled)],
+            _ => Vec::new(),
         };
-        Some(Observation { job_id, attempt, stage, block: position.block, observed_ms })
+        let block = position.block;
+        reached.into_iter().map(move |(job_id, attempt, stage)| Observation {
+            job_id,
+            attempt,
+            stage,
+            block,
+            observed_ms,
+        })
     });
     stages.collect()
 }

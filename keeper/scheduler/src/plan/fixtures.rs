@@ -34,6 +34,7 @@ pub(crate) fn job(id: u64) -> PendingJob {
         deadline: (NOW + 600, BlockNumber(1_060)),
         submitted_at: NOW,
         model_id: Felt::ZERO,
+        group_id: None,
         excluded: Vec::new(),
         execution_timeout_s: 60,
         manifest: ManifestStatus::Available,

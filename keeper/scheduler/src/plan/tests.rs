@@ -1,6 +1,6 @@
 use keeper_types::{
     Address, Attempt, BlockNumber, Capabilities, EventPosition, Felt, Fri, Job, JobSpec, Market, MarketEvent, Rate,
-    Requirements, TxHash, WorkerId,
+    Requirements, TxHash, Verification, WorkerId,
 };
 
 use super::{fixtures::*, *};
@@ -205,6 +205,10 @@ fn a_snapshot_of_the_market_holds_queued_jobs_and_registered_workers() {
         deadline: 99,
         execution_timeout_s: 60,
         max_attempts: 2,
+        max_latency_ms: 0,
+        verification: Verification::None,
+        replicas: 1,
+        quorum: 1,
     };
     let client = Address(Felt::TWO);
     let registered = |worker_id| MarketEvent::WorkerRegistered {
@@ -221,8 +225,15 @@ fn a_snapshot_of_the_market_holds_queued_jobs_and_registered_workers() {
             client,
             spec: Box::new(spec.clone()),
             deadline_block: BlockNumber(9),
+            group_id: None,
         },
-        MarketEvent::JobSubmitted { job_id: JobId(2), client, spec: Box::new(spec), deadline_block: BlockNumber(9) },
+        MarketEvent::JobSubmitted {
+            job_id: JobId(2),
+            client,
+            spec: Box::new(spec),
+            deadline_block: BlockNumber(9),
+            group_id: None,
+        },
         MarketEvent::JobCancelled { job_id: JobId(2), client, refunded: Fri(1) },
         registered(WorkerId(1)),
         registered(WorkerId(2)),
@@ -241,4 +252,26 @@ fn a_snapshot_of_the_market_holds_queued_jobs_and_registered_workers() {
 
     let json = serde_json::to_string(&snapshot).unwrap();
     assert_eq!(serde_json::from_str::<Snapshot>(&json).unwrap(), snapshot);
+}
+
+#[test]
+fn replicas_of_a_group_go_to_different_workers() {
+    let replica = |id| PendingJob { group_id: Some(JobId(1)), ..job(id) };
+    let roomy = |id| WorkerView { slots: 4, free_slots: 4, free_gpus: 8, ..worker(id) };
+    let jobs = vec![replica(1), replica(2), replica(3), job(4)];
+    let plan = plan(&snapshot(jobs, vec![roomy(1), roomy(2)]), &Policy::BALANCED);
+    let of_group: Vec<_> = plan.items.iter().filter(|item| item.job_id < JobId(4)).collect();
+    assert_eq!(of_group.len(), 2, "two workers take two of three replicas");
+    assert_ne!(of_group[0].worker_id, of_group[1].worker_id);
+    assert_eq!(plan.explanations[&JobId(3)].rejections[&crate::Rejection::Excluded], 2);
+    assert!(plan.items.iter().any(|item| item.job_id == JobId(4)), "another job may go to the same workers");
+}
+
+#[test]
+fn a_batch_is_sorted_by_worker_and_carries_rates() {
+    let rated = |id: u32| WorkerView { rate: keeper_types::Rate(1_000 - u64::from(id)), ..worker(id) };
+    let plan = plan(&snapshot(vec![job(1), job(2)], vec![rated(1), rated(2)]), &Policy::BALANCED);
+    let batch = plan.batch();
+    assert!(batch.is_sorted_by_key(|item| item.worker_id) && batch.len() == 2);
+    assert!(batch.iter().all(|item| item.rate.0 == 1_000 - u64::from(item.worker_id.0)));
 }

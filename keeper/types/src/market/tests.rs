@@ -1,5 +1,8 @@
 use super::*;
-use crate::{BlockNumber, Capabilities, Felt, JobSpec, Queue, Rate, Requirements, Strategy, TxHash};
+use crate::{
+    AllocationItem, Capabilities, JobSpec, Queue, Rate, RejectionCause, Requirements, Strategy, TxHash, Verification,
+    WorkerFault,
+};
 
 fn at(block: u64) -> EventPosition {
     EventPosition { block: BlockNumber(block), timestamp: block * 10, index: 0, tx_hash: TxHash(Felt::from(block)) }
@@ -16,9 +19,19 @@ fn submitted(job_id: u64, gpus: u8) -> MarketEvent {
         deadline: 10_000,
         execution_timeout_s: 60,
         max_attempts: 2,
+        max_latency_ms: 0,
+        verification: Verification::None,
+        replicas: 1,
+        quorum: 1,
     };
     let client = Address(Felt::TWO);
-    MarketEvent::JobSubmitted { job_id: JobId(job_id), client, spec: Box::new(spec), deadline_block: BlockNumber(900) }
+    MarketEvent::JobSubmitted {
+        job_id: JobId(job_id),
+        client,
+        spec: Box::new(spec),
+        deadline_block: BlockNumber(900),
+        group_id: None,
+    }
 }
 
 fn registered(worker_id: u32, slots: u8, gpu_count: u8) -> MarketEvent {
@@ -32,8 +45,8 @@ fn registered(worker_id: u32, slots: u8, gpu_count: u8) -> MarketEvent {
     }
 }
 
-fn allocated(job_id: u64, worker_id: u32, attempt: u8) -> MarketEvent {
-    MarketEvent::JobAllocated {
+fn item(job_id: u64, worker_id: u32, attempt: u8) -> AllocationItem {
+    AllocationItem {
         job_id: JobId(job_id),
         worker_id: WorkerId(worker_id),
         attempt: Attempt(attempt),
@@ -41,6 +54,10 @@ fn allocated(job_id: u64, worker_id: u32, attempt: u8) -> MarketEvent {
         score: 1,
         strategy: Strategy::Standard,
     }
+}
+
+fn allocated(job_id: u64, worker_id: u32, attempt: u8) -> MarketEvent {
+    MarketEvent::JobsAllocated { items: vec![item(job_id, worker_id, attempt)] }
 }
 
 fn failed(job_id: u64, worker_id: u32, attempt: u8, requeued: bool) -> MarketEvent {
@@ -121,6 +138,9 @@ fn what_does_not_follow_is_refused_and_changes_nothing() {
         (submitted(1, 0), "job 1 exists already"),
         (failed(1, 1, 2, true), "job 1 is at attempt 1, not 2"),
         (registered(1, 1, 1), "worker 1 exists already"),
+        (MarketEvent::CreditWithdrawn { account: Address(Felt::TWO), amount: Fri(1) }, "has a credit of 0 STRK"),
+        (MarketEvent::PolicyRetired { policy_id: PolicyId(Felt::ONE) }, "was not announced"),
+        (committed(2, 1), "job 2 is unknown"),
     ] {
         let mut market = market(&base).unwrap();
         let before = market.clone();
@@ -134,4 +154,146 @@ fn what_does_not_follow_is_refused_and_changes_nothing() {
 fn a_worker_is_never_given_more_than_it_has() {
     let error = market(&[submitted(1, 3), registered(1, 2, 2), allocated(1, 1, 1)]).unwrap_err();
     assert!(error.to_string().contains("more than it has room for"), "{error}");
+}
+
+#[test]
+fn an_event_of_many_items_is_applied_whole_or_not_at_all() {
+    let base = [submitted(1, 1), submitted(2, 1), registered(1, 2, 2), registered(2, 2, 2)];
+    let both = MarketEvent::JobsAllocated { items: vec![item(1, 1, 1), item(2, 2, 1)] };
+    let mut market = market(&base).unwrap();
+    let before = market.clone();
+    let twice = MarketEvent::JobsAllocated { items: vec![item(1, 1, 1), item(2, 2, 1), item(1, 1, 1)] };
+    assert!(market.apply(&twice, &at(9)).unwrap_err().to_string().contains("job 1 is allocated"));
+    assert_eq!(market, before);
+    market.apply(&both, &at(9)).unwrap();
+    assert_eq!(both.job_ids(), [JobId(1), JobId(2)]);
+    assert!(market.jobs.values().all(|job| job.state == JobState::Allocated));
+}
+
+fn committed(job_id: u64, worker_id: u32) -> MarketEvent {
+    MarketEvent::ResultCommitted {
+        job_id: JobId(job_id),
+        worker_id: WorkerId(worker_id),
+        attempt: Attempt(1),
+        commitment: Felt::from(70),
+    }
+}
+
+fn revealed(job_id: u64, worker_id: u32) -> MarketEvent {
+    MarketEvent::ResultSubmitted {
+        job_id: JobId(job_id),
+        worker_id: WorkerId(worker_id),
+        attempt: Attempt(1),
+        result_hash: Felt::from(7),
+        challenge_ends_at: 0,
+        challenge_ends_block: BlockNumber(0),
+    }
+}
+
+fn replicas(count: u64) -> Vec<MarketEvent> {
+    (1..=count)
+        .map(|job_id| {
+            let MarketEvent::JobSubmitted { job_id, client, mut spec, deadline_block, .. } = submitted(job_id, 1)
+            else {
+                unreachable!("submitted gives a submission")
+            };
+            (spec.replicas, spec.quorum) = (3, 2);
+            MarketEvent::JobSubmitted { job_id, client, spec, deadline_block, group_id: Some(JobId(1)) }
+        })
+        .collect()
+}
+
+#[test]
+fn replicas_open_together_and_exclude_each_others_workers() {
+    let mut events = replicas(3);
+    events.extend((1..=3).map(|worker_id| registered(worker_id, 1, 1)));
+    events.push(MarketEvent::JobsAllocated { items: vec![item(1, 1, 1), item(2, 2, 1)] });
+    events.extend([committed(1, 1), committed(2, 2)]);
+    let waiting = market(&events).unwrap();
+    let third = &waiting.jobs[&JobId(3)];
+    assert_eq!(waiting.excluded_workers(third), [WorkerId(1), WorkerId(2)]);
+    assert_eq!((waiting.groups[&JobId(1)].pending, waiting.groups[&JobId(1)].opened), (1, None));
+    assert_eq!((waiting.workers[&WorkerId(1)].free_gpus(), waiting.workers[&WorkerId(1)].holds), (1, 1));
+
+    events.extend([allocated(3, 3, 1), failed(3, 3, 1, false)]);
+    let client = Address(Felt::TWO);
+    events.push(MarketEvent::JobFailed { job_id: JobId(3), client, refunded: Fri(5) });
+    let opened = market(&events).unwrap();
+    let failed_in = 6 + 1 + 2 + 2;
+    assert_eq!(opened.groups[&JobId(1)].opened, Some((failed_in * 10, BlockNumber(failed_in))));
+
+    events.extend([revealed(1, 1), revealed(2, 2)]);
+    events.push(MarketEvent::GroupDecided { group_id: JobId(1), winner: Some(Felt::from(7)) });
+    let decided = market(&events).unwrap();
+    assert_eq!(decided.group_of(&decided.jobs[&JobId(2)]).unwrap().winner, Some(Felt::from(7)));
+    assert_eq!(decided.jobs[&JobId(2)].challenge_ends, None);
+}
+
+#[test]
+fn a_lost_dispute_gives_the_client_its_money_and_bond() {
+    let (client, owner) = (Address(Felt::TWO), Address(Felt::THREE));
+    let disputed = MarketEvent::ResultDisputed {
+        job_id: JobId(1),
+        client,
+        bond: Fri(30),
+        ends_at: 500,
+        ends_block: BlockNumber(50),
+        committee: None,
+    };
+    let mut events = vec![submitted(1, 1), registered(1, 1, 1), allocated(1, 1, 1), revealed(1, 1), disputed];
+    let open = market(&events).unwrap();
+    assert_eq!((open.jobs[&JobId(1)].state, open.workers[&WorkerId(1)].holds), (JobState::Disputed, 1));
+    let ruled =
+        |is_right| MarketEvent::DisputeRuled { job_id: JobId(1), worker_id: WorkerId(1), is_right, by_default: false };
+    let mut won = events.clone();
+    won.push(ruled(true));
+    let paid =
+        MarketEvent::JobSettled { job_id: JobId(1), worker_id: WorkerId(1), client, paid: Fri(60), refunded: Fri(40) };
+    won.push(paid);
+    let won = market(&won).unwrap();
+    assert_eq!((won.credit_of(owner), won.credit_of(client)), (Fri(90), Fri(40)));
+
+    events.extend([
+        ruled(false),
+        MarketEvent::ResultRejected { job_id: JobId(1), worker_id: WorkerId(1), cause: RejectionCause::Ruled },
+        MarketEvent::WorkerSlashed {
+            worker_id: WorkerId(1),
+            fault: WorkerFault::Wrong,
+            amount: Fri(1),
+            burned: Fri(1),
+            to_challenger: Fri(0),
+            to_client: Fri(0),
+        },
+        MarketEvent::JobFailed { job_id: JobId(1), client, refunded: Fri(100) },
+        MarketEvent::CreditSpent { account: client, amount: Fri(20) },
+    ]);
+    let lost = market(&events).unwrap();
+    assert_eq!((lost.credit_of(owner), lost.credit_of(client)), (Fri(0), Fri(110)));
+    let worker = &lost.workers[&WorkerId(1)];
+    assert_eq!((worker.holds, worker.stake, lost.jobs[&JobId(1)].state), (0, Fri(0), JobState::Failed));
+}
+
+#[test]
+fn keepers_policies_heartbeats_and_pauses_are_known() {
+    let keeper = Address(Felt::ONE);
+    let policy_id = PolicyId(Felt::from(9));
+    let beats = Felt::from(0b101) + Felt::TWO.pow(100_u32);
+    let events = [
+        registered(101, 1, 1),
+        registered(103, 1, 1),
+        MarketEvent::KeeperAdded { keeper },
+        MarketEvent::BondPosted { keeper, amount: Fri(5), bond: Fri(5) },
+        MarketEvent::PolicyAnnounced { policy_id, active_from: 100, active_from_block: BlockNumber(10) },
+        MarketEvent::HeartbeatsRecorded { reporter: keeper, epoch: 4, groups: vec![beats] },
+        MarketEvent::Administered {
+            contract: MarketContract::CdcPool,
+            admin_event: AdminEvent::Paused { account: keeper },
+        },
+    ];
+    let market = market(&events).unwrap();
+    assert_eq!(market.beats.into_iter().collect::<Vec<_>>(), [(WorkerId(101), 4), (WorkerId(103), 4)]);
+    assert_eq!(market.keepers[&keeper], KeeperBond { is_admitted: true, bond: Fri(5), leaves: None });
+    let policy = market.policies[&policy_id];
+    assert!(policy.is_active(100, BlockNumber(10)) && !policy.is_active(100, BlockNumber(9)));
+    assert_eq!(market.paused.into_iter().collect::<Vec<_>>(), [MarketContract::CdcPool]);
 }

@@ -7,14 +7,15 @@ use std::{
 
 use bytes::Bytes;
 use keeper_dispatch::{AgentMessage, ArtifactStore, Outcome, RefusalCode, RetryPolicy};
-use keeper_types::{Attempt, ContentHash, JobId, JobState, Manifest, TxHash, WorkerId};
+use keeper_types::{Attempt, ContentHash, JobId, JobState, Manifest, TxHash, Verification, WorkerId};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, info, info_span, warn};
 
-use super::Reports;
+use super::{Reports, commitments::Commitments};
 use crate::{
     AllocationOnChain, Executor, FailureCode, JobRun, Output, RunError, WorkerChain, WorkerChainError,
+    canonical_matmul,
     gpus::{GpuPool, HeldGpus},
     workspace::Workspaces,
 };
@@ -31,6 +32,7 @@ pub(super) struct Context {
     pub(super) artifacts: ArtifactStore,
     pub(super) executor: Arc<dyn Executor>,
     pub(super) workspaces: Workspaces,
+    pub(super) commitments: Commitments,
     pub(super) gpus: GpuPool,
     pub(super) retry: RetryPolicy,
     pub(super) reports: Reports,
@@ -45,7 +47,7 @@ impl Context {
         Ok(found.is_some_and(|found| self.is_live(&found, attempt)))
     }
 
-    fn is_live(&self, found: &AllocationOnChain, attempt: Attempt) -> bool {
+    pub(super) fn is_live(&self, found: &AllocationOnChain, attempt: Attempt) -> bool {
         found.state == JobState::Allocated && found.worker_id == self.worker_id && found.attempt == attempt
     }
 }
@@ -69,6 +71,8 @@ pub(super) enum Ending {
 /// What may run, by the chain's word.
 struct Approved {
     execution_timeout: Duration,
+    verification: Verification,
+    is_replica: bool,
     gpus: HeldGpus,
 }
 
@@ -132,7 +136,12 @@ impl Job {
         let Some(gpus) = self.context.gpus.take(allocation.gpu_count) else {
             return refuse(RefusalCode::Busy, format!("{} GPUs are not free", allocation.gpu_count));
         };
-        Ok(Approved { execution_timeout: Duration::from_secs(allocation.execution_timeout_s.into()), gpus })
+        Ok(Approved {
+            execution_timeout: Duration::from_secs(allocation.execution_timeout_s.into()),
+            verification: allocation.verification,
+            is_replica: allocation.is_replica,
+            gpus,
+        })
     }
 
     async fn work(&self, approved: Approved) -> Outcome {
@@ -140,6 +149,12 @@ impl Job {
             Ok(manifest) => manifest,
             Err(error) => return self.fail(FailureCode::ManifestMalformed, error.to_string()).await,
         };
+        // Where nobody could judge the result, nobody could defend it, and the worker would lose any dispute.
+        if approved.verification == Verification::Matmul
+            && let Err(error) = canonical_matmul(&self.manifest)
+        {
+            return self.fail(FailureCode::NotJudgeable, error.to_string()).await;
+        }
         let (job_id, attempt) = (self.job_id, self.attempt);
         self.context.reports.send(AgentMessage::Started { job_id, attempt });
         info!(kind = manifest.executor.kind(), "running the job");
@@ -148,7 +163,11 @@ impl Job {
             Err(RunError::Cancelled) if !self.context.shutdown.is_cancelled() => return withdrawn(),
             Err(error) => return self.fail(error.code(), error.to_string()).await,
         };
+        let is_replica = approved.is_replica;
         drop(approved);
+        if is_replica {
+            return self.commit(output).await;
+        }
         match self.publish(output).await {
             Ok(hash) => self.submit(hash).await,
             Err(reason) => self.fail(FailureCode::PublishFailed, reason).await,
@@ -184,6 +203,27 @@ impl Job {
             }
             failures += 1;
         }
+    }
+
+    /// Commits to a replica's result, which is shown once all replicas are committed.
+    async fn commit(&self, Output(output): Output) -> Outcome {
+        let kept = self.context.commitments.keep((self.job_id, self.attempt), &output).await;
+        let hash = match kept {
+            Ok(hash) => hash,
+            Err(error) => return self.fail(FailureCode::WorkerFault, format!("cannot keep the result: {error}")).await,
+        };
+        let sent = self.send(|chain| async move { chain.commit_result(self.job_id, self.attempt, hash).await }).await;
+        match sent {
+            Sent::Accepted(tx_hash) => Outcome::Committed { tx_hash: Some(tx_hash) },
+            // An earlier transaction got through after all.
+            Sent::NotOurs(Some(found)) if self.is_commitment(&found) => Outcome::Committed { tx_hash: None },
+            Sent::NotOurs(_) => withdrawn(),
+            Sent::GivenUp(reason) => Outcome::Failed { reason: format!("cannot commit to the result: {reason}") },
+        }
+    }
+
+    fn is_commitment(&self, found: &AllocationOnChain) -> bool {
+        found.state == JobState::Committed && found.worker_id == self.context.worker_id && found.attempt == self.attempt
     }
 
     async fn submit(&self, hash: ContentHash) -> Outcome {

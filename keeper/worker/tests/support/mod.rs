@@ -1,5 +1,6 @@
 //! A keeper at hand, a chain that plays JobMgr's part for a few jobs, and an executor that runs when it is told to.
 //! The real chain is exercised end to end elsewhere.
+#![allow(dead_code, reason = "each test binary uses another part")]
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
 use std::{
@@ -15,7 +16,8 @@ use keeper_dispatch::{
     ServerConfig, SessionEnd, SignError, Transport, TransportError, memory_pair,
 };
 use keeper_types::{
-    Address, Attempt, ChainId, ContentHash, Felt, JobId, JobState, Manifest, ProofOfAccount, TxHash, WorkerId,
+    Address, Attempt, ChainId, ContentHash, Felt, JobId, JobState, Manifest, ProofOfAccount, TxHash, Verification,
+    WorkerId,
 };
 use keeper_worker::{
     Agent, AgentConfig, AgentError, AgentParts, AllocationOnChain, Executor, FailureCode, JobRun, Output, RunError,
@@ -50,6 +52,7 @@ pub enum Fate {
 struct Ledger {
     jobs: BTreeMap<JobId, AllocationOnChain>,
     submitted: Vec<(JobId, Attempt, ContentHash)>,
+    committed: Vec<(JobId, Attempt, ContentHash)>,
     failed: Vec<(JobId, Attempt, FailureCode)>,
     fates: VecDeque<Fate>,
     is_down: bool,
@@ -70,6 +73,9 @@ impl FakeChain {
             execution_timeout_s: 600,
             attempt_deadline: u64::MAX,
             result_hash: Felt::ZERO,
+            verification: Verification::None,
+            is_replica: false,
+            reveals_open: false,
         };
         self.0.lock().unwrap().jobs.insert(job_id, allocation);
     }
@@ -88,6 +94,10 @@ impl FakeChain {
 
     pub fn submitted(&self) -> Vec<(JobId, Attempt, ContentHash)> {
         self.0.lock().unwrap().submitted.clone()
+    }
+
+    pub fn committed(&self) -> Vec<(JobId, Attempt, ContentHash)> {
+        self.0.lock().unwrap().committed.clone()
     }
 
     pub fn failed(&self) -> Vec<(JobId, Attempt, FailureCode)> {
@@ -137,6 +147,32 @@ impl WorkerChain for FakeChain {
             let job = ledger.jobs.get_mut(&job_id).unwrap();
             (job.state, job.result_hash) = (JobState::Revealed, hash.to_felt());
         })
+    }
+
+    async fn commit_result(
+        &self,
+        job_id: JobId,
+        attempt: Attempt,
+        hash: ContentHash,
+    ) -> Result<TxHash, WorkerChainError> {
+        self.transact(job_id, attempt, |ledger| {
+            ledger.committed.push((job_id, attempt, hash));
+            ledger.jobs.get_mut(&job_id).unwrap().state = JobState::Committed;
+        })
+    }
+
+    async fn reveal_result(
+        &self,
+        job_id: JobId,
+        attempt: Attempt,
+        hash: ContentHash,
+    ) -> Result<TxHash, WorkerChainError> {
+        let mut ledger = self.0.lock().unwrap();
+        let job = ledger.jobs.get_mut(&job_id).unwrap();
+        assert!(job.state == JobState::Committed && job.reveals_open, "a reveal before its time");
+        (job.state, job.result_hash) = (JobState::Revealed, hash.to_felt());
+        ledger.submitted.push((job_id, attempt, hash));
+        Ok(TX)
     }
 
     async fn fail_attempt(

@@ -10,10 +10,13 @@ use bytes::Bytes;
 use clap::Args;
 use keeper_chain::{Contracts, Follower, Sender};
 use keeper_dispatch::ArtifactStore;
-use keeper_types::{ContentHash, Executor, Features, Felt, Fri, JobSpec, Manifest, Queue, Region, Requirements};
+use keeper_types::{
+    Address, ContentHash, Executor, Features, Felt, Fri, JobSpec, Manifest, Queue, Region, Replication, Requirements,
+    Verification,
+};
 use serde_json::json;
 
-use crate::{context::Context, output};
+use crate::{cli::paymaster, context::Context, output};
 
 /// What to submit, and on which terms.
 #[derive(Debug, Args)]
@@ -39,6 +42,19 @@ pub(crate) struct SubmitArgs {
     /// How often the job may be tried
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=15))]
     max_attempts: u8,
+    /// The longest round trip to the worker's agent, in milliseconds; 0 for any
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    max_latency_ms: u16,
+    /// Who decides where you dispute a result: none (it cannot be disputed), rerun (a committee runs the job again; its
+    /// output must be the same bit for bit) or matmul (a contract; for the built-in matrix product only)
+    #[arg(long, default_value = "none")]
+    verification: Verification,
+    /// Workers that run the job, each for --max-price: 1, or 3 to 15
+    #[arg(long, default_value_t = 1)]
+    replicas: u8,
+    /// Replicas that must agree [default: the least majority]
+    #[arg(long)]
+    quorum: Option<u8>,
     /// The model that the job uses, at most 31 characters
     #[arg(long, value_name = "NAME", value_parser = parse_model)]
     model: Option<Felt>,
@@ -72,6 +88,12 @@ pub(crate) struct SubmitArgs {
     /// Lowest reputation, 0 to 1000
     #[arg(long, default_value_t = 0)]
     min_reputation: u16,
+    /// Submit for a client that made the account its gateway, out of the client's balance with the Paymaster
+    #[arg(long = "for", value_name = "ADDRESS")]
+    client: Option<Address>,
+    /// Send nothing: sign the submission and write it to a file, for somebody else to relay and pay for
+    #[arg(long, value_name = "FILE", conflicts_with = "client")]
+    sign: Option<PathBuf>,
 }
 
 /// Jobs in one transaction: well below what fits, so that one is never refused for its size.
@@ -89,6 +111,9 @@ pub(super) fn read_manifests(args: &SubmitArgs) -> Result<Vec<(Bytes, Manifest)>
         let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
         let manifest = Manifest::parse(&bytes).with_context(|| path.display().to_string())?;
         check_limits(&manifest).with_context(|| path.display().to_string())?;
+        if args.verification == Verification::Matmul {
+            keeper_worker::canonical_matmul(&bytes).with_context(|| path.display().to_string())?;
+        }
         Ok((Bytes::from(bytes), manifest))
     };
     args.manifests.iter().map(read).collect()
@@ -130,14 +155,26 @@ pub(super) async fn run(context: &Context, contracts: &Contracts, args: &SubmitA
         .collect::<Result<Vec<_>>>()?;
     let artifacts = ArtifactStore::open(&context.settings.artifacts)?;
     let sender = context.sender().await?;
-    check_balance(&sender, &specs).await?;
+    if args.client.is_none() {
+        check_balance(contracts, &sender, &specs).await?;
+    }
     for (bytes, _) in manifests {
         artifacts.put(bytes).await.context("storing the manifest")?;
     }
+    if let Some(file) = &args.sign {
+        let calls = contracts.submission_calls(&sender, &specs)?;
+        return paymaster::write_signed(context, contracts, calls, file).await;
+    }
     let submitted_at_ms = now_ms();
-    let (job_ids, receipt) = contracts.submit_jobs(&sender, &specs).await?;
+    let (job_ids, receipt) = match args.client {
+        Some(client) => contracts.submit_jobs_for(&sender, client, &specs).await?,
+        None => contracts.submit_jobs(&sender, &specs).await?,
+    };
+    // A replicated job has a number for each replica.
+    let of_job = specs.iter().flat_map(|spec| std::iter::repeat_n(spec, usize::from(spec.replicas)));
+    let submitted: Vec<_> = job_ids.iter().zip(of_job).collect();
     if context.json {
-        let jobs = job_ids.iter().zip(&specs).map(|(job_id, spec)| {
+        let jobs = submitted.iter().map(|(job_id, spec)| {
             let manifest = spec.manifest();
             json!({ "job_id": job_id, "manifest_hash": manifest, "max_price_fri": spec.max_price })
         });
@@ -150,7 +187,7 @@ pub(super) async fn run(context: &Context, contracts: &Contracts, args: &SubmitA
             "submitted_at_ms": submitted_at_ms,
         }));
     }
-    for (job_id, spec) in job_ids.iter().zip(&specs) {
+    for (job_id, spec) in submitted {
         println!("job {job_id} submitted, {} in escrow, at most {}", spec.max_price, spec.max_rate());
     }
     println!("block {}, transaction {}", receipt.block.number, receipt.hash);
@@ -158,13 +195,14 @@ pub(super) async fn run(context: &Context, contracts: &Contracts, args: &SubmitA
     Ok(())
 }
 
-async fn check_balance(sender: &Sender, specs: &[JobSpec]) -> Result<()> {
-    let escrow = specs.iter().try_fold(Fri::ZERO, |sum, spec| sum.checked_add(spec.max_price));
+async fn check_balance(contracts: &Contracts, sender: &Sender, specs: &[JobSpec]) -> Result<()> {
+    let escrow = specs.iter().try_fold(Fri::ZERO, |sum, spec| sum.checked_add(spec.escrow()));
     let escrow = escrow.context("--max-price is too high: the escrow exceeds 128 bits")?;
     let balance = sender.balance().await?;
-    if balance < escrow {
+    let credit = contracts.credit_of(sender.address()).await?;
+    if balance.checked_add(credit).is_some_and(|means| means < escrow) {
         bail!(
-            "account {} holds {balance}, but {escrow} is to go into escrow\n\
+            "account {} holds {balance} and has a credit of {credit}, but {escrow} is to go into escrow\n\
              hint: fund the account with STRK, or lower --max-price",
             sender.address()
         );
@@ -209,7 +247,12 @@ impl SubmitArgs {
             deadline: now + self.deadline.as_secs(),
             execution_timeout_s,
             max_attempts: self.max_attempts,
+            max_latency_ms: self.max_latency_ms,
+            verification: self.verification,
+            replicas: self.replicas,
+            quorum: self.quorum.map_or_else(|| Replication::majority_of(self.replicas).map(Replication::quorum), Ok)?,
         };
+        spec.check_verification()?;
         if spec.max_rate().0 == 0 {
             bail!(
                 "--max-price {} is less than one gFri per GPU-second for {execution_timeout_s} s\n\

@@ -1,5 +1,7 @@
 //! `keeper worker register`.
 
+use std::path::PathBuf;
+
 use anyhow::{Result, bail};
 use clap::Args;
 use keeper_chain::Contracts;
@@ -7,7 +9,7 @@ use keeper_types::{Capabilities, Features, Fri, Rate, Region};
 use keeper_worker::{MachineProbe, ProbeReport};
 use serde_json::json;
 
-use crate::{context::Context, output};
+use crate::{cli::paymaster, context::Context, output};
 
 /// What the worker offers; what it has is probed.
 #[derive(Debug, Args)]
@@ -27,6 +29,9 @@ pub(crate) struct RegisterArgs {
     /// What to stake, in STRK [default: the least that the slots need]
     #[arg(long, value_name = "STRK", value_parser = Fri::from_strk)]
     stake: Option<Fri>,
+    /// Send nothing: sign the registration and write it to a file, for somebody else to relay and pay for
+    #[arg(long, value_name = "FILE")]
+    sign: Option<PathBuf>,
 }
 
 /// Registers the worker, or brings what it offers up to date.
@@ -39,9 +44,12 @@ pub(super) async fn run(context: &Context, contracts: &Contracts, args: &Registe
     if let Some(worker_id) = contracts.worker_of(sender.address()).await? {
         if args.stake.is_some() {
             bail!(
-                "worker {worker_id} is registered, and its stake cannot be changed\n\
-                 hint: leave out --stake, or leave (`keeper worker exit`, later `withdraw`) and register anew"
+                "worker {worker_id} is registered before: --stake is for a new one\n\
+                 hint: leave it out, and use `keeper worker add-stake` to stake more"
             );
+        }
+        if args.sign.is_some() {
+            bail!("worker {worker_id} is registered before, and only a registration can be signed for others to send");
         }
         let receipt = contracts.update_worker(&sender, &capabilities, args.slots, args.rate).await?;
         if context.json {
@@ -61,6 +69,10 @@ pub(super) async fn run(context: &Context, contracts: &Contracts, args: &Registe
             "account {} holds {balance}, but {stake} is to be staked\nhint: fund the account with STRK, or register fewer --slots",
             sender.address()
         );
+    }
+    if let Some(file) = &args.sign {
+        let calls = contracts.registration_calls(&sender, &capabilities, args.slots, args.rate, stake);
+        return paymaster::write_signed(context, contracts, calls, file).await;
     }
     let (worker_id, receipt) = contracts.register_worker(&sender, &capabilities, args.slots, args.rate, stake).await?;
     if context.json {

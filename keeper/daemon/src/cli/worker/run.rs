@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use keeper_chain::{Contracts, Sender};
+use keeper_chain::{Contracts, SaltSource, Sender};
 use keeper_dispatch::{AgentIdentity, ArtifactStore, WebSocketConnector};
 use keeper_types::{Features, Worker};
 use keeper_worker::{Agent, AgentConfig, AgentParts, Executors, HelperCommand, ProcessConfig, ProcessExecutor};
@@ -20,6 +20,9 @@ use crate::{
 
 /// How long giving up unfinished jobs on chain may take at a shutdown.
 const GIVE_UP_LIMIT: Duration = Duration::from_secs(40);
+
+/// The chain need not be asked more often whether a result may be shown: there are minutes to show it.
+const SHORTEST_REVEAL_POLL: Duration = Duration::from_secs(1);
 
 /// How the agent works.
 #[derive(Debug, Args)]
@@ -62,10 +65,12 @@ pub(super) async fn run(context: &Context, contracts: Contracts, args: &AgentArg
         slots: worker.slots,
         gpus: worker.capabilities.gpu_count,
         shutdown_grace: Duration::from(args.grace),
+        commitments: context.settings.data_dir.join("commitments"),
+        reveal_poll: context.settings.poll().max(SHORTEST_REVEAL_POLL),
         ..AgentConfig::new(identity, workspaces)
     };
     let parts = AgentParts {
-        chain: Arc::new(AgentChain { contracts, sender }),
+        chain: Arc::new(AgentChain { contracts, sender, salts: SaltSource::new(&credentials) }),
         signer: Arc::new(AccountSigner { credentials }),
         connector: Arc::new(WebSocketConnector::new(&args.keeper)?),
         artifacts: ArtifactStore::open(&context.settings.artifacts)?,

@@ -1,0 +1,70 @@
+//! What lets an account apply rounds: the admin's admission, a bond, and a policy that was announced.
+
+use anyhow::{Result, bail};
+use keeper_chain::{ChainKeeper, Contracts, Network, RpcError};
+use keeper_scheduler::{Policy, policy_id};
+use keeper_types::{Address, Fri, PolicyId, PolicyState};
+
+/// How an account stands that wants to apply rounds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rights {
+    account: Address,
+    network: Network,
+    keeper: ChainKeeper,
+    policy_id: PolicyId,
+    policy: Option<PolicyState>,
+}
+
+impl Rights {
+    /// Asks the chain.
+    ///
+    /// # Errors
+    /// Fails where the node does not answer.
+    pub(crate) async fn read(contracts: &Contracts, account: Address, policy: &Policy) -> Result<Self, RpcError> {
+        let policy_id = policy_id(policy);
+        Ok(Self {
+            account,
+            network: contracts.deployment().network,
+            keeper: contracts.keeper(account).await?,
+            policy_id,
+            policy: contracts.policy(policy_id).await?,
+        })
+    }
+
+    /// What the bond lacks of an account that is admitted.
+    pub(crate) fn missing_bond(&self) -> Option<Fri> {
+        let missing = self.keeper.least_bond.checked_sub(self.keeper.bond)?;
+        (self.keeper.is_admitted && missing > Fri::ZERO).then_some(missing)
+    }
+
+    /// Whether the account may apply rounds.
+    ///
+    /// # Errors
+    /// Says what is missing, and who can do what about it.
+    pub(crate) fn check(&self) -> Result<()> {
+        let Self { account, network, policy_id, .. } = self;
+        if !self.keeper.is_admitted {
+            bail!(
+                "account {account} may not apply rounds on {network}\n\
+                 hint: the admin authorises it with `keeper contracts add-keeper {account}`"
+            );
+        }
+        if let Some(missing) = self.missing_bond() {
+            bail!(
+                "account {account} may not apply rounds on {network}: its bond lacks {missing}\n\
+                 hint: `keeper contracts bond` posts it, as does `keeper run --post-bond`"
+            );
+        }
+        match self.policy {
+            Some(policy) if !policy.is_retired => Ok(()),
+            Some(_) => bail!(
+                "policy {policy_id} was retired on {network}\nhint: change [policy] in the configuration, and have the \
+                 admin announce it with `keeper contracts announce-policy`"
+            ),
+            None => bail!(
+                "policy {policy_id} was not announced on {network}\n\
+                 hint: the admin announces it with `keeper contracts announce-policy`"
+            ),
+        }
+    }
+}
