@@ -20,7 +20,10 @@ pub(crate) use ledger::Ledger;
 /// # Errors
 /// Names the rule that was broken, by its number in the architecture, and by what.
 pub(crate) fn check(before: &Sight, after: &Sight, events: &[NamedEvent], ledger: &mut Ledger) -> Result<()> {
-    for event in events {
+    // A token that calls back can take out what a call has credited before the call has told of it: what counts is what
+    // a call comes to as a whole.
+    let (lowering, others): (Vec<_>, Vec<_>) = events.iter().partition(|event| Ledger::lowers(event));
+    for event in others.into_iter().chain(lowering) {
         ledger.add(event, after)?;
     }
     money_is_conserved(after, ledger)?;

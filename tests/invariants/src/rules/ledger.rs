@@ -32,6 +32,12 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
+    /// Whether the event takes from what somebody has.
+    pub(super) fn lowers(event: &NamedEvent) -> bool {
+        let lowering = ["CreditSpent", "CreditWithdrawn", "Withdrawn", "EscrowDrawn", "Relayed", "BondWithdrawn"];
+        lowering.contains(&event.name.as_str())
+    }
+
     pub(super) fn add(&mut self, event: &NamedEvent, after: &Sight) -> Result<()> {
         match event.contract {
             Contract::JobMgr => self.add_of_job_mgr(event, after),
