@@ -10,6 +10,7 @@
 //! or the clock.
 
 mod clock;
+mod context;
 mod erc20;
 mod rare;
 mod src9;
@@ -22,6 +23,7 @@ pub mod components {
 }
 
 pub(crate) mod math {
+    pub mod account_word;
     pub mod allocation_item;
     pub mod deadlines;
     pub mod dispute_word;

@@ -37,6 +37,7 @@ pub mod CdcPool {
     use crate::components::pausable::PausableComponent::InternalTrait as PausableInternalTrait;
     use crate::components::upgradeable::UpgradeableComponent;
     use crate::components::upgradeable::UpgradeableComponent::InternalTrait as UpgradeableInternalTrait;
+    use crate::context::{Context, context};
     use crate::math::reputation::Outcome;
     use crate::math::worker_slot::WorkerSlot;
     use crate::math::{deadlines, heartbeats, worker_load, worker_slot};
@@ -260,7 +261,7 @@ pub mod CdcPool {
     #[abi(embed_v0)]
     impl JobMgrImpl of ICdcPoolJobMgr<ContractState> {
         fn reserve_batch(ref self: ContractState, requests: Span<felt252>) -> Span<felt252> {
-            self.assert_only_job_mgr();
+            self.assert_only_job_mgr(get_caller_address());
             reservation::reserve(requests)
         }
 
@@ -271,7 +272,7 @@ pub mod CdcPool {
             owner: ContractAddress,
             hold: bool,
         ) -> bool {
-            self.assert_only_job_mgr();
+            self.assert_only_job_mgr(get_caller_address());
             if worker_record::at(worker_id.into()).owner.read() != owner {
                 return false;
             }
@@ -290,13 +291,13 @@ pub mod CdcPool {
         fn record_failure(
             ref self: ContractState, worker_id: u32, gpu_count: u8, failure: AttemptFailure,
         ) {
-            self.assert_only_job_mgr();
+            self.assert_only_job_mgr(get_caller_address());
             worker_record::add_load(worker_id, worker_load::free(gpu_count, 1));
             let outcome = match failure {
                 AttemptFailure::Failed => Outcome::Failed,
                 AttemptFailure::Expired => Outcome::Expired,
             };
-            self.record_outcome(worker_id, outcome);
+            self.record_outcome(worker_id, outcome, now().timestamp);
         }
 
         fn record_fault(
@@ -307,34 +308,35 @@ pub mod CdcPool {
             challenger: ContractAddress,
             client: ContractAddress,
         ) {
-            self.assert_only_job_mgr();
+            self.assert_only_job_mgr(get_caller_address());
             worker_record::add_load(worker_id, -worker_load::HOLD);
             let outcome = match fault {
                 WorkerFault::Unrevealed => Outcome::Expired,
                 WorkerFault::Wrong => Outcome::Wrong,
             };
-            self.record_outcome(worker_id, outcome);
+            self.record_outcome(worker_id, outcome, now().timestamp);
             self.slash(worker_id, fault, penalty, challenger, client);
         }
 
         fn record_settlement(
             ref self: ContractState, worker_id: u32, unhold: bool,
         ) -> ContractAddress {
-            self.assert_only_job_mgr();
+            let Context { caller, now, .. } = context();
+            self.assert_only_job_mgr(caller);
             if unhold {
                 worker_record::add_load(worker_id, -worker_load::HOLD);
             }
-            self.record_outcome(worker_id, Outcome::Settled);
+            self.record_outcome(worker_id, Outcome::Settled, now.timestamp);
             worker_record::at(worker_id.into()).owner.read()
         }
 
         fn hold(ref self: ContractState, worker_id: u32) {
-            self.assert_only_job_mgr();
+            self.assert_only_job_mgr(get_caller_address());
             worker_record::add_hold(worker_id, 0);
         }
 
         fn unhold(ref self: ContractState, worker_id: u32) {
-            self.assert_only_job_mgr();
+            self.assert_only_job_mgr(get_caller_address());
             worker_record::add_load(worker_id, -worker_load::HOLD);
         }
     }
@@ -424,8 +426,8 @@ pub mod CdcPool {
 
     #[generate_trait]
     impl InternalImpl of InternalTrait {
-        fn assert_only_job_mgr(self: @ContractState) {
-            assert(get_caller_address() == self.job_mgr.read(), errors::NOT_JOB_MGR);
+        fn assert_only_job_mgr(self: @ContractState, caller: ContractAddress) {
+            assert(caller == self.job_mgr.read(), errors::NOT_JOB_MGR);
         }
 
         fn assert_only_keeper(self: @ContractState) {

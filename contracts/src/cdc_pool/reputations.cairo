@@ -14,10 +14,9 @@ use starknet::storage::{StoragePointerReadAccess, StoragePointerWriteAccess};
 #[generate_trait]
 pub impl ReputationsImpl of Reputations {
     /// Lets a worker's reputation decay until now, and then moves it by an outcome.
-    fn record_outcome(ref self: ContractState, worker_id: u32, outcome: Outcome) {
+    fn record_outcome(ref self: ContractState, worker_id: u32, outcome: Outcome, time: u64) {
         let packed = worker_record::slot_at(worker_id.into()).read();
         let (old, since) = worker_slot::reputation(packed);
-        let time = now().timestamp;
         let decayed = reputation::after_decay(old, reputation::decay_periods(since, time));
         let new = reputation::after_outcome(decayed, outcome);
         self.write_reputation(worker_id, packed, (old, since), (new, time));

@@ -5,10 +5,10 @@
 use core::poseidon::poseidon_hash_span;
 use crate::cdc_pool::interface::ICdcPoolJobMgrDispatcherTrait;
 use crate::cdc_pool::types::{AttemptFailure, WorkerFault};
-use crate::clock::now;
+use crate::context::{Context, context};
 use crate::job_mgr::contract::JobMgr::{ContractState, Emitter, Event};
 use crate::job_mgr::groups::GroupsTrait;
-use crate::job_mgr::job_access::{JobAccessTrait, keep_result, terms_of};
+use crate::job_mgr::job_access::{JobAccessTrait, client_of, keep_result, terms_of};
 use crate::job_mgr::ledger::LedgerTrait;
 use crate::job_mgr::settlement::{penalty_of, write_slot};
 use crate::job_mgr::types::JobState;
@@ -18,7 +18,7 @@ use crate::math::job_terms::Terms;
 use crate::math::{deadlines, job_slot};
 use crate::types::Deadline;
 use starknet::event::EventEmitter;
-use starknet::storage::{StorageMapReadAccess, StoragePointerReadAccess, StoragePointerWriteAccess};
+use starknet::storage::{StoragePointerReadAccess, StoragePointerWriteAccess};
 use starknet::{ContractAddress, get_caller_address, get_contract_address, get_tx_info};
 
 /// What is stored where a worker is excluded from a job.
@@ -32,10 +32,10 @@ pub impl AttemptsImpl of AttemptsTrait {
     fn _submit_result(ref self: ContractState, job_id: u64, attempt: u8, result_hash: felt252) {
         let placed = self._attempt(job_id, attempt, JobState::Allocated, errors::NOT_ALLOCATED);
         assert(!placed.is_replica, errors::IS_REPLICA);
-        let challenge_ends = self._keep_result(job_id, placed, result_hash);
+        let Context { caller: owner, now, .. } = context();
+        let challenge_ends = self._keep_result(job_id, placed, result_hash, now);
         // The pool knows the owner. One call both asks it and frees the worker; where the
         // answer is no, all of this is undone.
-        let owner = get_caller_address();
         let is_owner = self._pool().release(placed.worker_id, placed.gpu_count, owner, false);
         assert(is_owner, errors::NOT_WORKER);
         assert(result_hash != 0, errors::ZERO_RESULT);
@@ -69,16 +69,16 @@ pub impl AttemptsImpl of AttemptsTrait {
         ref self: ContractState, job_id: u64, attempt: u8, result_hash: felt252, salt: felt252,
     ) {
         let placed = self._attempt(job_id, attempt, JobState::Committed, errors::NOT_COMMITTED);
+        let Context { caller: owner, now, .. } = context();
         if placed.is_replica {
             let group = group_record::read(group_record::id_of(job_id));
-            assert(groups::is_revealing(group, now()), errors::REVEALS_CLOSED);
+            assert(groups::is_revealing(group, now), errors::REVEALS_CLOSED);
         }
-        let owner = get_caller_address();
         let revealed = commitment_of(job_id, attempt, owner, result_hash, salt);
         let committed = job_record::at(job_id.into()).commitment.read();
         assert(revealed == committed, errors::WRONG_REVEAL);
         assert(result_hash != 0, errors::ZERO_RESULT);
-        let challenge_ends = self._keep_result(job_id, placed, result_hash);
+        let challenge_ends = self._keep_result(job_id, placed, result_hash, now);
         self._report_result(job_id, placed, result_hash, challenge_ends);
         if placed.is_replica {
             self._count_result(job_id, result_hash);
@@ -88,16 +88,20 @@ pub impl AttemptsImpl of AttemptsTrait {
     /// The result is known: the job is Revealed. Returns when its challenge window ends; a replica
     /// has none, its group must count it.
     fn _keep_result(
-        ref self: ContractState, job_id: u64, placed: PlacedJob, result_hash: felt252,
+        ref self: ContractState,
+        job_id: u64,
+        placed: PlacedJob,
+        result_hash: felt252,
+        now: Deadline,
     ) -> Deadline {
         let challenge_ends = if placed.is_replica {
             NEVER
         } else {
-            deadlines::after(now(), self.challenge_window_s.read())
+            deadlines::after(now, self.challenge_window_s.read())
         };
         let revealed = PlacedJob { challenge_ends, has_result: true, ..placed };
         write_slot(job_id, revealed, JobState::Revealed);
-        keep_result(job_id, terms_of(job_id), result_hash);
+        keep_result(job_id, result_hash);
         challenge_ends
     }
 
@@ -151,7 +155,7 @@ pub impl AttemptsImpl of AttemptsTrait {
         let unheld = PlacedJob { is_held: false, ..placed };
         self._requeue_or_refund(job_id, unheld, terms, requeued);
         job_record::at(job_id.into()).commitment.write(0);
-        let client = self.clients.read(terms.client);
+        let client = client_of(terms.client);
         self
             ._pool()
             .record_fault(
@@ -179,7 +183,7 @@ pub impl AttemptsImpl of AttemptsTrait {
             record.slot.write(job_slot::with_later_attempt(queued, placed.attempt));
         } else {
             write_slot(job_id, placed, JobState::Failed);
-            self._credit(self.clients.read(terms.client), terms.max_price);
+            self._credit(client_of(terms.client), terms.max_price);
         }
     }
 
@@ -200,7 +204,7 @@ pub impl AttemptsImpl of AttemptsTrait {
                 )
             );
         if !requeued {
-            let client = self.clients.read(terms.client);
+            let client = client_of(terms.client);
             self
                 .emit(
                     Event::JobFailed(
@@ -218,7 +222,8 @@ pub fn answer_due(job_id: u64, placed: PlacedJob) -> Option<Deadline> {
     if is_committed && placed.is_replica {
         return groups::reveals_end(group_record::read(group_record::id_of(job_id)));
     }
-    let due = deadlines::of_attempt(placed.allocated_at, terms_of(job_id).execution_timeout_s);
+    let allocated_at = job_slot::placement(placed).allocated_at;
+    let due = deadlines::of_attempt(allocated_at, terms_of(job_id).execution_timeout_s);
     if is_committed {
         Option::Some(deadlines::after(due, deadlines::REVEAL_WINDOW_S))
     } else {

@@ -36,7 +36,7 @@ pub impl CommitteeImpl of CommitteeTrait {
             is_replica: true,
             ..terms,
         };
-        let queued = job_slot::unpack_queued(record.queued_or_result.read());
+        let queued = job_slot::unpack_queued(record.queued_for_committee.read());
         let queued = QueuedJob { attempt: 1, deadline, is_replica: true, ..queued };
         let restored = job_spec::restored(
             record.manifest_hash.read(),
@@ -44,7 +44,7 @@ pub impl CommitteeImpl of CommitteeTrait {
             terms,
             job_spec::requirements_of_queued(queued),
         );
-        let spec = JobSpec { replicas: REPLICAS, quorum: QUORUM, ..restored };
+        let spec = BoxTrait::new(JobSpec { replicas: REPLICAS, quorum: QUORUM, ..restored });
 
         let first_id = self._queue(spec, terms, queued, is_committee: true);
         job_record::exclusion_at(first_id.into(), worker_id.into()).write(1);

@@ -31,6 +31,7 @@ pub mod JobMgr {
     use crate::components::pausable::PausableComponent::InternalTrait as PausableInternalTrait;
     use crate::components::upgradeable::UpgradeableComponent;
     use crate::components::upgradeable::UpgradeableComponent::InternalTrait as UpgradeableInternalTrait;
+    use crate::context::{Context, context};
     use crate::job_mgr::attempts::AttemptsTrait;
     use crate::job_mgr::claim::ClaimTrait;
     use crate::job_mgr::disputes::DisputesTrait;
@@ -40,7 +41,7 @@ pub mod JobMgr {
         IJobMgrAdmin, IJobMgrAllocator, IJobMgrClient, IJobMgrDeadlines, IJobMgrGateway,
         IJobMgrReferee, IJobMgrView, IJobMgrWorker,
     };
-    use crate::job_mgr::job_access::{JobAccessTrait, terms_of};
+    use crate::job_mgr::job_access::{JobAccessTrait, client_of, terms_of};
     use crate::job_mgr::job_view::job_view;
     use crate::job_mgr::ledger::LedgerTrait;
     use crate::job_mgr::settlement::SettlementTrait;
@@ -54,9 +55,7 @@ pub mod JobMgr {
     };
     use crate::math::{deadlines, job_terms};
     use crate::paymaster::interface::{IPaymasterJobMgrDispatcher, IPaymasterJobMgrDispatcherTrait};
-    use starknet::storage::{
-        Map, StorageMapReadAccess, StoragePointerReadAccess, StoragePointerWriteAccess,
-    };
+    use starknet::storage::{Map, StoragePointerReadAccess, StoragePointerWriteAccess,};
     use starknet::{ContractAddress, get_caller_address};
 
     /// Two years: timestamps are kept in 32 bits.
@@ -92,12 +91,11 @@ pub mod JobMgr {
         pub(crate) paymaster: ContractAddress,
         pub(crate) referee: ContractAddress,
         pub(crate) job_count: u64,
-        /// Clients are numbered from 1, so that a job need not hold an address.
+        /// Clients are numbered from 1, so that a job need not hold an address. What addresses they
+        /// have lies apart, too.
         pub(crate) client_count: u32,
-        pub(crate) clients: Map<u32, ContractAddress>,
-        pub(crate) client_number: Map<ContractAddress, u32>,
-        /// Fri that `withdraw` pays out.
-        pub(crate) credit: Map<ContractAddress, u128>,
+        /// `math/account_word.cairo`: what `withdraw` pays out, and the client's number.
+        pub(crate) accounts: Map<ContractAddress, felt252>,
         /// How many replicas of a group have revealed a result hash.
         pub(crate) tally: Map<(u64, felt252), u8>,
     }
@@ -163,9 +161,9 @@ pub mod JobMgr {
     impl ClientImpl of IJobMgrClient<ContractState> {
         fn submit_job(ref self: ContractState, spec: JobSpec) -> u64 {
             self.pausable.assert_not_paused();
-            let client = get_caller_address();
-            let submission = self._submit(client, spec);
-            self._draw(client, submission::escrow(spec));
+            let Context { caller, this, now } = context();
+            let (submission, account) = self._submit(caller, BoxTrait::new(spec), now);
+            self._draw_known(caller, account, submission::escrow(spec), this);
             self._report_submission(submission);
             submission.first_id
         }
@@ -211,10 +209,11 @@ pub mod JobMgr {
             let paymaster = self.paymaster.read();
             assert(client.is_non_zero(), errors::ZERO_ADDRESS);
             assert(paymaster.is_non_zero(), errors::NO_PAYMASTER);
-            let submission = self._submit(client, spec);
+            let Context { caller, now, .. } = context();
+            let (submission, _) = self._submit(client, BoxTrait::new(spec), now);
             // Checks that the caller may.
             IPaymasterJobMgrDispatcher { contract_address: paymaster }
-                .draw_escrow(client, get_caller_address(), submission::escrow(spec));
+                .draw_escrow(client, caller, submission::escrow(spec));
             self._report_submission(submission);
             submission.first_id
         }
@@ -258,7 +257,7 @@ pub mod JobMgr {
             let terms = terms_of(job_id);
             assert(deadlines::has_passed(terms.deadline, now()), errors::DEADLINE_NOT_PASSED);
 
-            let client = self.clients.read(terms.client);
+            let client = client_of(terms.client);
             let refunded = self._refund_queued(job_id, client, JobState::Expired);
             if terms.is_replica {
                 groups::leave_pending(job_id);
@@ -350,7 +349,7 @@ pub mod JobMgr {
     impl ViewImpl of IJobMgrView<ContractState> {
         fn get_job(self: @ContractState, job_id: u64) -> JobView {
             let record: JobRecord = job_record::at(job_id.into()).read();
-            let client = self.clients.read(job_terms::unpack(record.terms).client);
+            let client = client_of(job_terms::unpack(record.terms).client);
             let group_id = group_record::id_of(job_id);
             job_view(job_id, record, client, group_id, group_record::read(group_id))
         }
@@ -386,7 +385,7 @@ pub mod JobMgr {
         }
 
         fn credit_of(self: @ContractState, account: ContractAddress) -> u128 {
-            self.credit.read(account)
+            self._credit_of(account)
         }
 
         fn commitment_of(

@@ -12,7 +12,7 @@ use crate::cdc_pool::interface::ICdcPoolJobMgrDispatcherTrait;
 use crate::clock::now;
 use crate::job_mgr::committee::CommitteeTrait;
 use crate::job_mgr::contract::JobMgr::{ContractState, Emitter, Event};
-use crate::job_mgr::job_access::{JobAccessTrait, terms_of};
+use crate::job_mgr::job_access::{JobAccessTrait, client_of, result_of, terms_of};
 use crate::job_mgr::ledger::LedgerTrait;
 use crate::job_mgr::settlement::{SettlementTrait, price_of, write_slot};
 use crate::job_mgr::submission::SubmissionTrait;
@@ -24,7 +24,7 @@ use crate::math::job_terms::Terms;
 use crate::math::{deadlines, dispute_word};
 use starknet::ContractAddress;
 use starknet::event::EventEmitter;
-use starknet::storage::{StorageMapReadAccess, StoragePointerReadAccess, StoragePointerWriteAccess};
+use starknet::storage::{StoragePointerReadAccess, StoragePointerWriteAccess};
 
 /// Fri: 1 STRK.
 const MIN_DISPUTE_BOND: u128 = 1_000_000_000_000_000_000;
@@ -59,7 +59,7 @@ pub impl DisputesImpl of DisputesTrait {
         terms: Terms,
     ) {
         let committee = self._call_committee(job_id, client, placed.worker_id, terms);
-        let bond = submission::escrow(committee.spec);
+        let bond = submission::escrow(committee.spec.unbox());
         let ends = self._committee_ends(terms);
         let dispute = Dispute { committee: committee.first_id, ends, bond };
         write_dispute(job_id, placed, dispute);
@@ -110,7 +110,7 @@ pub impl DisputesImpl of DisputesTrait {
             assert(is_over || is_closed, errors::DISPUTE_OPEN);
             self._rule(job_id, placed, is_right: true, by_default: true);
         } else {
-            let is_right = winner == self._result_hash(job_id);
+            let is_right = winner == result_of(job_id);
             self._rule(job_id, placed, is_right, by_default: false);
         }
     }
@@ -131,7 +131,7 @@ pub impl DisputesImpl of DisputesTrait {
             let owner = self._pay_worker(job_id, placed);
             self._credit(owner, bond);
         } else {
-            self._credit(self.clients.read(terms_of(job_id).client), bond);
+            self._credit(client_of(terms_of(job_id).client), bond);
             self._reject(job_id, placed, rejection_cause::RULED_WRONG);
         }
     }

@@ -9,7 +9,7 @@
 
 use crate::clock::now;
 use crate::job_mgr::contract::JobMgr::{ContractState, Emitter, Event};
-use crate::job_mgr::job_access::JobAccessTrait;
+use crate::job_mgr::job_access::result_of;
 use crate::job_mgr::settlement::SettlementTrait;
 use crate::job_mgr::types::{GroupView, JobState, rejection_cause};
 use crate::job_mgr::{errors, events, group_record, job_record};
@@ -67,7 +67,7 @@ pub impl GroupsImpl of GroupsTrait {
         if winner == 0 {
             self._close_without_winner(group_id);
             self._reject(job_id, placed, rejection_cause::NO_QUORUM);
-        } else if winner == self._result_hash(job_id) {
+        } else if winner == result_of(job_id) {
             self._pay_worker(job_id, placed);
         } else {
             self._reject(job_id, placed, rejection_cause::OUTLIER);

@@ -7,19 +7,19 @@ use crate::cdc_pool::interface::{
     ICdcPoolJobMgrDispatcher, ICdcPoolViewDispatcher, ICdcPoolViewDispatcherTrait,
 };
 use crate::job_mgr::contract::JobMgr::ContractState;
-use crate::job_mgr::types::{JobState, verification};
+use crate::job_mgr::types::JobState;
 use crate::job_mgr::{errors, job_record};
 use crate::math::job_slot::PlacedJob;
 use crate::math::job_terms::Terms;
 use crate::math::{job_slot, job_terms};
-use starknet::storage::{StorageMapReadAccess, StoragePointerReadAccess, StoragePointerWriteAccess};
+use starknet::storage::{StoragePointerReadAccess, StoragePointerWriteAccess};
 use starknet::{ContractAddress, get_caller_address};
 
 #[generate_trait]
 pub impl JobAccessImpl of JobAccessTrait {
     /// Returns the client, who is the caller.
     fn assert_only_client(self: @ContractState, job_id: u64) -> ContractAddress {
-        let client = self.clients.read(terms_of(job_id).client);
+        let client = client_of(terms_of(job_id).client);
         assert(client.is_non_zero(), errors::NO_SUCH_JOB);
         assert(get_caller_address() == client, errors::NOT_CLIENT);
         client
@@ -49,11 +49,11 @@ pub impl JobAccessImpl of JobAccessTrait {
 
     /// The job, which must be in `state`, one that has a worker.
     fn _placed(self: @ContractState, job_id: u64, state: JobState, error: felt252) -> PlacedJob {
-        let packed = job_record::at(job_id.into()).slot.read();
-        let found = job_slot::state(packed);
-        assert(found != JobState::None, errors::NO_SUCH_JOB);
-        assert(found == state, error);
-        job_slot::unpack_placed(packed)
+        // Of a queued job everything but the state is without meaning.
+        let placed = job_slot::unpack_placed(job_record::at(job_id.into()).slot.read());
+        assert(placed.state != JobState::None, errors::NO_SUCH_JOB);
+        assert(placed.state == state, error);
+        placed
     }
 
     /// The job, which must be Allocated or Committed.
@@ -74,33 +74,23 @@ pub impl JobAccessImpl of JobAccessTrait {
         assert(placed.attempt == attempt, errors::WRONG_ATTEMPT);
         placed
     }
+}
 
-    /// The hash of a job's result, which must be known.
-    fn _result_hash(self: @ContractState, job_id: u64) -> felt252 {
-        let record = job_record::at(job_id.into());
-        if keeps_requirements(terms_of(job_id)) {
-            record.commitment.read()
-        } else {
-            record.queued_or_result.read()
-        }
-    }
+/// The address of the client with this number.
+pub fn client_of(number: u32) -> ContractAddress {
+    job_record::client_at(number.into()).read()
 }
 
 pub fn terms_of(job_id: u64) -> Terms {
     job_terms::unpack(job_record::at(job_id.into()).terms.read())
 }
 
-/// Writes a job's result over what is no longer needed.
-pub fn keep_result(job_id: u64, terms: Terms, result_hash: felt252) {
-    let record = job_record::at(job_id.into());
-    if keeps_requirements(terms) {
-        record.commitment.write(result_hash);
-    } else {
-        record.queued_or_result.write(result_hash);
-    }
+/// The hash of a job's result, which must be known.
+pub fn result_of(job_id: u64) -> felt252 {
+    job_record::at(job_id.into()).queued_or_result.read()
 }
 
-/// Whether a committee may have to run the job again, which it needs the requirements for.
-fn keeps_requirements(terms: Terms) -> bool {
-    terms.verification == verification::RERUN
+/// Writes a job's result over what only a later attempt would need.
+pub fn keep_result(job_id: u64, result_hash: felt252) {
+    job_record::at(job_id.into()).queued_or_result.write(result_hash);
 }

@@ -18,20 +18,24 @@ pub fn job_view(
     job_id: u64, record: JobRecord, client: ContractAddress, group_id: u64, group: Group,
 ) -> JobView {
     let placed = job_slot::placed_or_none(record.slot);
+    let placement = job_slot::placement(placed);
     let terms = job_terms::unpack(record.terms);
     let attempt_deadline = attempt_deadline(placed, terms.execution_timeout_s);
     let keeps_requirements = terms.verification == verification::RERUN;
     let requirements = if placed.has_result && !keeps_requirements {
         job_spec::requirements_of_placed(placed)
     } else {
-        job_spec::requirements_of_queued(job_slot::unpack_queued(record.queued_or_result))
+        let queued = if keeps_requirements {
+            record.queued_for_committee
+        } else {
+            record.queued_or_result
+        };
+        job_spec::requirements_of_queued(job_slot::unpack_queued(queued))
     };
-    let (result_hash, commitment) = if !placed.has_result {
-        (0, record.commitment)
-    } else if keeps_requirements {
-        (record.commitment, 0)
+    let result_hash = if placed.has_result {
+        record.queued_or_result
     } else {
-        (record.queued_or_result, record.commitment)
+        0
     };
     let spec = job_spec::restored(record.manifest_hash, record.model_id, terms, requirements);
     let spec = if group_id == 0 {
@@ -47,16 +51,16 @@ pub fn job_view(
         worker_id: placed.worker_id,
         spec,
         rate_gfri: placed.rate_gfri,
-        score: placed.score,
-        strategy: placed.strategy,
-        allocated_at: placed.allocated_at.timestamp,
+        score: placement.score,
+        strategy: placement.strategy,
+        allocated_at: placement.allocated_at.timestamp,
         attempt_deadline: attempt_deadline.timestamp,
         deadline_block: terms.deadline.block,
         attempt_deadline_block: attempt_deadline.block,
         result_hash,
         challenge_ends_at: placed.challenge_ends.timestamp,
         challenge_ends_block: placed.challenge_ends.block,
-        commitment,
+        commitment: record.commitment,
         group_id,
     }
 }
@@ -65,6 +69,6 @@ fn attempt_deadline(placed: PlacedJob, execution_timeout_s: u32) -> Deadline {
     if placed.worker_id == 0 {
         NEVER
     } else {
-        deadlines::of_attempt(placed.allocated_at, execution_timeout_s)
+        deadlines::of_attempt(job_slot::placement(placed).allocated_at, execution_timeout_s)
     }
 }

@@ -5,16 +5,16 @@
 use crate::cdc_pool::interface::ICdcPoolJobMgrDispatcherTrait;
 use crate::cdc_pool::types::WorkerFault;
 use crate::job_mgr::contract::JobMgr::{ContractState, Emitter, Event};
-use crate::job_mgr::job_access::{JobAccessTrait, terms_of};
+use crate::job_mgr::job_access::{JobAccessTrait, client_of, terms_of};
 use crate::job_mgr::ledger::LedgerTrait;
 use crate::job_mgr::types::{JobState, rejection_cause};
 use crate::job_mgr::{events, job_record};
 use crate::math::job_slot::PlacedJob;
 use crate::math::job_terms::Terms;
-use crate::math::{job_slot, money};
+use crate::math::{job_slot, job_terms, money};
 use starknet::ContractAddress;
 use starknet::event::EventEmitter;
-use starknet::storage::{StorageMapReadAccess, StoragePointerWriteAccess};
+use starknet::storage::{StoragePointerReadAccess, StoragePointerWriteAccess,};
 
 /// What a worker stands to lose by a fault, in prices of the job.
 const PENALTY_PRICES: u128 = 10;
@@ -24,10 +24,10 @@ pub impl SettlementImpl of SettlementTrait {
     /// Pays for a result and returns the worker's owner.
     fn _pay_worker(ref self: ContractState, job_id: u64, placed: PlacedJob) -> ContractAddress {
         let PlacedJob { worker_id, is_held, .. } = placed;
-        let terms = terms_of(job_id);
-        let client = self.clients.read(terms.client);
-        let paid = price_of(placed, terms);
-        let refunded = terms.max_price - paid;
+        let escrow = job_terms::unpack_payment(job_record::at(job_id.into()).terms.read());
+        let client = client_of(escrow.client);
+        let paid = money::price(placed.rate_gfri, placed.gpu_count, escrow.execution_timeout_s);
+        let refunded = escrow.max_price - paid;
         write_slot(job_id, PlacedJob { is_held: false, ..placed }, JobState::Settled);
         self._credit(client, refunded);
 
@@ -45,7 +45,7 @@ pub impl SettlementImpl of SettlementTrait {
     fn _reject(ref self: ContractState, job_id: u64, placed: PlacedJob, cause: u8) {
         let worker_id = placed.worker_id;
         let terms = terms_of(job_id);
-        let client = self.clients.read(terms.client);
+        let client = client_of(terms.client);
         write_slot(job_id, PlacedJob { is_held: false, ..placed }, JobState::Failed);
         self._credit(client, terms.max_price);
 

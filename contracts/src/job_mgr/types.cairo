@@ -115,8 +115,7 @@ pub struct JobView {
     /// result.
     pub challenge_ends_at: u64,
     pub challenge_ends_block: u64,
-    /// What the worker committed to; 0 where it did not, and once the result of a job that is
-    /// verified by a committee is known.
+    /// What the worker committed to; 0 where it did not.
     pub commitment: felt252,
     /// The id of the first replica; 0 where the job is alone.
     pub group_id: u64,
@@ -185,18 +184,19 @@ pub(crate) struct JobRecord {
     /// `math/job_terms.cairo`.
     pub terms: felt252,
     /// Until there is a result: the slot as it first was, in the queue, for later attempts. From
-    /// then on: the result's hash, unless a committee may have to run the job again.
+    /// then on: the result's hash.
     pub queued_or_result: felt252,
     pub manifest_hash: felt252,
     pub model_id: felt252,
-    /// What the worker of a Committed job committed to. Where a committee may have to run the job
-    /// again: from the result on, its hash.
+    /// What the worker committed to; 0 where it did not.
     pub commitment: felt252,
     /// Of a group's first replica: `math/group_word.cairo`. Of every other: the first one's id.
     pub group: felt252,
     /// Of a disputed job: `math/dispute_word.cairo`. Of a group's first replica: the result that
     /// won.
     pub dispute_or_winner: felt252,
+    /// Where a committee may have to run the job again: the slot as it first was.
+    pub queued_for_committee: felt252,
 }
 
 /// An item of a batch that was not allocated.

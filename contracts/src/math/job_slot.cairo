@@ -42,8 +42,7 @@ const REGION: felt252 = 0x1_0000_0000_0000_0000_0000;
 /// What each field of any other slot adds to its half.
 const ALLOCATED: felt252 = 2;
 const ATTEMPT: felt252 = 0x1_0000_0000;
-const STRATEGY: felt252 = 0x100_0000_0000;
-const SCORE: felt252 = 0x1000_0000_0000;
+const PLACEMENT: felt252 = 0x100_0000_0000;
 const ALLOCATED_TIMESTAMP: felt252 = 0x1000_0000_0000_0000;
 const ALLOCATED_BLOCK: felt252 = 0x1000_0000_0000_0000_0000_0000;
 const RATE: felt252 = 0x10;
@@ -104,9 +103,8 @@ pub struct PlacedJob {
     pub attempt: u8,
     /// 0 where the job ended without one.
     pub worker_id: u32,
-    pub allocated_at: Deadline,
-    pub score: u16,
-    pub strategy: u8,
+    /// The rest of the choice and when it was made, packed: [`placement`] reads it, which few need.
+    pub placement: u128,
     pub rate_gfri: u64,
     pub gpu_count: u8,
     /// Zeros before there is a result, and of a replica.
@@ -116,6 +114,14 @@ pub struct PlacedJob {
     pub is_held: bool,
     /// Whether the result is known, whatever became of it.
     pub has_result: bool,
+}
+
+/// How and when a job came to its worker.
+#[derive(Copy, Drop, PartialEq, Debug)]
+pub struct Placement {
+    pub strategy: u8,
+    pub score: u16,
+    pub allocated_at: Deadline,
 }
 
 /// The state in a packed slot. An unused slot is in state None.
@@ -244,10 +250,7 @@ pub fn pack_allocated(
 pub fn pack_placed(job: PlacedJob) -> felt252 {
     let low = job.worker_id.into()
         + job.attempt.into() * ATTEMPT
-        + job.strategy.into() * STRATEGY
-        + job.score.into() * SCORE
-        + job.allocated_at.timestamp.into() * ALLOCATED_TIMESTAMP
-        + job.allocated_at.block.into() * ALLOCATED_BLOCK;
+        + job.placement.into() * PLACEMENT;
     let high = state_code(job.state)
         + job.rate_gfri.into() * RATE
         + job.gpu_count.into() * GPUS
@@ -268,10 +271,7 @@ pub fn with_state(job: PlacedJob, state: JobState) -> felt252 {
 pub fn unpack_placed(packed: felt252) -> PlacedJob {
     let packed: u256 = packed.into();
     let (rest, worker_id) = DivRem::div_rem(packed.low, BITS_32);
-    let (rest, attempt) = DivRem::div_rem(rest, BITS_8);
-    let (rest, strategy) = DivRem::div_rem(rest, BITS_4);
-    let (rest, score) = DivRem::div_rem(rest, BITS_16);
-    let (allocated_block, allocated_timestamp) = DivRem::div_rem(rest, BITS_32);
+    let (placement, attempt) = DivRem::div_rem(rest, BITS_8);
     let (rest, state) = DivRem::div_rem(packed.high, BITS_4);
     let (rest, rate_gfri) = DivRem::div_rem(rest, BITS_40);
     let (rest, gpu_count) = DivRem::div_rem(rest, BITS_6);
@@ -283,15 +283,25 @@ pub fn unpack_placed(packed: felt252) -> PlacedJob {
         state: state_of(state),
         attempt: attempt.try_into().unwrap(),
         worker_id: worker_id.try_into().unwrap(),
-        allocated_at: deadline(allocated_timestamp, allocated_block),
-        score: score.try_into().unwrap(),
-        strategy: strategy.try_into().unwrap(),
+        placement,
         rate_gfri: rate_gfri.try_into().unwrap(),
         gpu_count: gpu_count.try_into().unwrap(),
         challenge_ends: deadline(challenge_timestamp, challenge_block),
         is_replica: replica != 0,
         is_held: held != 0,
         has_result: has_result != 0,
+    }
+}
+
+/// How and when the job came to its worker; zeros without one.
+pub fn placement(job: PlacedJob) -> Placement {
+    let (rest, strategy) = DivRem::div_rem(job.placement, BITS_4);
+    let (rest, score) = DivRem::div_rem(rest, BITS_16);
+    let (block, timestamp) = DivRem::div_rem(rest, BITS_32);
+    Placement {
+        strategy: strategy.try_into().unwrap(),
+        score: score.try_into().unwrap(),
+        allocated_at: deadline(timestamp, block),
     }
 }
 
@@ -311,9 +321,7 @@ pub fn unplaced(state: JobState, attempt: u8) -> PlacedJob {
         state,
         attempt,
         worker_id: 0,
-        allocated_at: zero,
-        score: 0,
-        strategy: 0,
+        placement: 0,
         rate_gfri: 0,
         gpu_count: 0,
         challenge_ends: zero,

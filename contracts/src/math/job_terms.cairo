@@ -34,6 +34,7 @@ const BITS_4: NonZero<u128> = 0x10;
 const BITS_14: NonZero<u128> = 0x4000;
 const BITS_22: NonZero<u128> = 0x40_0000;
 const BITS_32: NonZero<u128> = 0x1_0000_0000;
+const BITS_64: NonZero<u128> = 0x1_0000_0000_0000_0000;
 const BITS_98: NonZero<u128> = 0x4_0000_0000_0000_0000_0000_0000;
 
 #[derive(Copy, Drop, PartialEq, Debug)]
@@ -71,6 +72,29 @@ pub fn pack(terms: Terms) -> felt252 {
             0
         };
     low + high * HIGH
+}
+
+/// What a settlement needs of packed terms.
+#[derive(Copy, Drop, PartialEq, Debug)]
+pub struct Payment {
+    /// Fri.
+    pub max_price: u128,
+    pub execution_timeout_s: u32,
+    /// The client's number.
+    pub client: u32,
+}
+
+pub fn unpack_payment(packed: felt252) -> Payment {
+    let packed: u256 = packed.into();
+    let (rest, max_price) = DivRem::div_rem(packed.low, BITS_98);
+    let (_, execution_timeout_s) = DivRem::div_rem(rest, BITS_22);
+    let (rest, _) = DivRem::div_rem(packed.high, BITS_64);
+    let (_, client) = DivRem::div_rem(rest, BITS_32);
+    Payment {
+        max_price,
+        execution_timeout_s: execution_timeout_s.try_into().unwrap(),
+        client: client.try_into().unwrap(),
+    }
 }
 
 pub fn unpack(packed: felt252) -> Terms {

@@ -237,9 +237,7 @@ fn job_fields(
     [deadline, due, ends]: [Moment; 3],
 ) -> Fields {
     let placement = job.and_then(|job| job.placement);
-    // A committee's verdict may need the requirements again: the result stands where the commitment did.
-    let keeps_commitment = |job: &&Job| job.spec.verification != 1 || job.state == JobState::Committed;
-    let commitment = job.filter(keeps_commitment).map_or(Felt::ZERO, |job| job.commitment);
+    let commitment = job.map_or(Felt::ZERO, |job| job.commitment);
     let mut fields = vec![
         ("job_id", job_id.0.into()),
         ("client", client),
