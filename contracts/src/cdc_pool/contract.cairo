@@ -308,7 +308,7 @@ pub mod CdcPool {
             client: ContractAddress,
         ) {
             self.assert_only_job_mgr();
-            worker_record::add_load(worker_id, -worker_load::HOLD);
+            worker_record::end_hold(worker_id);
             let outcome = match fault {
                 WorkerFault::Unrevealed => Outcome::Expired,
                 WorkerFault::Wrong => Outcome::Wrong,
@@ -322,7 +322,7 @@ pub mod CdcPool {
         ) -> ContractAddress {
             self.assert_only_job_mgr();
             if unhold {
-                worker_record::add_load(worker_id, -worker_load::HOLD);
+                worker_record::end_hold(worker_id);
             }
             self.record_outcome(worker_id, Outcome::Settled);
             worker_record::at(worker_id.into()).owner.read()
@@ -335,7 +335,7 @@ pub mod CdcPool {
 
         fn unhold(ref self: ContractState, worker_id: u32) {
             self.assert_only_job_mgr();
-            worker_record::add_load(worker_id, -worker_load::HOLD);
+            worker_record::end_hold(worker_id);
         }
     }
 
