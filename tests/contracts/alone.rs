@@ -54,6 +54,21 @@ async fn an_odd_slash_is_split_to_the_fri() {
 }
 
 #[tokio::test]
+async fn what_votes_take_is_burned_whole() {
+    let stage = alone().await;
+    let worker = stage.register_with(W1, 1, 20 * STRK).await;
+    for (fault, amount) in [(WRONG, 3 * STRK + 1), (UNREVEALED, (3 * STRK + 1) / 2)] {
+        stage.act(MANAGER, "CdcPool", "hold", &felts![worker]).await.unwrap();
+        let (stake, burned) = (stage.stake(worker).await, stage.burned().await);
+        let arguments = felts![worker, fault, 3 * STRK + 1, 0, 0];
+        let events = told(stage.act(MANAGER, "CdcPool", "record_fault", &arguments).await);
+        let data = felts![fault + 1, amount, amount, 0, 0];
+        assert_eq!(the(&events, "WorkerSlashed"), &said("CdcPool", "WorkerSlashed", &felts![worker], &data));
+        assert_eq!((stage.stake(worker).await, stage.burned().await), (stake - amount, burned + amount));
+    }
+}
+
+#[tokio::test]
 async fn holds_are_counted() {
     let stage = alone().await;
     let (worker, neighbour) = (stage.register(W1).await, stage.register(W2).await);
@@ -65,6 +80,13 @@ async fn holds_are_counted() {
     stage.act(W1, "CdcPool", "exit_worker", &[]).await.unwrap();
     let exit = stage.now().await.after(Terms::default().unbonding_s);
     stage.pass(exit).await;
+    for (function, arguments) in [
+        ("unhold", felts![neighbour]),
+        ("record_settlement", felts![neighbour, true]),
+        ("record_fault", felts![neighbour, WRONG, 0, 0, 0]),
+    ] {
+        refused(act(function, arguments).await, "CdcPool: not held");
+    }
     for left in [2, 1, 0] {
         refused(stage.act(W1, "CdcPool", "withdraw_stake", &[]).await, "CdcPool: dispute pending");
         act("unhold", felts![worker]).await.unwrap();

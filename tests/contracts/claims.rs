@@ -2,7 +2,7 @@
 
 use crate::{
     parties::{Item, PRICE, Spec, item, outcome},
-    stage::{POLICY, Sent, Stage, W3, felts, refused, said, told},
+    stage::{POLICY, Sent, Stage, felts, refused, said, told},
     world::{CLIENT, KEEPER, OTHER, RATE, STRK, W1, W2},
 };
 
@@ -122,27 +122,24 @@ async fn a_claim_is_held_to_what_an_allocation_is() {
 }
 
 #[tokio::test]
-async fn a_group_is_claimed_by_one_worker_a_member() {
+async fn no_member_of_a_group_or_a_committee_is_claimed() {
     let stage = Stage::start().await;
-    for account in [W1, W2, W3] {
-        stage.register(account).await;
-    }
+    let worker = stage.register(W1).await;
+    stage.register(W2).await;
     let group = stage.submit(&Spec { replicas: 3, quorum: 2, ..spec(&stage).await }).await;
+    let rerun = Spec { verification: 1, ..spec(&stage).await };
+    let disputed = stage.answered(&rerun, W1, worker, outcome("disputed")).await;
+    stage.dispute(CLIENT, disputed, 3 * STRK).await.unwrap();
+    let committee = disputed + 1;
+    refused(claim(&stage, W2, group).await, "JobMgr: keepers active");
     silence(&stage).await;
-    claim(&stage, W1, group).await.unwrap();
-    refused(claim(&stage, W1, group + 1).await, "JobMgr: worker excluded");
-    claim(&stage, W2, group + 1).await.unwrap();
-    claim(&stage, W3, group + 2).await.unwrap();
-    for (job, account) in (group..).zip([W1, W2, W3]) {
-        stage.commit(account, job, 1, outcome("right")).await.unwrap();
+    refused(claim(&stage, W2, disputed).await, "JobMgr: not queued");
+    for job in (group..group + 3).chain(committee..committee + 3) {
+        refused(claim(&stage, W2, job).await, "JobMgr: is a replica");
     }
-    for (job, account) in (group..).zip([W1, W2, W3]) {
-        stage.reveal(account, job, 1, outcome("right")).await.unwrap();
-    }
-    for job in group..group + 3 {
-        stage.on_job(OTHER, "settle", job).await.unwrap();
-    }
-    assert_eq!(stage.credit(CLIENT).await, 3 * (STRK - PRICE));
+    // Without keepers a group has its other ways out.
+    stage.on_job(CLIENT, "cancel_job", group).await.unwrap();
+    assert_eq!(stage.credit(CLIENT).await, 3 * STRK);
     stage.conserved().await;
 }
 

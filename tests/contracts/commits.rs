@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// How long a commitment may stay unrevealed.
-const REVEAL_S: u64 = 600;
+const REVEAL_S: u64 = 21_600;
 const TIMEOUT_S: u64 = 100;
 
 /// A job of the first worker, allocated at the moment that is returned.
@@ -161,10 +161,30 @@ async fn a_late_reveal_counts_until_someone_expires_the_attempt() {
     // Late to commit, and late to reveal.
     stage.pass(allocated.after(TIMEOUT_S + GRACE_S)).await;
     stage.commit(W1, job, 1, outcome("late")).await.unwrap();
-    stage.pass(allocated.after(10_000)).await;
+    stage.pass(allocated.after(TIMEOUT_S + GRACE_S + 2 * REVEAL_S)).await;
     stage.reveal(W1, job, 1, outcome("late")).await.unwrap();
     refused(stage.on_job(OTHER, "expire_attempt", job).await, "JobMgr: not allocated");
     stage.on_job(CLIENT, "accept_result", job).await.unwrap();
     assert_eq!(stage.credit(W1).await, PRICE);
+    stage.conserved().await;
+}
+
+#[tokio::test]
+async fn a_late_commitment_has_its_whole_time_to_reveal() {
+    let stage = Stage::start().await;
+    let worker = stage.register(W1).await;
+    let spec = Spec { deadline: stage.now().await.at + 100_000, ..stage.spec().await };
+    let (job, allocated) = running(&stage, &spec, worker).await;
+    // As after a chain that stood still, longer than the time to reveal.
+    stage.pass(allocated.after(TIMEOUT_S + GRACE_S + REVEAL_S)).await;
+    let committed = stage.now().await;
+    stage.commit(W1, job, 1, outcome("late")).await.unwrap();
+    // When it must be revealed is no challenge window.
+    assert_eq!(stage.job(job).await.numbers(["challenge_ends_at", "challenge_ends_block"]), [0, 0]);
+    let expire = async || stage.on_job(OTHER, "expire_attempt", job).await;
+    let done = stage.only_after(committed.after(REVEAL_S), "JobMgr: deadline not passed", expire).await;
+    assert_eq!(done.said[2], said("JobMgr", "AttemptFailed", &felts![job, worker], &felts![1, true, 0, true]));
+    let shown = stage.job(job).await;
+    assert_eq!((shown["state"].variant(), shown.numbers(["challenge_ends_at"])), ("Queued", [0]));
     stage.conserved().await;
 }

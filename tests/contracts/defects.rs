@@ -101,7 +101,7 @@ async fn defect_03_reputation_only_rises() {
     stage.on_job(OTHER, "expire_attempt", job).await.unwrap();
     assert_eq!(stage.reputation(worker).await, 387);
     let job = stage.answered(&spec, W1, worker, outcome("wrong")).await;
-    stage.dispute(CLIENT, job, STRK).await.unwrap();
+    stage.dispute(CLIENT, job, 50 * STRK).await.unwrap();
     stage.act(REFEREE, "JobMgr", "rule_dispute", &felts![job, false]).await.unwrap();
     assert_eq!(stage.reputation(worker).await, 258);
     stage.conserved().await;

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// What a dispute costs at least.
-const MIN_BOND: u128 = STRK;
+const MIN_BOND: u128 = 50 * STRK;
 
 async fn spec(stage: &Stage) -> Spec {
     Spec { verification: 2, deadline: stage.now().await.at + 100_000, ..stage.spec().await }
@@ -170,16 +170,17 @@ async fn the_referee_may_rule_late_as_long_as_nobody_settled() {
 async fn a_dear_job_has_a_dear_bond_which_credit_pays_first() {
     let stage = Stage::start().await;
     let worker = stage.register(W1).await;
-    // A price of 1.6 STRK, sixteen times the usual; and what is left comes back as credit.
-    let dear = Spec { max_price: 3 * STRK, timeout: 1_600, ..spec(&stage).await };
-    let bond = 16 * PRICE;
+    // A price of 80 STRK, more than the least bond; and what is left comes back as credit.
+    let escrow = 100 * STRK;
+    let dear = Spec { max_price: escrow, timeout: 80_000, ..spec(&stage).await };
+    let bond = 800 * PRICE;
     let first = stage.answered(&dear, W1, worker, outcome("first")).await;
     stage.on_job(CLIENT, "accept_result", first).await.unwrap();
-    let credit = 3 * STRK - bond;
+    let credit = escrow - bond;
     assert_eq!(stage.credit(CLIENT).await, credit);
     let held = stage.balance_at(stage.at("JobMgr")).await;
     let job = stage.answered(&dear, W1, worker, outcome("second")).await;
-    assert_eq!(stage.balance_at(stage.at("JobMgr")).await, held + 3 * STRK - credit);
+    assert_eq!(stage.balance_at(stage.at("JobMgr")).await, held + escrow - credit);
     assert_eq!(stage.credit(CLIENT).await, 0);
 
     // Cancelling something brings credit for half of the bond.

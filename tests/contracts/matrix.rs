@@ -191,7 +191,7 @@ async fn fixture() -> Stage {
     for job in [REVEALED, DISPUTED] {
         stage.submit_result(W1, job, 1, outcome("right")).await.unwrap();
     }
-    stage.dispute(CLIENT, DISPUTED, STRK).await.unwrap();
+    stage.dispute(CLIENT, DISPUTED, 50 * STRK).await.unwrap();
     let (admin, jobs, pool) = (stage.address(ADMIN), stage.at("JobMgr"), stage.at("CdcPool"));
     for name in classes() {
         match name.as_str() {

@@ -187,7 +187,7 @@ async fn busy() -> Market {
     for job in [TO_DISPUTE, DISPUTED] {
         stage.submit_result(W1, job, 1, evidence.hash().to_felt()).await.unwrap();
     }
-    stage.dispute(CLIENT, DISPUTED, STRK).await.unwrap();
+    stage.dispute(CLIENT, DISPUTED, 50 * STRK).await.unwrap();
     Market { stage, evidence }
 }
 
@@ -202,7 +202,7 @@ async fn leave_at_once(Market { stage, evidence }: &Market) {
     stage.commit(W1, COMMITTED, 1, right).await.unwrap();
     stage.reveal(W1, COMMITTED, 1, right).await.unwrap();
     stage.on_job(CLIENT, "accept_result", COMMITTED).await.unwrap();
-    stage.dispute(CLIENT, TO_DISPUTE, STRK).await.unwrap();
+    stage.dispute(CLIENT, TO_DISPUTE, 50 * STRK).await.unwrap();
     evidence.judge(stage, OTHER, TO_DISPUTE).await.unwrap();
     let members = (GROUP..).zip([W1, W2, W3]);
     for (job, account) in members.clone() {
@@ -217,9 +217,9 @@ async fn leave_at_once(Market { stage, evidence }: &Market) {
     }
 }
 
-/// What takes its time.
+/// What takes its time: the longest is that to reveal, six hours after an attempt's deadline.
 async fn leave_later(stage: &Stage) {
-    stage.pass(stage.now().await.after(2_000)).await;
+    stage.pass(stage.now().await.after(23_000)).await;
     stage.on_job(OTHER, "expire_job", EXPIRED).await.unwrap();
     let lost = told(stage.on_job(OTHER, "settle_dispute", DISPUTED).await);
     assert_eq!(names(&lost)[0], "DisputeRuled");

@@ -11,7 +11,7 @@ use crate::{
     world::{ADMIN, CLIENT, OTHER, STRK, W1, W2},
 };
 
-const BOND: u128 = STRK;
+const BOND: u128 = 50 * STRK;
 
 /// What somebody says a product is.
 #[derive(Clone)]

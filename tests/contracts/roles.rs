@@ -162,7 +162,7 @@ async fn the_admin_wires_the_contracts_once() {
         referee: ContractAddress(OTHER.into()),
         challenge_window_s: CHALLENGE_S,
         dispute_window_s: DISPUTE_S,
-        reveal_window_s: 600,
+        reveal_window_s: 21_600,
     };
     assert_eq!(job_mgr.get_config().call().await.unwrap(), config);
     let config = CdcPoolConfig {
@@ -205,7 +205,8 @@ async fn the_admin_adds_and_removes_keepers() {
     // It works once its bond is posted.
     assert!(!world.contracts().is_keeper(keeper).await.unwrap());
     refused(world.apply_batch(OTHER, 5, 0, &items).await, "TaskAllocator: not a keeper");
-    let bond = Fri(world.task_allocator().get_config().call().await.unwrap().min_keeper_bond);
+    let terms = world.task_allocator().get_config().call().await.unwrap();
+    let bond = Fri(terms.min_keeper_bond);
     let posted = world.events(world.contracts().post_bond(world.sender(OTHER), bond).await);
     assert_eq!(posted, [MarketEvent::BondPosted { keeper, amount: bond, bond }]);
     assert!(world.contracts().is_keeper(keeper).await.unwrap());
@@ -218,8 +219,12 @@ async fn the_admin_adds_and_removes_keepers() {
     assert!(!world.contracts().is_keeper(keeper).await.unwrap());
     refused(world.apply_batch(OTHER, 6, 0, &items).await, "TaskAllocator: not a keeper");
 
-    // Back again, its rounds go on where they were.
+    // Back again once it has its bond back, its rounds go on where they were.
+    refused(world.send(ADMIN, add(keeper)).await, "TaskAllocator: still bonded");
+    world.pass(world.now().await.after(terms.policy_delay_s)).await;
+    world.contracts().withdraw_bond(world.sender(OTHER)).await.unwrap();
     world.send(ADMIN, add(keeper)).await.unwrap();
+    world.contracts().post_bond(world.sender(OTHER), bond).await.unwrap();
     assert_eq!(world.contracts().last_round(keeper).await.unwrap(), 5);
     refused(world.apply_batch(OTHER, 5, 0, &items).await, "TaskAllocator: stale round");
     world.apply_batch(OTHER, 6, 0, &items).await.unwrap();

@@ -6,6 +6,9 @@ use crate::{
     world::{ADMIN, CHALLENGE_S, CLIENT, KEEPER, MIN_STAKE, NOT_ADMIN, OTHER, RATE, STRK, UNBONDING_S, W1, W2},
 };
 
+/// How long a commitment may stay unrevealed.
+const REVEAL_S: u64 = 21_600;
+
 async fn disputable(stage: &Stage) -> Spec {
     Spec { verification: 2, deadline: stage.now().await.at + 100_000, ..stage.spec().await }
 }
@@ -110,7 +113,7 @@ async fn a_cheap_job_costs_the_least_stake_of_a_slot() {
     assert_eq!(the(&events, "WorkerSlashed"), &slashed(worker, 2, MIN_STAKE));
     // Not revealed: half of the same.
     let job = stage.running(&spec, worker).await;
-    let due = stage.now().await.after(1 + 60 + 600);
+    let due = stage.now().await.after(1 + 60 + REVEAL_S);
     stage.commit(W1, job, 1, outcome("kept")).await.unwrap();
     stage.pass(due).await;
     let events = told(stage.on_job(OTHER, "expire_attempt", job).await);
@@ -127,7 +130,7 @@ async fn an_odd_half_is_rounded_down_and_an_odd_quarter_burned() {
     let worker = stage.register_with(W1, 1, stake).await;
     let spec = Spec { timeout: 500, ..disputable(&stage).await };
     let job = stage.running(&spec, worker).await;
-    let due = stage.now().await.after(500 + 60 + 600);
+    let due = stage.now().await.after(500 + 60 + REVEAL_S);
     stage.commit(W1, job, 1, outcome("kept")).await.unwrap();
     stage.pass(due).await;
     let events = told(stage.on_job(OTHER, "expire_attempt", job).await);
@@ -202,7 +205,7 @@ async fn each_result_of_a_leaving_worker_puts_its_exit_off() {
     refused(withdraw().await, "CdcPool: dispute pending");
     stage.reveal(W1, jobs[2], 1, outcome("later")).await.unwrap();
     // The first result can still be disputed, and while it is, nothing is paid out.
-    stage.dispute(CLIENT, jobs[0], STRK).await.unwrap();
+    stage.dispute(CLIENT, jobs[0], 50 * STRK).await.unwrap();
     stage.pass(exit).await;
     stage.on_job(OTHER, "settle", jobs[2]).await.unwrap();
     refused(withdraw().await, "CdcPool: dispute pending");
@@ -222,7 +225,7 @@ async fn a_stake_outlasts_every_challenge_window() {
     stage.reach_block(ends.block + 1).await;
     stage.set_time(ends.at).await;
     refused(stage.act(W1, "CdcPool", "withdraw_stake", &[]).await, "CdcPool: still bonded");
-    stage.dispute(CLIENT, job, STRK).await.unwrap();
+    stage.dispute(CLIENT, job, 50 * STRK).await.unwrap();
     stage.conserved().await;
 }
 

@@ -83,7 +83,7 @@ async fn a_submitted_job_waits_in_the_queue() {
 type Fault = (&'static str, fn(&mut job_mgr::JobSpec));
 
 /// Every way in which a spec can be wrong, in the order in which the contract looks, where `deadline` is now.
-const FAULTS: [Fault; 31] = [
+const FAULTS: [Fault; 33] = [
     ("JobMgr: zero manifest hash", |spec| spec.manifest_hash = Felt::ZERO),
     ("JobMgr: bad priority", |spec| spec.priority = 0),
     ("JobMgr: bad priority", |spec| spec.priority = 11),
@@ -109,8 +109,15 @@ const FAULTS: [Fault; 31] = [
     ("JobMgr: region too long", |spec| spec.requirements.region = Felt::from_bytes_be_slice(b"abcdef")),
     ("JobMgr: zero timeout", |spec| spec.execution_timeout_s = 0),
     ("JobMgr: timeout too long", |spec| spec.execution_timeout_s = 2_592_001),
+    ("JobMgr: timeout too long", |spec| {
+        (spec.replicas, spec.quorum, spec.execution_timeout_s) = (3, 2, 86_401);
+    }),
     ("JobMgr: deadline in the past", |spec| spec.deadline -= 600),
     ("JobMgr: deadline too far", |spec| spec.deadline += 31_536_001 - 600),
+    ("JobMgr: deadline too far", |spec| {
+        (spec.replicas, spec.quorum) = (3, 2);
+        spec.deadline += 604_801 - 600;
+    }),
     ("JobMgr: zero max price", |spec| spec.max_price = 0),
     ("JobMgr: price too low", |spec| spec.max_price = GFRI * 100 - 1),
     ("JobMgr: price too high", |spec| spec.max_price = (1 << 40) * GFRI * 100),
@@ -177,7 +184,7 @@ fn largest(now: u64) -> JobSpec {
 async fn a_spec_at_its_limits_is_kept_as_it_is() {
     let world = World::start_with(OTHER).await;
     let highest = Fri(((1 << 40) - 1) * GFRI * 100 + GFRI * 100 - 1);
-    let bends: [fn(&mut JobSpec); 13] = [
+    let bends: [fn(&mut JobSpec); 14] = [
         |_| {},
         |spec| (spec.priority, spec.queue, spec.max_attempts) = (1, Queue::High, 1),
         |spec| spec.deadline -= 599,
@@ -191,6 +198,10 @@ async fn a_spec_at_its_limits_is_kept_as_it_is() {
         |spec| spec.verification = Verification::Matmul,
         |spec| (spec.replicas, spec.quorum) = (3, 2),
         |spec| (spec.replicas, spec.quorum) = (15, 14),
+        |spec| {
+            (spec.replicas, spec.quorum, spec.execution_timeout_s) = (3, 2, 86_400);
+            spec.deadline += 604_800 - 600;
+        },
     ];
     for bend in bends {
         let mut spec = world.spec().await;

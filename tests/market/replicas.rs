@@ -83,7 +83,7 @@ async fn a_disputed_product_is_judged_by_the_contract() {
     assert_eq!(disputed["state"], "disputed");
     assert_eq!(place.json(3, &["worker", "show", "1"]).await["holds"], 1);
     let status = eventually("the dispute shows", async || Some(sound_status(&place).await)).await;
-    assert_eq!(status["money"]["bonds_fri"], "1000000000000000000", "the least bond");
+    assert_eq!(status["money"]["bonds_fri"], "50000000000000000000", "the least bond");
 
     let result: Felt = serde_json::from_value(disputed["result_hash"].clone()).unwrap();
     let result = ContentHash::from_felt(result).unwrap().to_string();

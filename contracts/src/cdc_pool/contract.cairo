@@ -309,7 +309,7 @@ pub mod CdcPool {
             client: ContractAddress,
         ) {
             self.assert_only_job_mgr(get_caller_address());
-            worker_record::add_load(worker_id, -worker_load::HOLD);
+            worker_record::end_hold(worker_id);
             let outcome = match fault {
                 WorkerFault::Unrevealed => Outcome::Expired,
                 WorkerFault::Wrong => Outcome::Wrong,
@@ -324,7 +324,7 @@ pub mod CdcPool {
             let Context { caller, now, .. } = context();
             self.assert_only_job_mgr(caller);
             if unhold {
-                worker_record::add_load(worker_id, -worker_load::HOLD);
+                worker_record::end_hold(worker_id);
             }
             self.record_outcome(worker_id, Outcome::Settled, now.timestamp);
             worker_record::at(worker_id.into()).owner.read()
@@ -337,7 +337,7 @@ pub mod CdcPool {
 
         fn unhold(ref self: ContractState, worker_id: u32) {
             self.assert_only_job_mgr(get_caller_address());
-            worker_record::add_load(worker_id, -worker_load::HOLD);
+            worker_record::end_hold(worker_id);
         }
     }
 

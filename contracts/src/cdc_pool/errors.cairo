@@ -49,6 +49,7 @@ pub const BATCH_TOO_LARGE: felt252 = 'CdcPool: batch too large';
 pub const UNKNOWN_GROUP: felt252 = 'CdcPool: unknown group';
 pub const NOTHING_TO_DECAY: felt252 = 'CdcPool: nothing to decay';
 pub const TOO_MANY_HOLDS: felt252 = 'CdcPool: too many holds';
+pub const NOT_HELD: felt252 = 'CdcPool: not held';
 
 // Views.
 pub const TOO_MANY_ASKED: felt252 = 'CdcPool: too many asked';

@@ -165,13 +165,15 @@ pub trait ICdcPoolJobMgr<TContractState> {
 
     /// Ends a hold, lowers the worker's reputation by the rules of `math/reputation.cairo` and
     /// takes some of its stake by those of `math/slashing.cairo`. A quarter of what is taken goes
-    /// to `challenger`, a quarter to `client`, the rest is burned. An Active worker whose stake no
-    /// longer covers its slots becomes Draining.
+    /// to `challenger`, a quarter to `client`, the rest is burned; with `client` 0, where votes
+    /// alone speak against the worker, all of it is. An Active worker whose stake no longer covers
+    /// its slots becomes Draining.
     ///
-    /// Preconditions: an earlier hold. `penalty` is in fri.
+    /// Preconditions: an earlier hold. `penalty` is in fri; `challenger` is not 0 unless `client`
+    /// is.
     /// Emits: `ReputationChanged`, where it changed; `WorkerSlashed`; `WorkerDrained`, where the
     /// worker became Draining.
-    /// Errors: `NOT_JOB_MGR`, `TRANSFER_FAILED`.
+    /// Errors: `NOT_JOB_MGR`, `NOT_HELD`, `TRANSFER_FAILED`.
     /// Access: the job manager.
     fn record_fault(
         ref self: TContractState,
@@ -187,7 +189,7 @@ pub trait ICdcPoolJobMgr<TContractState> {
     ///
     /// Preconditions: the worker exists, whatever its status; with `unhold`, an earlier hold.
     /// Emits: `ReputationChanged`, where it changed.
-    /// Errors: `NOT_JOB_MGR`.
+    /// Errors: `NOT_JOB_MGR`, `NOT_HELD`.
     /// Access: the job manager.
     fn record_settlement(ref self: TContractState, worker_id: u32, unhold: bool) -> ContractAddress;
 
@@ -203,7 +205,7 @@ pub trait ICdcPoolJobMgr<TContractState> {
     ///
     /// Preconditions: an earlier hold.
     /// Emits: nothing.
-    /// Errors: `NOT_JOB_MGR`.
+    /// Errors: `NOT_JOB_MGR`, `NOT_HELD`.
     /// Access: the job manager.
     fn unhold(ref self: TContractState, worker_id: u32);
 }
@@ -358,6 +360,7 @@ pub mod Events {
         pub fault: u8,
         /// What the stake lost, fri: the sum of the next three.
         pub amount: u128,
+        /// All of it where only votes spoke against the worker: then the next two are 0.
         pub burned: u128,
         pub to_challenger: u128,
         pub to_client: u128,

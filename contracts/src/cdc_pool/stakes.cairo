@@ -2,6 +2,7 @@
 
 //! What the pool does with stakes, and the workers that hold them.
 
+use core::num::traits::Zero;
 use crate::cdc_pool::contract::CdcPool::{ContractState, Emitter, Event};
 use crate::cdc_pool::interface::Events;
 use crate::cdc_pool::types::{Bond, WorkerFault, WorkerStatus};
@@ -55,7 +56,8 @@ pub impl StakesImpl of Stakes {
             );
     }
 
-    /// Takes what a fault costs from a worker's stake and hands it out.
+    /// Takes what a fault costs from a worker's stake and hands it out; with `client` 0 all of it
+    /// is burned.
     fn slash(
         ref self: ContractState,
         worker_id: u32,
@@ -67,7 +69,9 @@ pub impl StakesImpl of Stakes {
         let record = worker_record::at(worker_id.into());
         let worker = worker_slot::unpack(record.slot.read());
         let bond = record.bond.read();
-        let slash = slashing::slash(fault, bond.stake, penalty, self.min_stake_per_slot.read());
+        let least = self.min_stake_per_slot.read();
+        let is_shared = client.is_non_zero();
+        let slash = slashing::slash(fault, bond.stake, penalty, least, is_shared);
         let Slash { amount, burned, to_challenger, to_client } = slash;
         let stake = bond.stake - amount;
         record.bond.write(Bond { stake, ..bond });

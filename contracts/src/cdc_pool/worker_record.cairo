@@ -75,3 +75,10 @@ pub fn add_hold(worker_id: u32, addition: felt252) -> WorkerLoad {
     assert(before.holds != worker_load::MAX_HOLDS, errors::TOO_MANY_HOLDS);
     before
 }
+
+/// Takes a hold off a worker, who must have one: there is nothing below that a lane could borrow
+/// from but its neighbours.
+pub fn end_hold(worker_id: u32) {
+    let before = add_load(worker_id, -worker_load::HOLD);
+    assert(before.holds != 0, errors::NOT_HELD);
+}

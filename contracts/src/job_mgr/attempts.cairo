@@ -46,13 +46,15 @@ pub impl AttemptsImpl of AttemptsTrait {
     fn _commit_result(ref self: ContractState, job_id: u64, attempt: u8, commitment: felt252) {
         let placed = self._attempt(job_id, attempt, JobState::Allocated, errors::NOT_ALLOCATED);
         let worker_id = placed.worker_id;
-        write_slot(job_id, PlacedJob { is_held: true, ..placed }, JobState::Committed);
+        let Context { caller: owner, now, .. } = context();
+        let challenge_ends = reveal_due(job_id, placed, now);
+        let committed = PlacedJob { is_held: true, challenge_ends, ..placed };
+        write_slot(job_id, committed, JobState::Committed);
         job_record::at(job_id.into()).commitment.write(commitment);
         if placed.is_replica {
             groups::leave_pending(job_id);
         }
 
-        let owner = get_caller_address();
         let is_owner = self._pool().release(worker_id, placed.gpu_count, owner, true);
         assert(is_owner, errors::NOT_WORKER);
         assert(commitment != 0, errors::ZERO_COMMITMENT);
@@ -152,7 +154,7 @@ pub impl AttemptsImpl of AttemptsTrait {
     fn _end_unrevealed(ref self: ContractState, job_id: u64, placed: PlacedJob) {
         let terms = terms_of(job_id);
         let requeued = !placed.is_replica && placed.attempt < terms.max_attempts;
-        let unheld = PlacedJob { is_held: false, ..placed };
+        let unheld = PlacedJob { is_held: false, challenge_ends: NEVER, ..placed };
         self._requeue_or_refund(job_id, unheld, terms, requeued);
         job_record::at(job_id.into()).commitment.write(0);
         let client = client_of(terms.client);
@@ -218,17 +220,28 @@ pub impl AttemptsImpl of AttemptsTrait {
 /// When an Allocated or Committed job's worker must have answered; not yet known of a replica whose
 /// group's reveals have not opened.
 pub fn answer_due(job_id: u64, placed: PlacedJob) -> Option<Deadline> {
-    let is_committed = placed.state == JobState::Committed;
-    if is_committed && placed.is_replica {
-        return groups::reveals_end(group_record::read(group_record::id_of(job_id)));
-    }
-    let allocated_at = job_slot::placement(placed).allocated_at;
-    let due = deadlines::of_attempt(allocated_at, terms_of(job_id).execution_timeout_s);
-    if is_committed {
-        Option::Some(deadlines::after(due, deadlines::REVEAL_WINDOW_S))
+    if placed.state != JobState::Committed {
+        Option::Some(attempt_due(job_id, placed))
+    } else if placed.is_replica {
+        groups::reveals_end(group_record::read(group_record::id_of(job_id)))
     } else {
-        Option::Some(due)
+        Option::Some(placed.challenge_ends)
     }
+}
+
+/// When a result that is committed to now must be revealed: in the whole reveal window, however
+/// late the commitment comes. A replica's group says when.
+fn reveal_due(job_id: u64, placed: PlacedJob, now: Deadline) -> Deadline {
+    if placed.is_replica {
+        return NEVER;
+    }
+    let begins = deadlines::later(attempt_due(job_id, placed), now);
+    deadlines::after(begins, deadlines::REVEAL_WINDOW_S)
+}
+
+fn attempt_due(job_id: u64, placed: PlacedJob) -> Deadline {
+    let allocated_at = job_slot::placement(placed).allocated_at;
+    deadlines::of_attempt(allocated_at, terms_of(job_id).execution_timeout_s)
 }
 
 /// Whether the worker is excluded from the job, or from the group that it is a replica of.

@@ -7,7 +7,7 @@ use crate::cdc_pool::interface::ICdcPoolViewDispatcherTrait;
 use crate::clock::now;
 use crate::job_mgr::contract::JobMgr::ContractState;
 use crate::job_mgr::job_access::JobAccessTrait;
-use crate::job_mgr::{allocation, errors};
+use crate::job_mgr::{allocation, errors, group_record};
 use crate::math::allocation_item;
 use crate::task_allocator::interface::{ITaskAllocatorDispatcher, ITaskAllocatorDispatcherTrait};
 use crate::types::skip_reason;
@@ -38,10 +38,12 @@ pub impl ClaimImpl of ClaimTrait {
         assert(last_round_block + CLAIM_AFTER_BLOCKS < now().block, errors::KEEPERS_ACTIVE);
     }
 
-    /// Allocates the job to the worker as if a keeper had proposed it, or reverts with the reason
-    /// why not.
+    /// Allocates the job, which must run alone, to the worker as if a keeper had proposed it, or
+    /// reverts with the reason why not.
     fn _allocate_claimed(ref self: ContractState, job_id: u64, worker_id: u32) {
         let attempt = self._queued_attempt(job_id);
+        // Else one owner of many workers could take a group's seats, or a committee's, by itself.
+        assert(group_record::id_of(job_id) == 0, errors::IS_REPLICA);
         let rate_gfri = self._pool_view().get_worker(worker_id).rate_gfri;
         let item = allocation_item::pack(job_id, worker_id, attempt, STRATEGY, SCORE, rate_gfri);
         let skipped = allocation::allocate(array![item].span(), self.cdc_pool.read(), now());

@@ -7,6 +7,7 @@ use crate::job_mgr::contract::JobMgr::ContractState;
 use crate::job_mgr::submission::{Submission, SubmissionTrait};
 use crate::job_mgr::types::{JobSpec, verification};
 use crate::job_mgr::{job_record, job_spec};
+use crate::math::deadlines::REVEAL_WINDOW_S;
 use crate::math::job_slot::QueuedJob;
 use crate::math::job_terms::Terms;
 use crate::math::{deadlines, job_slot};
@@ -17,8 +18,8 @@ use starknet::storage::{StoragePointerReadAccess, StoragePointerWriteAccess};
 const REPLICAS: u8 = 3;
 const QUORUM: u8 = 2;
 const MAX_ATTEMPTS: u8 = 3;
-/// On top of two dispute windows and all attempts.
-const SLACK_S: u64 = 3600;
+/// On top of two dispute windows and all attempts: the reveals, and an hour for the transactions.
+const SLACK_S: u64 = REVEAL_WINDOW_S + 3_600;
 
 #[generate_trait]
 pub impl CommitteeImpl of CommitteeTrait {

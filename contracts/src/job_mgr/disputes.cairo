@@ -26,8 +26,10 @@ use starknet::ContractAddress;
 use starknet::event::EventEmitter;
 use starknet::storage::{StoragePointerReadAccess, StoragePointerWriteAccess};
 
-/// Fri: 1 STRK.
-const MIN_DISPUTE_BOND: u128 = 1_000_000_000_000_000_000;
+/// Fri: 50 STRK. A worker that defends a right result gets the bond, which must repay it for the
+/// referee's work: the largest product takes 1.07 thousand million L2 gas to judge, at 47 gFri
+/// each.
+const MIN_DISPUTE_BOND: u128 = 50_000_000_000_000_000_000;
 
 #[generate_trait]
 pub impl DisputesImpl of DisputesTrait {

@@ -19,7 +19,9 @@ pub trait IJobMgrClient<TContractState> {
     /// for a rate of at least 1 gFri and below 2^40 gFri per GPU-second; the contract has an
     /// allowance for what the credit does not cover. A job with more than one replica has
     /// verification 0: the replicas are the verification. The quorum is more than half of the
-    /// replicas and fewer than all, so that one liar can neither decide nor block.
+    /// replicas and fewer than all, so that one liar can neither decide nor block. Its deadline is
+    /// at most 7 days ahead and its execution timeout at most a day, since who has committed waits
+    /// for the others with its stake held; the committee of a dispute keeps its job's timeout.
     /// Emits: `CreditSpent` where there was some, and `JobSubmitted` for each replica.
     /// Errors, in this order: `Pausable: PAUSED`, `ZERO_MANIFEST`, `BAD_PRIORITY`, `BAD_QUEUE`,
     /// `BAD_MAX_ATTEMPTS`, `BAD_LATENCY`, `BAD_VERIFICATION`, `BAD_REPLICAS`, `BAD_QUORUM`,
@@ -48,7 +50,7 @@ pub trait IJobMgrClient<TContractState> {
     fn accept_result(ref self: TContractState, job_id: u64);
 
     /// Disputes a result; its worker's stake is held until there is a ruling. Where the referee
-    /// decides, the client puts up a bond of the job's price, at least 1 STRK, which goes to the
+    /// decides, the client puts up a bond of the job's price, at least 50 STRK, which goes to the
     /// worker's owner if the result is right and returns otherwise. Where a committee decides, the
     /// client pays for it: three replicas of the job, of which two must agree, without the disputed
     /// worker. Bond and escrow come from the client's credit first.
@@ -96,9 +98,9 @@ pub trait IJobMgrWorker<TContractState> {
 
     /// Commits to a result (`commitment_of`), frees the worker's slot and GPUs and holds its stake
     /// until the job ends. A commitment after the attempt's deadline is still taken as long as
-    /// nobody has expired the attempt; but as the deadline for revealing that of a job alone lies
-    /// 600 s after the attempt's, one that comes later than that can be expired, and its worker
-    /// slashed, at once.
+    /// nobody has expired the attempt. The result of a job alone is due the reveal window after the
+    /// attempt's deadline, or after the commitment where that is later, by the clock and by the
+    /// block number each for itself.
     ///
     /// Preconditions: the job is Allocated, in this attempt, to a worker of the caller;
     /// `commitment` is not 0.
@@ -135,13 +137,16 @@ pub trait IJobMgrWorker<TContractState> {
 
     /// Allocates a queued job to the caller's worker, at the worker's rate, while no keeper is at
     /// work: the last round lies more than 100 blocks back. The same is checked as of a keeper's
-    /// item.
+    /// item. No member of a group can be claimed, a committee's neither: their votes count only
+    /// where the voters did not choose themselves.
     ///
-    /// Preconditions: not paused; as for an allocation; there is a task allocator.
+    /// Preconditions: not paused; as for an allocation; there is a task allocator; the job is no
+    /// replica.
     /// Emits: `JobsAllocated`, with strategy 3 and score 0, and `JobClaimed`.
-    /// Errors: `Pausable: PAUSED`, `NOT_WORKER`, `KEEPERS_ACTIVE`, `NO_SUCH_JOB`, `NOT_QUEUED`,
-    /// `DEADLINE_PASSED`, `WORKER_EXCLUDED`, `RATE_TOO_HIGH`, `WORKER_UNAVAILABLE`, `NO_FREE_SLOT`,
-    /// `NO_FREE_GPU`, `REQUIREMENT_UNMET`, `REPUTATION_TOO_LOW`, `REGION_MISMATCH`.
+    /// Errors, in this order as far as `IS_REPLICA`: `Pausable: PAUSED`, `NOT_WORKER`,
+    /// `KEEPERS_ACTIVE`, `NO_SUCH_JOB`, `NOT_QUEUED`, `IS_REPLICA`, `DEADLINE_PASSED`,
+    /// `WORKER_EXCLUDED`, `RATE_TOO_HIGH`, `WORKER_UNAVAILABLE`, `NO_FREE_SLOT`, `NO_FREE_GPU`,
+    /// `REQUIREMENT_UNMET`, `REPUTATION_TOO_LOW`, `REGION_MISMATCH`.
     /// Access: the owner of a worker.
     fn claim_job(ref self: TContractState, job_id: u64);
 }
@@ -160,8 +165,9 @@ pub trait IJobMgrDeadlines<TContractState> {
     /// Ends an attempt whose worker did not answer in time. The job goes on as after
     /// `fail_attempt`, but the worker loses a fifth of its reputation.
     ///
-    /// A worker that has committed has 600 s more to reveal; a replica's worker has 600 s from when
-    /// its group's reveals opened. One that does not reveal is slashed too, with the caller as
+    /// A worker that has committed has 21,600 s more to reveal, from the attempt's deadline or the
+    /// commitment, whichever is later; a replica's worker has 21,600 s from when its group's
+    /// reveals opened. One that does not reveal is slashed too, with the caller as
     /// challenger, and a replica that is not revealed ends Failed whatever attempts are left: the
     /// others' results may be known by then.
     ///

@@ -21,6 +21,10 @@ const MAX_REPLICAS: u8 = 15;
 const MAX_EXECUTION_TIMEOUT_S: u32 = 2_592_000;
 /// A year of 365 days.
 const MAX_DEADLINE_AHEAD_S: u64 = 31_536_000;
+/// The same of a group: a day and a week. Whoever has committed waits for the other members, with
+/// its stake held and a reveal ahead.
+const MAX_GROUP_TIMEOUT_S: u32 = 86_400;
+const MAX_GROUP_DEADLINE_AHEAD_S: u64 = 604_800;
 
 /// Checks every field, in the order that the interface documents, and derives the stored form: the
 /// terms, still without a client, and the job in the queue.
@@ -32,13 +36,18 @@ pub fn checked(spec: JobSpec, now: Deadline) -> (Terms, QueuedJob) {
     assert(spec.max_latency_ms <= MAX_LATENCY_MS, errors::BAD_LATENCY);
     assert_verification(spec);
     assert_requirements(spec.requirements);
+    let is_replica = spec.replicas != 1;
+    let (max_timeout_s, max_ahead_s) = if is_replica {
+        (MAX_GROUP_TIMEOUT_S, MAX_GROUP_DEADLINE_AHEAD_S)
+    } else {
+        (MAX_EXECUTION_TIMEOUT_S, MAX_DEADLINE_AHEAD_S)
+    };
     assert(spec.execution_timeout_s != 0, errors::ZERO_TIMEOUT);
-    assert(spec.execution_timeout_s <= MAX_EXECUTION_TIMEOUT_S, errors::TIMEOUT_TOO_LONG);
+    assert(spec.execution_timeout_s <= max_timeout_s, errors::TIMEOUT_TOO_LONG);
     assert(spec.deadline > now.timestamp, errors::DEADLINE_IN_PAST);
-    assert(spec.deadline - now.timestamp <= MAX_DEADLINE_AHEAD_S, errors::DEADLINE_TOO_FAR);
+    assert(spec.deadline - now.timestamp <= max_ahead_s, errors::DEADLINE_TOO_FAR);
 
     let deadline = deadlines::after(now, spec.deadline - now.timestamp);
-    let is_replica = spec.replicas != 1;
     let queued = QueuedJob {
         attempt: 1,
         needs: packed_lanes(spec.requirements),

@@ -21,6 +21,12 @@ pub fn job_view(
     let placement = job_slot::placement(placed);
     let terms = job_terms::unpack(record.terms);
     let attempt_deadline = attempt_deadline(placed, terms.execution_timeout_s);
+    // Before the result it is when that must be revealed.
+    let challenge_ends = if placed.has_result {
+        placed.challenge_ends
+    } else {
+        NEVER
+    };
     let keeps_requirements = terms.verification == verification::RERUN;
     let requirements = if placed.has_result && !keeps_requirements {
         job_spec::requirements_of_placed(placed)
@@ -58,8 +64,8 @@ pub fn job_view(
         deadline_block: terms.deadline.block,
         attempt_deadline_block: attempt_deadline.block,
         result_hash,
-        challenge_ends_at: placed.challenge_ends.timestamp,
-        challenge_ends_block: placed.challenge_ends.block,
+        challenge_ends_at: challenge_ends.timestamp,
+        challenge_ends_block: challenge_ends.block,
         commitment: record.commitment,
         group_id,
     }

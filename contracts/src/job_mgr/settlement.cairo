@@ -2,12 +2,13 @@
 
 //! How the escrow of a job ends: paid and refunded, together always exactly `max_price`.
 
+use core::num::traits::Zero;
 use crate::cdc_pool::interface::ICdcPoolJobMgrDispatcherTrait;
 use crate::cdc_pool::types::WorkerFault;
 use crate::job_mgr::contract::JobMgr::{ContractState, Emitter, Event};
 use crate::job_mgr::job_access::{JobAccessTrait, client_of, terms_of};
 use crate::job_mgr::ledger::LedgerTrait;
-use crate::job_mgr::types::{JobState, rejection_cause};
+use crate::job_mgr::types::{JobState, rejection_cause, verification};
 use crate::job_mgr::{events, job_record};
 use crate::math::job_slot::PlacedJob;
 use crate::math::job_terms::Terms;
@@ -41,7 +42,9 @@ pub impl SettlementImpl of SettlementTrait {
     }
 
     /// Refunds a job whose result is not taken. Unless no quorum was found, the worker answers for
-    /// it. The job must hold the worker.
+    /// it. Where only votes speak against it nobody gains by that: a client whose requirements let
+    /// its own workers alone in with a stranger could otherwise rob it. The job must hold the
+    /// worker.
     fn _reject(ref self: ContractState, job_id: u64, placed: PlacedJob, cause: u8) {
         let worker_id = placed.worker_id;
         let terms = terms_of(job_id);
@@ -53,7 +56,13 @@ pub impl SettlementImpl of SettlementTrait {
             self._pool().unhold(worker_id);
         } else {
             let penalty = penalty_of(placed, terms);
-            self._pool().record_fault(worker_id, WorkerFault::Wrong, penalty, client, client);
+            let is_voted = terms.verification != verification::MATMUL;
+            let gainer = if is_voted {
+                Zero::zero()
+            } else {
+                client
+            };
+            self._pool().record_fault(worker_id, WorkerFault::Wrong, penalty, gainer, gainer);
         }
         self.emit(Event::ResultRejected(events::ResultRejected { job_id, worker_id, cause }));
         self

@@ -45,9 +45,11 @@ pub struct JobSpec {
     pub queue: u8,
     /// Fri for each replica, paid into escrow.
     pub max_price: u128,
-    /// Unix time in seconds until when the job may be allocated; at most a year ahead.
+    /// Unix time in seconds until when the job may be allocated; at most a year ahead, or 7 days
+    /// with more than one replica.
     pub deadline: u64,
-    /// What the worker has from allocation to result, and what it is paid for; at most 30 days.
+    /// What the worker has from allocation to result, and what it is paid for; at most 30 days, or
+    /// one with more than one replica.
     pub execution_timeout_s: u32,
     /// 1 to 15.
     pub max_attempts: u8,

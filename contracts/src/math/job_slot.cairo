@@ -20,9 +20,11 @@
 //! ```
 //!
 //! A queued replica has a state code of its own, so that an allocation of any other job need not
-//! know of groups. There is a challenge window once there is a result of a job alone. A job that
-//! ends in the queue has only state and attempt. When an attempt of a job is due follows from
-//! `allocated at` and the job's execution timeout, so that an allocation need not read the latter.
+//! know of groups. There is a challenge window once there is a result of a job alone. While such a
+//! job is Committed, `challenge ends` is instead when its result must be revealed; views show that
+//! as no challenge window. A job that ends in the queue has only state and attempt. When an attempt
+//! of a job is due follows from `allocated at` and the job's execution timeout, so that an
+//! allocation need not read the latter.
 
 use crate::job_mgr::types::JobState;
 use crate::math::lanes;
@@ -107,7 +109,8 @@ pub struct PlacedJob {
     pub placement: u128,
     pub rate_gfri: u64,
     pub gpu_count: u8,
-    /// Zeros before there is a result, and of a replica.
+    /// While Committed: when the result must be revealed. Zeros before that, of a replica, and
+    /// where no result came.
     pub challenge_ends: Deadline,
     pub is_replica: bool,
     /// Whether this job holds the worker's stake.

@@ -15,14 +15,21 @@ pub struct Slash {
 }
 
 /// A wrong result costs the penalty, at least the least stake of one slot; not to reveal costs half
-/// of that; neither more than the stake. The challenger and the client get a quarter each, rounded
-/// down; the rest is burned, so that nobody gains by being at fault towards itself.
-pub fn slash(fault: WorkerFault, stake: u128, penalty: u128, min_stake_per_slot: u128,) -> Slash {
+/// of that; neither more than the stake. Where it is shared, the challenger and the client get a
+/// quarter each, rounded down; the rest is burned, so that nobody gains by being at fault towards
+/// itself.
+pub fn slash(
+    fault: WorkerFault, stake: u128, penalty: u128, min_stake_per_slot: u128, is_shared: bool,
+) -> Slash {
     let full = max(penalty, min_stake_per_slot);
     let amount = match fault {
         WorkerFault::Unrevealed => min(stake, full / 2),
         WorkerFault::Wrong => min(stake, full),
     };
-    let quarter = amount / 4;
+    let quarter = if is_shared {
+        amount / 4
+    } else {
+        0
+    };
     Slash { amount, burned: amount - 2 * quarter, to_challenger: quarter, to_client: quarter }
 }

@@ -225,6 +225,8 @@ pub mod TaskAllocator {
             assert(keeper.is_non_zero(), errors::ZERO_ADDRESS);
             let known = self._keeper(keeper);
             assert(!known.is_admitted, errors::ALREADY_KEEPER);
+            // Else the admin could keep the bond of one that left, by adding it again and again.
+            assert(known.bond == 0 || known.leaves == NEVER, errors::STILL_BONDED);
             self._write_keeper(keeper, Keeper { is_admitted: true, leaves: NEVER, ..known });
             self.emit(Events::KeeperAdded { keeper });
         }

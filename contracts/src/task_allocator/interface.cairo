@@ -111,12 +111,13 @@ pub trait ITaskAllocatorKeeper<TContractState> {
 /// For the admin, who can do nothing else.
 #[starknet::interface]
 pub trait ITaskAllocatorAdmin<TContractState> {
-    /// Admits a keeper; it is one once its bond is at least the least one. A bond that it has from
-    /// before counts again.
+    /// Admits a keeper; it is one once its bond is at least the least one. One that left or was
+    /// removed must have withdrawn its bond before it can return: nobody is kept from its bond by
+    /// being admitted.
     ///
-    /// Preconditions: `keeper` is not 0 and not admitted.
+    /// Preconditions: `keeper` is not 0, not admitted and has no bond on its way out.
     /// Emits: `KeeperAdded`.
-    /// Errors: `Access: NOT_ADMIN`, `ZERO_ADDRESS`, `ALREADY_KEEPER`.
+    /// Errors: `Access: NOT_ADMIN`, `ZERO_ADDRESS`, `ALREADY_KEEPER`, `STILL_BONDED`.
     /// Access: the admin.
     fn add_keeper(ref self: TContractState, keeper: ContractAddress);
 

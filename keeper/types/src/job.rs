@@ -237,7 +237,7 @@ pub struct Job {
     pub score: Option<u16>,
     /// How the latest allocation came about.
     pub strategy: Option<Strategy>,
-    /// When the running attempt may be expired: timestamp and block, both of which must pass.
+    /// When the running attempt may be expired, committed to or not: timestamp and block, both of which must pass.
     pub attempt_deadline: Option<(u64, BlockNumber)>,
     /// The group, named by its first job, where the job is a replica.
     pub group_id: Option<JobId>,

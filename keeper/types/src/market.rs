@@ -34,7 +34,7 @@ pub use groups::Group;
 pub use keepers::{KeeperBond, PolicyState};
 
 /// What a worker has to show the result that it is committed to, in seconds; as in JobMgr.
-const REVEAL_WINDOW_S: u64 = 600;
+const REVEAL_WINDOW_S: u64 = 21_600;
 /// Seconds that a deadline counts as one block; as in `deadlines.cairo`.
 const SECONDS_PER_BLOCK: u64 = 10;
 

@@ -156,6 +156,11 @@ impl Moment {
         Self { timestamp: self.timestamp + seconds, block: self.block + seconds.div_ceil(10) }
     }
 
+    /// The later clock and the later block of two moments.
+    pub(crate) fn later(self, other: Self) -> Self {
+        Self { timestamp: self.timestamp.max(other.timestamp), block: self.block.max(other.block) }
+    }
+
     /// Whether `now` lies beyond this deadline by the clock and by the block number.
     pub(crate) fn has_passed(self, now: Self) -> bool {
         self.timestamp < now.timestamp && self.block < now.block

@@ -15,6 +15,9 @@ use crate::{
 };
 pub(crate) use ledger::Ledger;
 
+/// The verification by which the referee decides, and no vote.
+const MATMUL: u8 = 2;
+
 /// Checks one successful call.
 ///
 /// # Errors
@@ -34,6 +37,10 @@ pub(crate) fn check(before: &Sight, after: &Sight, events: &[NamedEvent], ledger
         nothing_is_oversold(worker, after)?;
         stake_moves_by_the_rules(before.worker(worker.worker_id), worker, events)?;
         reputation_moves_by_outcomes(before.worker(worker.worker_id), worker, after.now.timestamp, events)?;
+    }
+    for event in events {
+        votes_enrich_nobody(after, event, events)?;
+        claims_are_of_jobs_alone(after, event)?;
     }
     let mut items = events.iter().filter(|event| event.name == "JobsAllocated").flat_map(|event| &event.list);
     items.try_for_each(|item| allocation_was_allowed(before, after, Item::unpack(*item).0))
@@ -170,6 +177,29 @@ fn stake_moves_by_the_rules(before: Option<&WorkerSeen>, worker: &WorkerSeen, ev
         }
     }
     ensure!(worker.stake == expected, "4: worker {id} has {} at stake, not {expected}", worker.stake);
+    Ok(())
+}
+
+/// Rule 4: where other workers' results alone speak against a result, all that is slashed is burnt.
+fn votes_enrich_nobody(now: &Sight, event: &NamedEvent, events: &[NamedEvent]) -> Result<()> {
+    if event.name != "WorkerSlashed" || event.get("fault") != Felt::TWO {
+        return Ok(());
+    }
+    let worker_id = event.get("worker_id");
+    let id = number(worker_id);
+    // A call rejects one result at most, but for those that a token calls back to.
+    let rejected = events.iter().filter(|event| event.name == "ResultRejected" && event.get("worker_id") == worker_id);
+    let mut jobs = rejected.filter_map(|event| now.job(number(event.get("job_id"))));
+    let is_proven = jobs.any(|job| job.verification == MATMUL);
+    let is_burnt = event.get("burned") == event.get("amount");
+    ensure!(is_proven || is_burnt, "4: votes against worker {id} enrich somebody");
+    Ok(())
+}
+
+/// Rule 3: no worker takes a seat in a group by itself.
+fn claims_are_of_jobs_alone(now: &Sight, event: &NamedEvent) -> Result<()> {
+    let job = now.job(number(event.get("job_id"))).filter(|_| event.name == "JobClaimed");
+    ensure!(job.is_none_or(|job| job.group_id == 0), "3: a member of a group was claimed");
     Ok(())
 }
 

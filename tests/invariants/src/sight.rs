@@ -40,6 +40,7 @@ pub(crate) struct JobSeen {
     pub(crate) max_price: u128,
     pub(crate) execution_timeout_s: u32,
     pub(crate) max_attempts: u8,
+    pub(crate) verification: u8,
     pub(crate) rate_gfri: u64,
     pub(crate) group_id: u64,
     /// Every felt of the view.
@@ -164,6 +165,7 @@ impl JobSeen {
             max_price: view.get("spec.max_price")?,
             execution_timeout_s: view.get("spec.execution_timeout_s")?,
             max_attempts: view.get("spec.max_attempts")?,
+            verification: view.get("spec.verification")?,
             rate_gfri: view.get("rate_gfri")?,
             group_id: view.get("group_id")?,
             felts: view.felts.to_vec(),

@@ -16,8 +16,8 @@ mod keepers;
 mod paymaster;
 mod workers;
 
-/// The least bond of a dispute that the referee rules; as in `job_mgr/contract.cairo`.
-const MIN_DISPUTE_BOND: Fri = Fri(1_000_000_000_000_000_000);
+/// The least bond of a dispute that the referee rules; as in `job_mgr/disputes.cairo`.
+const MIN_DISPUTE_BOND: Fri = Fri(50_000_000_000_000_000_000);
 /// Replicas in the committee of a dispute.
 const COMMITTEE: u128 = 3;
 

@@ -15,7 +15,7 @@ use crate::{context::Context, output, rights::Rights};
 pub(crate) enum ContractsCommand {
     /// Declare, deploy and wire what is missing, and write deployments/NETWORK.json. Safe to repeat
     Deploy(DeployArgs),
-    /// Let an account apply rounds; for the admin
+    /// Let an account apply rounds, which has no bond on its way out; for the admin
     AddKeeper(KeeperArgs),
     /// Take that right away; for the admin
     RemoveKeeper(KeeperArgs),
@@ -25,9 +25,10 @@ pub(crate) enum ContractsCommand {
     RetirePolicy(PolicyArgs),
     /// Post what the account's bond as a keeper lacks, or more
     Bond(BondArgs),
-    /// Stop being a keeper; the bond can be taken back after a while
+    /// Stop being a keeper; the bond can be taken back after a while. To return, take it back first (withdraw-bond),
+    /// then have the admin add the account again
     Leave,
-    /// Take the bond back after leaving
+    /// Take the bond back after leaving, or after being removed
     WithdrawBond,
     /// Admit a worker to the static ones; for the admin
     AdmitWorker(WorkerArgs),

@@ -23,9 +23,8 @@ impl Market {
                 self.hold(*job_id)?;
                 let job = self.job(*job_id)?;
                 (job.state, job.commitment) = (JobState::Committed, Some(*commitment));
-                job.attempt_deadline = job.attempt_deadline.filter(|_| group_id.is_none()).map(|(at, block)| {
-                    (at + REVEAL_WINDOW_S, BlockNumber(block.0 + REVEAL_WINDOW_S.div_ceil(SECONDS_PER_BLOCK)))
-                });
+                job.attempt_deadline =
+                    job.attempt_deadline.filter(|_| group_id.is_none()).map(|due| reveal_deadline(due, position));
                 self.leave_pending(group_id, position);
                 Ok(())
             }
@@ -279,6 +278,13 @@ impl Market {
         self.give_credit(client, refunded);
         Ok(())
     }
+}
+
+/// When a result must be shown that was committed to at `position`, where it was due at `due`: the whole window after
+/// whichever is later, of the timestamp and of the block each for itself.
+fn reveal_deadline((at, block): (u64, BlockNumber), position: &EventPosition) -> (u64, BlockNumber) {
+    let (at, block) = (at.max(position.timestamp), block.max(position.block));
+    (at + REVEAL_WINDOW_S, BlockNumber(block.0 + REVEAL_WINDOW_S.div_ceil(SECONDS_PER_BLOCK)))
 }
 
 /// When the result of an attempt is due that was allocated at `position`: the contracts count the execution timeout

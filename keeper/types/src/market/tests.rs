@@ -179,6 +179,17 @@ fn committed(job_id: u64, worker_id: u32) -> MarketEvent {
     }
 }
 
+#[test]
+fn a_commitment_has_six_hours_from_the_deadline_or_itself() {
+    let mut market = market(&[submitted(1, 2), registered(1, 1, 4), allocated(1, 1, 1)]).unwrap();
+    let mut late = market.clone();
+    market.apply(&committed(1, 1), &at(4)).unwrap();
+    assert_eq!(market.jobs[&JobId(1)].attempt_deadline, Some((150 + 21_600, BlockNumber(15 + 2_160))));
+    // The clock has gone beyond the deadline at 150 s, the blocks have not come to the 15th.
+    late.apply(&committed(1, 1), &EventPosition { timestamp: 9_000, ..at(5) }).unwrap();
+    assert_eq!(late.jobs[&JobId(1)].attempt_deadline, Some((9_000 + 21_600, BlockNumber(15 + 2_160))));
+}
+
 fn revealed(job_id: u64, worker_id: u32) -> MarketEvent {
     MarketEvent::ResultSubmitted {
         job_id: JobId(job_id),

@@ -112,7 +112,11 @@ impl Generator {
 
     /// A job that the caller's own worker may take, while no keeper is at work.
     pub(super) fn claim(&mut self, model: &Model) -> (Actor, Call) {
-        let (job_id, job) = self.job_in(model, JobState::Queued);
+        let (job_id, job) = if self.dice.chance(80) {
+            self.job_where(model, |job| job.state == JobState::Queued && job.group == 0)
+        } else {
+            self.job_in(model, JobState::Queued)
+        };
         let fitting = self.fitting_workers(model, job_id, job);
         let any = self.worker_id(model);
         let worker_id = self.dice.pick_any(&fitting).unwrap_or(any);

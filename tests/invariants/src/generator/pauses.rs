@@ -76,6 +76,10 @@ impl Generator {
                 JobState::Allocated | JobState::Committed => {
                     if let Some(due) = model.answer_due(job) {
                         pending.push((due, anyone, Call::ExpireAttempt(job_id)));
+                        if job.state == JobState::Allocated && self.dice.chance(40) {
+                            let (owner, late) = self.answer(model);
+                            pending.push((due, owner, late));
+                        }
                     }
                 }
                 JobState::Revealed => {

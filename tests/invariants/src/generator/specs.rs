@@ -65,6 +65,10 @@ impl Generator {
             }
             _ => {}
         }
+        if spec.replicas != 1 {
+            spec.deadline = spec.deadline.min(model.now.timestamp + 604_800);
+            spec.execution_timeout_s = spec.execution_timeout_s.min(86_400);
+        }
         // Whatever takes several workers should find them.
         if (spec.replicas > 1 || spec.verification == 1) && self.dice.chance(80) {
             spec.requirements =
@@ -156,9 +160,12 @@ impl Generator {
             9 => wanted.memory_gib = self.dice.pick(&[4095, 4096, u16::MAX]),
             10 => wanted.min_reputation = self.dice.pick(&[1000, 1001, u16::MAX]),
             11 => wanted.region = self.dice.pick(&[Felt::from((1_u64 << 40) - 1), Felt::from(1_u64 << 40), Felt::MAX]),
-            12 => spec.execution_timeout_s = self.dice.pick(&[0, 2_592_000, 2_592_001, u32::MAX]),
+            12 => spec.execution_timeout_s = self.dice.pick(&[0, 86_400, 86_401, 2_592_000, 2_592_001, u32::MAX]),
             13 => spec.deadline = self.dice.pick(&[0, now, now - 1, now + 1]),
-            14 => spec.deadline = self.dice.pick(&[now + 31_536_000, now + 31_536_001, u64::MAX]),
+            14 => {
+                let ahead = [604_800, 604_801, 31_536_000, 31_536_001, u64::MAX - now];
+                spec.deadline = now + self.dice.pick(&ahead);
+            }
             15 => spec.max_price = self.dice.pick(&[0, 1, u128::MAX]),
             16 => {
                 let least = FRI_PER_GFRI * u128::from(spec.requirements.gpu_count.max(1));

@@ -2,7 +2,7 @@
 
 use keeper_types::{Felt, JobId, JobState, WorkerStatus};
 
-use super::{Answered, Job, Model, Placement, Refusal, cdc_pool::NOT_JOB_MGR, ensure, max_rate};
+use super::{Answered, Job, Model, Placement, Refusal, cdc_pool::NOT_JOB_MGR, ensure, job_mgr::IS_REPLICA, max_rate};
 use crate::{
     actors::Contract,
     calls::{Capabilities, Item, Requirements, skip},
@@ -130,6 +130,8 @@ impl Model {
         let worker_id = self.cdc_pool.worker_of.get(&caller).copied().ok_or("JobMgr: caller not the worker")?;
         let is_quiet = self.task_allocator.last_round_block + CLAIM_AFTER_BLOCKS < self.now.block;
         ensure(is_quiet && self.job_mgr.task_allocator != Felt::ZERO, "JobMgr: keepers active")?;
+        let is_queued_replica = |job: &Job| job.group != 0 && job.state == JobState::Queued;
+        ensure(!self.job(job_id).is_some_and(is_queued_replica), IS_REPLICA)?;
         let attempt = self.job(job_id).map_or(0, |job| job.attempt);
         let rate_gfri = self.worker(worker_id).map_or(0, |worker| worker.offer.rate_gfri);
         let item = Item { job_id: job_id.0, worker_id, attempt, strategy: FALLBACK, score: 0, rate_gfri };

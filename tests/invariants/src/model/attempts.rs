@@ -4,7 +4,6 @@ use keeper_types::{Attempt, Felt, JobId, JobState};
 
 use super::{
     Answered, Job, Model, ensure,
-    groups::REVEAL_WINDOW_S,
     outcomes::{Fault, Outcome},
 };
 use crate::{actors::Contract, calls::Moment};
@@ -39,7 +38,7 @@ impl Model {
         let due = job.placement?.due;
         match job.state {
             JobState::Committed if job.group != 0 => self.job_mgr.groups[&job.group].closes(),
-            JobState::Committed => Some(due.after(REVEAL_WINDOW_S)),
+            JobState::Committed => job.reveal_due,
             _ => Some(due),
         }
     }
@@ -51,7 +50,7 @@ impl Model {
         let is_lost = before.group != 0 && before.state == JobState::Committed;
         let job = self.job_mut(job_id).expect("it was found before");
         job.is_held = false;
-        job.commitment = Felt::ZERO;
+        (job.commitment, job.reveal_due) = (Felt::ZERO, None);
         if before.attempt < before.spec.max_attempts && !is_lost {
             job.state = JobState::Queued;
             job.attempt += 1;

@@ -6,6 +6,7 @@ use super::{
     Answered, Model, Refusal,
     endings::Cause,
     ensure,
+    groups::REVEAL_WINDOW_S,
     job_mgr::{IS_REPLICA, NOT_REVEALED},
 };
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
 
 const NOT_DISPUTED: Refusal = "JobMgr: not disputed";
 /// The least bond where the referee rules, in fri.
-const MIN_BOND: u128 = 1_000_000_000_000_000_000;
+const MIN_BOND: u128 = 50_000_000_000_000_000_000;
 /// How a disputed result is verified.
 const RERUN: u8 = 1;
 const COMMITTEE: u8 = 3;
@@ -44,7 +45,7 @@ impl Model {
 
         let window = self.terms.dispute_window_s;
         let dispute = if has_committee {
-            let rerun_s = 2 * window + 3 * u64::from(spec.execution_timeout_s) + 3_600;
+            let rerun_s = 2 * window + 3 * u64::from(spec.execution_timeout_s) + REVEAL_WINDOW_S + 3_600;
             let committee = self.summon(caller, &spec, worker_id);
             Dispute { bond: spec.max_price * u128::from(COMMITTEE), ends: self.now.after(rerun_s), committee }
         } else {

@@ -9,6 +9,9 @@ use super::{
 };
 use crate::actors::Contract;
 
+/// The verification by which the referee decides.
+const MATMUL: u8 = 2;
+
 /// Why a result was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
@@ -87,9 +90,11 @@ impl Model {
         job.state = JobState::Failed;
         job.is_held = false;
         let (client, worker_id, price, amount) = (job.client, job.worker_id(), job.price(), job.spec.max_price);
+        // By votes alone nobody gains.
+        let gainer = if job.spec.verification == MATMUL { client } else { Felt::ZERO };
         self.credit(client, amount);
         if cause != Cause::NoQuorum {
-            self.record_fault(worker_id, Fault::Wrong, 10 * price, client, client)?;
+            self.record_fault(worker_id, Fault::Wrong, 10 * price, gainer, gainer)?;
         }
         let cause = Felt::from(cause as u8);
         let fields = vec![("job_id", job_id.0.into()), ("worker_id", worker_id.into()), ("cause", cause)];

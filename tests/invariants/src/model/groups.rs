@@ -8,7 +8,7 @@ use super::Model;
 use crate::{actors::Contract, calls::Moment};
 
 /// Seconds for revealing what was committed to.
-pub(super) const REVEAL_WINDOW_S: u64 = 600;
+pub(super) const REVEAL_WINDOW_S: u64 = 21_600;
 
 /// What the replicas have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]

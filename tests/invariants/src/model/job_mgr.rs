@@ -54,6 +54,8 @@ pub(crate) struct Job {
     pub(crate) placement: Option<Placement>,
     /// Of this attempt; 0 where there is none.
     pub(crate) commitment: Felt,
+    /// When a committed result is due; none of a replica, whose group says.
+    pub(crate) reveal_due: Option<Moment>,
     pub(crate) result_hash: Felt,
     pub(crate) challenge_ends: Option<Moment>,
     /// The id of the first replica, 0 of a job alone.
@@ -125,9 +127,10 @@ fn check(spec: &JobSpec, now: Moment) -> Result<(), Refusal> {
     ensure(is_sound, "JobMgr: bad quorum")?;
     check_requirements(&spec.requirements)?;
     ensure(spec.execution_timeout_s > 0, "JobMgr: zero timeout")?;
-    ensure(u64::from(spec.execution_timeout_s) <= 30 * DAY_S, "JobMgr: timeout too long")?;
+    let (timeout_days, ahead_days) = if is_alone { (30, 365) } else { (1, 7) };
+    ensure(u64::from(spec.execution_timeout_s) <= timeout_days * DAY_S, "JobMgr: timeout too long")?;
     ensure(spec.deadline > now.timestamp, "JobMgr: deadline in the past")?;
-    ensure(spec.deadline <= now.timestamp + 365 * DAY_S, "JobMgr: deadline too far")?;
+    ensure(spec.deadline <= now.timestamp + ahead_days * DAY_S, "JobMgr: deadline too far")?;
     ensure(spec.max_price > 0, "JobMgr: zero max price")?;
     ensure(max_rate(spec) >= 1, "JobMgr: price too low")?;
     ensure(max_rate(spec) < RATE_END, "JobMgr: price too high")
@@ -203,6 +206,7 @@ impl Model {
             deadline: self.now.after(spec.deadline - self.now.timestamp),
             placement: None,
             commitment: Felt::ZERO,
+            reveal_due: None,
             result_hash: Felt::ZERO,
             challenge_ends: None,
             group,

@@ -6,6 +6,7 @@ use super::{Answered, Model, Refusal, ensure};
 use crate::{actors::Contract, calls::Moment};
 
 const NOT_ADMITTED: Refusal = "TaskAllocator: not admitted";
+const STILL_BONDED: Refusal = "TaskAllocator: still bonded";
 const UNKNOWN_POLICY: Refusal = "TaskAllocator: unknown policy";
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,6 +46,7 @@ impl Model {
         self.only_admin(caller, Contract::TaskAllocator)?;
         ensure(address != Felt::ZERO, "TaskAllocator: zero address")?;
         ensure(!self.keeper(address).is_admitted, "TaskAllocator: already keeper")?;
+        ensure(self.keeper(address).bond == 0, STILL_BONDED)?;
         let keeper = self.task_allocator.keepers.entry(address).or_default();
         keeper.is_admitted = true;
         keeper.leaves = None;
@@ -95,7 +97,7 @@ impl Model {
         let keeper = self.keeper(caller);
         ensure(keeper.bond != 0, "TaskAllocator: no bond")?;
         let is_free = !keeper.is_admitted && keeper.leaves.is_some_and(|leaves| leaves.has_passed(self.now));
-        ensure(is_free, "TaskAllocator: still bonded")?;
+        ensure(is_free, STILL_BONDED)?;
         self.task_allocator.keepers.insert(caller, Keeper { bond: 0, ..keeper });
         self.pay(Contract::TaskAllocator, caller, keeper.bond)?;
         let fields = vec![("keeper", caller), ("amount", keeper.bond.into())];

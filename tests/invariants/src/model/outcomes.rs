@@ -83,7 +83,7 @@ impl Model {
         }
     }
 
-    /// Lowers a worker's reputation and takes some of its stake.
+    /// Lowers a worker's reputation and takes some of its stake; without a client all of that is burnt.
     pub(super) fn record_fault(
         &mut self,
         worker_id: u32,
@@ -103,7 +103,7 @@ impl Model {
         if is_drained {
             worker.status = WorkerStatus::Draining;
         }
-        let share = amount / 4;
+        let share = if client == Felt::ZERO { 0 } else { amount / 4 };
         let burned = amount - 2 * share;
         for (receiver, amount) in [(challenger, share), (client, share), (burn_address(), burned)] {
             if amount != 0 {

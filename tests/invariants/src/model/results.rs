@@ -3,7 +3,7 @@
 use keeper_types::{Attempt, Felt, JobId, JobState};
 use starknet_types_core::hash::{Poseidon, StarkHash as _};
 
-use super::{Answered, Model, Refusal, ensure, job_mgr::IS_REPLICA};
+use super::{Answered, Model, Refusal, ensure, groups::REVEAL_WINDOW_S, job_mgr::IS_REPLICA};
 use crate::{
     actors::{Contract, felt_of},
     chain::CHAIN_ID,
@@ -61,8 +61,11 @@ impl Model {
     ) -> Answered {
         let worker_id = self.attempt_of(caller, job_id, attempt)?;
         ensure(commitment != Felt::ZERO, "JobMgr: zero commitment")?;
+        let now = self.now;
         let job = self.job_mut(job_id)?;
         job.state = JobState::Committed;
+        let begins = job.placement.filter(|_| job.group == 0).map(|placement| placement.due.later(now));
+        job.reveal_due = begins.map(|begins| begins.after(REVEAL_WINDOW_S));
         job.commitment = commitment;
         job.is_held = true;
         self.put_off_exit(worker_id);

@@ -1,6 +1,6 @@
 //! What the model answers to each view, with the names of the ABI's fields.
 
-use keeper_types::{Felt, JobId, JobState};
+use keeper_types::{Felt, JobId};
 
 use super::{Fields, Job, Model, Refusal, groups::REVEAL_WINDOW_S};
 use crate::{

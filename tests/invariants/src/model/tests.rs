@@ -2,7 +2,7 @@ use keeper_types::{Attempt, Felt, JobId, JobState, WorkerStatus};
 
 use super::{Model, Outcome, Terms, TokenKind, max_rate, outcomes, price};
 use crate::{
-    actors::{Actor, Contract, felt_of},
+    actors::{Actor, Contract, burn_address, felt_of},
     calls::{Call, Capabilities, Item, JobSpec, Moment, Offer, Requirements, RoundHeader, Step, Trap, skip},
 };
 
@@ -17,7 +17,7 @@ const TERMS: Terms = Terms {
     token: TokenKind::Test,
     is_set_up: false,
 };
-const BALANCE: u128 = 10_000_000_000_000_000_000;
+const BALANCE: u128 = 100_000_000_000_000_000_000;
 const STAKE: u128 = 5_000_000_000_000_000;
 
 fn model() -> Model {
@@ -191,6 +191,73 @@ fn a_group_pays_who_agrees_and_slashes_who_does_not() {
     assert_eq!(names(&outlier), ["ReputationChanged", "WorkerSlashed", "ResultRejected", "JobFailed"]);
     let penalty = 10 * 3_000_000_000 * 100;
     assert_eq!((model.worker(2).unwrap().stake, model.holds(2)), (STAKE - penalty, 0));
+    // Nobody gains by votes.
+    assert_eq!(model.token.balance(burn_address()), penalty);
+    assert_eq!(model.token.balance(Actor::Client1.address()), BALANCE - 3 * spec(1).max_price);
+}
+
+#[test]
+fn only_a_job_that_runs_alone_is_claimed() {
+    let mut model = model();
+    register(&mut model, Actor::Worker1);
+    let alone = submit(&mut model, spec(1));
+    let first = submit(&mut model, JobSpec { replicas: 3, quorum: 2, ..spec(1) });
+    for job_id in [first, JobId(first.0 + 2)] {
+        let refused = make(&mut model, Actor::Worker1, Call::ClaimJob(job_id));
+        assert_eq!(refused.result, Err("JobMgr: is a replica"));
+    }
+    assert_eq!(names(&make(&mut model, Actor::Worker1, Call::ClaimJob(alone))), ["JobsAllocated", "JobClaimed"]);
+    let refused = make(&mut model, Actor::Worker1, Call::ClaimJob(alone));
+    assert_eq!(refused.result, Err("JobMgr: not queued"));
+}
+
+#[test]
+fn groups_have_nearer_limits_than_jobs_alone() {
+    let mut model = model();
+    let group = JobSpec { replicas: 3, quorum: 2, max_price: 100_000_000_000_000_000, ..spec(1) };
+    let day = JobSpec { execution_timeout_s: 86_400, deadline: 1_000_000 + 604_800, ..group };
+    submit(&mut model, day);
+    let cases = [
+        (JobSpec { execution_timeout_s: 86_401, ..day }, "JobMgr: timeout too long"),
+        (JobSpec { deadline: day.deadline + 1, ..day }, "JobMgr: deadline too far"),
+    ];
+    for (spec, words) in cases {
+        assert_eq!(make(&mut model, Actor::Client1, Call::SubmitJob(Box::new(spec))).result, Err(words));
+        submit(&mut model, JobSpec { replicas: 1, quorum: 1, ..spec });
+    }
+}
+
+#[test]
+fn a_late_commitment_has_its_whole_reveal_window() {
+    let mut model = model();
+    register(&mut model, Actor::Worker1);
+    let job_id = submit(&mut model, spec(1));
+    apply(&mut model, 1, &[(job_id, 1, 1)]);
+    // The clock has gone far beyond the attempt's deadline, the blocks have not come to it.
+    pass(&mut model, 90_000, 3);
+    let commit = Call::CommitResult { job_id, attempt: Attempt(1), commitment: Felt::ONE };
+    make(&mut model, Actor::Worker1, commit).result.unwrap();
+    pass(&mut model, 21_600, 2_200);
+    let refused = make(&mut model, Actor::Admin, Call::ExpireAttempt(job_id));
+    assert_eq!(refused.result, Err("JobMgr: deadline not passed"));
+    pass(&mut model, 1, 0);
+    make(&mut model, Actor::Admin, Call::ExpireAttempt(job_id)).result.unwrap();
+    assert_eq!(model.job(job_id).unwrap().reveal_due, None);
+}
+
+#[test]
+fn a_keeper_returns_only_once_its_bond_is_out() {
+    let mut model =
+        Model::new(Terms { policy_delay_s: 100, ..TERMS }, Moment { timestamp: 1_000_000, block: 500 }, BALANCE);
+    let (keeper, add) = (Actor::Keeper1, Call::AddKeeper(Actor::Keeper1.address()));
+    make(&mut model, Actor::Admin, add.clone()).result.unwrap();
+    make(&mut model, keeper, Call::PostBond(5)).result.unwrap();
+    make(&mut model, keeper, Call::Leave).result.unwrap();
+    assert_eq!(make(&mut model, Actor::Admin, add.clone()).result, Err("TaskAllocator: still bonded"));
+    pass(&mut model, 101, 11);
+    assert_eq!(make(&mut model, Actor::Admin, add.clone()).result, Err("TaskAllocator: still bonded"));
+    make(&mut model, keeper, Call::WithdrawBond).result.unwrap();
+    make(&mut model, Actor::Admin, add).result.unwrap();
 }
 
 #[test]
@@ -207,7 +274,10 @@ fn what_is_not_revealed_costs_the_stake_and_the_replica() {
     for other in [first.0 + 1, first.0 + 2] {
         make(&mut model, Actor::Admin, Call::ExpireJob(JobId(other))).result.unwrap();
     }
-    pass(&mut model, 601, 61);
+    pass(&mut model, 21_600, 2_161);
+    let refused = make(&mut model, Actor::Admin, Call::ExpireAttempt(first));
+    assert_eq!(refused.result, Err("JobMgr: deadline not passed"));
+    pass(&mut model, 1, 0);
     let expired = make(&mut model, Actor::Client2, Call::ExpireAttempt(first));
     assert_eq!(names(&expired), ["ReputationChanged", "WorkerSlashed", "AttemptFailed", "JobFailed"]);
     let taken = 5 * 3_000_000_000 * 100;
@@ -228,7 +298,7 @@ fn the_referees_silence_finds_a_result_wrong() {
     pass(&mut model, 901, 91);
     let ruled = names(&make(&mut model, Actor::Admin, Call::SettleDispute(job_id)));
     assert_eq!(ruled, ["DisputeRuled", "ReputationChanged", "WorkerSlashed", "ResultRejected", "JobFailed"]);
-    let back = spec(1).max_price + 1_000_000_000_000_000_000;
+    let back = spec(1).max_price + 50_000_000_000_000_000_000;
     assert_eq!(model.credit_of(Actor::Client1.address()), back);
 }
 

@@ -6,6 +6,7 @@ const ALLOCATION: &str = "job_mgr/allocation.cairo";
 const ATTEMPTS: &str = "job_mgr/attempts.cairo";
 const CLAIM: &str = "job_mgr/claim.cairo";
 const JOB_ACCESS: &str = "job_mgr/job_access.cairo";
+const JOB_VIEW: &str = "job_mgr/job_view.cairo";
 const JOB_SLOT: &str = "math/job_slot.cairo";
 const LANES: &str = "math/lanes.cairo";
 const WORKER_SLOT: &str = "math/worker_slot.cairo";
@@ -104,14 +105,32 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
         "commit: no time to reveal",
         ATTEMPTS,
-        "Option::Some(deadlines::after(due, deadlines::REVEAL_WINDOW_S))",
-        "Option::Some(deadlines::after(due, deadlines::REVEAL_WINDOW_S - 1))",
+        "deadlines::after(begins, deadlines::REVEAL_WINDOW_S)",
+        "deadlines::after(begins, deadlines::REVEAL_WINDOW_S - 1)",
     ),
     mutant(
-        "requirements: GPUs are not compared",
+        "commit: a late one has less time to reveal",
+        ATTEMPTS,
+        "let begins = deadlines::later(attempt_due(job_id, placed), now());",
+        "let begins = attempt_due(job_id, placed);",
+    ),
+    mutant(
+        "commit: an early one has less time to reveal",
+        ATTEMPTS,
+        "let begins = deadlines::later(attempt_due(job_id, placed), now());",
+        "let begins = now();",
+    ),
+    mutant(
+        "commit: the time to reveal is shown as a challenge window",
+        JOB_VIEW,
+        "let challenge_ends = if placed.has_result {",
+        "let challenge_ends = if placed.has_result || placed.is_held {",
+    ),
+    mutant(
+        "requirements: the last feature is not compared",
         LANES,
-        "const GUARDS: u128 = 0x8010_0080_2004_0202_0040;",
-        "const GUARDS: u128 = 0x8010_0080_2004_0202_0000;",
+        "const FEATURES_MASK: u128 = 0xffff_0000_0000_0000_0000_0000;",
+        "const FEATURES_MASK: u128 = 0x7fff_0000_0000_0000_0000_0000;",
     ),
     mutant(
         "requirements: GPU memory is not compared",
@@ -160,6 +179,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         WORKER_SLOT,
         "let compared = if asked.high < ANY_REGION {",
         "let compared = if asked.high != 0 {",
+    ),
+    mutant(
+        "claims: a seat in a group",
+        CLAIM,
+        "        assert(group_record::id_of(job_id) == 0, errors::IS_REPLICA);\n",
+        "        assert(group_record::id_of(job_id) != job_id, errors::IS_REPLICA);\n",
     ),
     mutant(
         "claims: a block too early",

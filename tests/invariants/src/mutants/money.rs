@@ -48,6 +48,24 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "self._pool().hold(worker_id);",
     ),
     mutant(
+        "refunds: votes pay the client",
+        SETTLEMENT,
+        "let is_voted = terms.verification != verification::MATMUL;",
+        "let is_voted = terms.verification == verification::RERUN;",
+    ),
+    mutant(
+        "refunds: a committee's votes pay the client",
+        SETTLEMENT,
+        "let is_voted = terms.verification != verification::MATMUL;",
+        "let is_voted = terms.verification == verification::NONE;",
+    ),
+    mutant(
+        "refunds: what is proven pays nobody",
+        SETTLEMENT,
+        "let is_voted = terms.verification != verification::MATMUL;",
+        "let is_voted = terms.max_attempts != 0;",
+    ),
+    mutant(
         "refunds: faults are cheaper",
         SETTLEMENT,
         "const PENALTY_PRICES: u128 = 10;",

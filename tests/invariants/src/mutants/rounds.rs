@@ -75,8 +75,20 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
         "deadlines: a year ahead is too far",
         JOB_SPEC,
-        "spec.deadline - now.timestamp <= MAX_DEADLINE_AHEAD_S",
-        "spec.deadline - now.timestamp < MAX_DEADLINE_AHEAD_S",
+        "spec.deadline - now.timestamp <= max_ahead_s",
+        "spec.deadline - now.timestamp < max_ahead_s",
+    ),
+    mutant(
+        "deadlines: a group's is as far ahead as any",
+        JOB_SPEC,
+        "(MAX_GROUP_TIMEOUT_S, MAX_GROUP_DEADLINE_AHEAD_S)",
+        "(MAX_GROUP_TIMEOUT_S, MAX_DEADLINE_AHEAD_S)",
+    ),
+    mutant(
+        "deadlines: a group runs as long as any",
+        JOB_SPEC,
+        "(MAX_GROUP_TIMEOUT_S, MAX_GROUP_DEADLINE_AHEAD_S)",
+        "(MAX_EXECUTION_TIMEOUT_S, MAX_GROUP_DEADLINE_AHEAD_S)",
     ),
     mutant(
         "deadlines: stake is free at once",
@@ -137,6 +149,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         TASK_ALLOCATOR,
         "!keeper.is_admitted && deadlines::has_passed(keeper.leaves, now())",
         "!keeper.is_admitted",
+    ),
+    mutant(
+        "keepers: one that leaves is added again",
+        TASK_ALLOCATOR,
+        "            assert(known.bond == 0 || known.leaves == NEVER, errors::STILL_BONDED);\n",
+        "",
     ),
     mutant(
         "keepers: one that left stays",

@@ -69,7 +69,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "",
     ),
     mutant("stake: not to reveal costs all", SLASHING, "min(stake, full / 2)", "min(stake, full)"),
-    mutant("stake: a third for the challenger", SLASHING, "let quarter = amount / 4;", "let quarter = amount / 3;"),
+    mutant("stake: a third for the challenger", SLASHING, "        amount / 4\n", "        amount / 3\n"),
     mutant("stake: less is burnt", SLASHING, "burned: amount - 2 * quarter", "burned: amount - 3 * quarter"),
     mutant(
         "stake: the least penalty is less",

@@ -9,7 +9,7 @@ impl Contracts {
     /// Lets an account apply rounds.
     ///
     /// # Errors
-    /// Fails where the sender is not the admin, or the account may already.
+    /// Fails where the sender is not the admin, the account may already, or has yet to take its bond back.
     pub async fn add_keeper(&self, sender: &Sender, keeper: Address) -> Result<Receipt, SendError> {
         let contract = self.task_allocator(sender);
         sender.execute(vec![contract.add_keeper_getcall(&ContractAddress(keeper.0))]).await

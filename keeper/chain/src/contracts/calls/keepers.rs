@@ -39,7 +39,8 @@ impl Contracts {
         sender.execute(vec![approve, self.task_allocator(sender).post_bond_getcall(&amount.0)]).await
     }
 
-    /// Stops being a keeper; the bond can be taken back after a while.
+    /// Stops being a keeper; the bond can be taken back after a while. Until it has been, the account cannot be added
+    /// again.
     ///
     /// # Errors
     /// Fails where the sender is not admitted.
