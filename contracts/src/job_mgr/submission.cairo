@@ -123,7 +123,11 @@ fn write_job(job_id: u64, spec: Box<JobSpec>, terms: felt252, queued: felt252) {
 
 /// Fri that the replicas of a job put into escrow together.
 pub fn escrow(spec: JobSpec) -> u128 {
-    spec.max_price * spec.replicas.into()
+    if spec.replicas == 1 {
+        spec.max_price
+    } else {
+        spec.max_price * spec.replicas.into()
+    }
 }
 
 fn new_group(replicas: u8, quorum: u8, is_committee: bool) -> Group {

@@ -38,6 +38,9 @@ pub fn after_outcome(reputation: u16, outcome: Outcome) -> u16 {
 /// After so many periods without an outcome: in each a tenth, rounded up, of what lies above the
 /// initial reputation is lost.
 pub fn after_decay(reputation: u16, periods: u64) -> u16 {
+    if periods == 0 {
+        return reputation;
+    }
     let mut reputation = reputation;
     let mut left = periods;
     while left != 0 && reputation > INITIAL {
