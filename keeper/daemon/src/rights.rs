@@ -43,6 +43,14 @@ impl Rights {
     /// Says what is missing, and who can do what about it.
     pub(crate) fn check(&self) -> Result<()> {
         let Self { account, network, policy_id, .. } = self;
+        // One that left or was removed has its old bond until it takes that back.
+        if !self.keeper.is_admitted && self.keeper.bond > Fri::ZERO {
+            bail!(
+                "account {account} may not apply rounds on {network} any more\n\
+                 hint: take the bond back with `keeper contracts withdraw-bond`; then the admin authorises it again with \
+                 `keeper contracts add-keeper {account}`"
+            );
+        }
         if !self.keeper.is_admitted {
             bail!(
                 "account {account} may not apply rounds on {network}\n\

@@ -9,6 +9,9 @@ use crate::{
     model::{Job, Model},
 };
 
+/// The verification by which a committee runs a disputed job again.
+const RERUN: u8 = 1;
+
 /// The result of a job that is run as it should be.
 fn honest(job: &Job) -> Felt {
     job.spec.manifest_hash + Felt::ONE
@@ -18,6 +21,10 @@ impl Generator {
     fn result_of(&mut self, job: Option<&Job>) -> Felt {
         let right = job.map_or(Felt::TWO, honest);
         let own = Felt::from(self.dice.next());
+        // A committee convicts only where the first result is wrong and those of its members are right.
+        if job.is_some_and(|job| job.spec.verification == RERUN) && self.dice.chance(40) {
+            return right + Felt::ONE;
+        }
         self.dice.weighted(&[(60, right), (16, right + Felt::ONE), (6, own), (1, Felt::ZERO), (1, Felt::MAX)])
     }
 

@@ -63,7 +63,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "refunds: what is proven pays nobody",
         SETTLEMENT,
         "let is_voted = terms.verification != verification::MATMUL;",
-        "let is_voted = terms.max_attempts != 0;",
+        "let is_voted = terms.verification != verification::MATMUL || terms.max_attempts != 0;",
     ),
     mutant(
         "refunds: faults are cheaper",
