@@ -11,6 +11,7 @@
 
 mod clock;
 mod context;
+mod emission;
 mod erc20;
 mod rare;
 mod src9;

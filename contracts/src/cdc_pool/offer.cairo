@@ -21,5 +21,5 @@ pub fn assert_valid(capabilities: Capabilities, slots: u8, rate_gfri: u64) {
     assert(capabilities.cpu_cores <= lanes::MAX_CPU_CORES, errors::TOO_MANY_CPU_CORES);
     assert(capabilities.memory_gib <= lanes::MAX_MEMORY_GIB, errors::TOO_MUCH_MEMORY);
     assert(capabilities.region != 0, errors::ZERO_REGION);
-    assert(capabilities.region.into() <= lanes::MAX_REGION, errors::REGION_TOO_LONG);
+    assert(lanes::is_region(capabilities.region), errors::REGION_TOO_LONG);
 }

@@ -2,13 +2,13 @@
 
 //! Moves reputations, by the rules of `math/reputation.cairo`.
 
-use crate::cdc_pool::contract::CdcPool::{ContractState, Emitter, Event};
+use crate::cdc_pool::contract::CdcPool::ContractState;
 use crate::cdc_pool::interface::Events;
 use crate::cdc_pool::{errors, worker_record};
 use crate::clock::now;
+use crate::emission::emit_alone;
 use crate::math::reputation::Outcome;
 use crate::math::{reputation, worker_slot};
-use starknet::event::EventEmitter;
 use starknet::storage::{StoragePointerReadAccess, StoragePointerWriteAccess};
 
 #[generate_trait]
@@ -31,12 +31,10 @@ pub impl ReputationsImpl of Reputations {
         let (old_reputation, _) = old;
         let (new_reputation, _) = new;
         if new_reputation != old_reputation {
-            self
-                .emit(
-                    Event::ReputationChanged(
-                        Events::ReputationChanged { worker_id, old_reputation, new_reputation }
-                    )
-                );
+            emit_alone(
+                selector!("ReputationChanged"),
+                Events::ReputationChanged { worker_id, old_reputation, new_reputation },
+            );
         }
     }
 

@@ -6,6 +6,7 @@ use core::poseidon::poseidon_hash_span;
 use crate::cdc_pool::interface::ICdcPoolJobMgrDispatcherTrait;
 use crate::cdc_pool::types::{AttemptFailure, WorkerFault};
 use crate::context::{Context, context};
+use crate::emission::emit_alone;
 use crate::job_mgr::contract::JobMgr::{ContractState, Emitter, Event};
 use crate::job_mgr::groups::GroupsTrait;
 use crate::job_mgr::job_access::{JobAccessTrait, client_of, keep_result, terms_of};
@@ -114,19 +115,17 @@ pub impl AttemptsImpl of AttemptsTrait {
         result_hash: felt252,
         challenge_ends: Deadline,
     ) {
-        self
-            .emit(
-                Event::ResultSubmitted(
-                    events::ResultSubmitted {
-                        job_id,
-                        worker_id: placed.worker_id,
-                        attempt: placed.attempt,
-                        result_hash,
-                        challenge_ends_at: challenge_ends.timestamp,
-                        challenge_ends_block: challenge_ends.block,
-                    }
-                )
-            );
+        emit_alone(
+            selector!("ResultSubmitted"),
+            events::ResultSubmitted {
+                job_id,
+                worker_id: placed.worker_id,
+                attempt: placed.attempt,
+                result_hash,
+                challenge_ends_at: challenge_ends.timestamp,
+                challenge_ends_block: challenge_ends.block,
+            },
+        );
     }
 
     /// Ends an Allocated attempt: queues the job again or, after its last attempt, refunds it.

@@ -28,6 +28,7 @@ const MAX_GROUP_DEADLINE_AHEAD_S: u64 = 604_800;
 
 /// Checks every field, in the order that the interface documents, and derives the stored form: the
 /// terms, still without a client, and the job in the queue.
+#[inline(always)]
 pub fn checked(spec: JobSpec, now: Deadline) -> (Terms, QueuedJob) {
     assert(spec.manifest_hash != 0, errors::ZERO_MANIFEST);
     assert(spec.priority != 0 && spec.priority <= MAX_PRIORITY, errors::BAD_PRIORITY);
@@ -124,6 +125,7 @@ fn requirements_of(lanes: Lanes) -> Requirements {
 }
 
 /// Replicas verify one another, so that a job with more than one wants no other verification.
+#[inline(always)]
 fn assert_verification(spec: JobSpec) {
     let JobSpec { verification, replicas, quorum, .. } = spec;
     let is_known = verification <= verification::MATMUL;
@@ -139,6 +141,7 @@ fn assert_verification(spec: JobSpec) {
     assert(agrees, errors::BAD_QUORUM);
 }
 
+#[inline(always)]
 fn assert_requirements(wanted: Requirements) {
     assert(wanted.gpu_count <= lanes::MAX_GPUS, errors::TOO_MANY_GPUS);
     assert(wanted.vram_gib <= lanes::MAX_VRAM_GIB, errors::TOO_MUCH_VRAM);
@@ -149,9 +152,10 @@ fn assert_requirements(wanted: Requirements) {
     assert(wanted.cpu_cores <= lanes::MAX_CPU_CORES, errors::TOO_MANY_CPU_CORES);
     assert(wanted.memory_gib <= lanes::MAX_MEMORY_GIB, errors::TOO_MUCH_MEMORY);
     assert(wanted.min_reputation <= reputation::MAX, errors::BAD_MIN_REPUTATION);
-    assert(wanted.region.into() <= lanes::MAX_REGION, errors::REGION_TOO_LONG);
+    assert(lanes::is_region(wanted.region), errors::REGION_TOO_LONG);
 }
 
+#[inline(always)]
 fn checked_max_rate(spec: JobSpec) -> u64 {
     assert(spec.max_price != 0, errors::ZERO_MAX_PRICE);
     let max_rate = money::max_rate(
@@ -162,6 +166,7 @@ fn checked_max_rate(spec: JobSpec) -> u64 {
     max_rate.try_into().unwrap()
 }
 
+#[inline(always)]
 fn packed_lanes(wanted: Requirements) -> u128 {
     let packed = lanes::pack(
         Lanes {

@@ -5,6 +5,7 @@
 use core::num::traits::Zero;
 use crate::cdc_pool::interface::ICdcPoolJobMgrDispatcherTrait;
 use crate::cdc_pool::types::WorkerFault;
+use crate::emission::emit_alone;
 use crate::job_mgr::contract::JobMgr::{ContractState, Emitter, Event};
 use crate::job_mgr::job_access::{JobAccessTrait, client_of, terms_of};
 use crate::job_mgr::ledger::LedgerTrait;
@@ -34,10 +35,10 @@ pub impl SettlementImpl of SettlementTrait {
 
         let owner = self._pool().record_settlement(worker_id, is_held);
         self._credit(owner, paid);
-        self
-            .emit(
-                Event::JobSettled(events::JobSettled { job_id, worker_id, client, paid, refunded })
-            );
+        emit_alone(
+            selector!("JobSettled"),
+            events::JobSettled { job_id, worker_id, client, paid, refunded },
+        );
         owner
     }
 

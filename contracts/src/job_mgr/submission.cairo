@@ -68,6 +68,7 @@ pub impl SubmissionImpl of SubmissionTrait {
         first_id
     }
 
+    #[inline(always)]
     fn _report_submission(ref self: ContractState, submission: Submission) {
         let Submission { first_id, client, spec, deadline_block } = submission;
         let spec = spec.unbox();
@@ -106,6 +107,7 @@ pub impl SubmissionImpl of SubmissionTrait {
 }
 
 /// Writes a new job, whose terms and slot are packed.
+#[inline(always)]
 fn write_job(job_id: u64, spec: Box<JobSpec>, terms: felt252, queued: felt252) {
     let JobSpec { manifest_hash, model_id, verification: verified_by, .. } = spec.unbox();
     let record = job_record::at(job_id.into());
@@ -122,6 +124,7 @@ fn write_job(job_id: u64, spec: Box<JobSpec>, terms: felt252, queued: felt252) {
 }
 
 /// Fri that the replicas of a job put into escrow together.
+#[inline(always)]
 pub fn escrow(spec: JobSpec) -> u128 {
     if spec.replicas == 1 {
         spec.max_price

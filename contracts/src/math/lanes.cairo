@@ -32,7 +32,7 @@ pub const MAX_DRIVER_VERSION: u16 = 1023;
 pub const MAX_CPU_CORES: u16 = 511;
 pub const MAX_MEMORY_GIB: u16 = 4095;
 /// A region is a short string of 5 characters at most.
-pub const MAX_REGION: u256 = 0xff_ffff_ffff;
+const MAX_REGION: u128 = 0xff_ffff_ffff;
 
 /// Where each lane starts.
 const VRAM: felt252 = 0x80;
@@ -114,6 +114,15 @@ pub fn unpack(packed: u128) -> Lanes {
         memory_gib: memory_gib.try_into().unwrap(),
         reputation: reputation.try_into().unwrap(),
         features: features.try_into().unwrap(),
+    }
+}
+
+/// Whether the number is short enough for a region.
+pub fn is_region(number: felt252) -> bool {
+    let number: Option<u128> = number.try_into();
+    match number {
+        Option::Some(number) => number <= MAX_REGION,
+        Option::None => false,
     }
 }
 
