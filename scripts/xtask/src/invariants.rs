@@ -28,6 +28,9 @@ pub(crate) struct Args {
     /// Sequences to run
     #[arg(long)]
     sequences: Option<u64>,
+    /// Number of the first sequence: a long campaign can be run in parts
+    #[arg(long, value_name = "INDEX")]
+    first: Option<u64>,
     /// Calls drawn for each sequence
     #[arg(long)]
     calls: Option<u64>,
@@ -53,10 +56,11 @@ impl Args {
     fn flags(&self) -> Vec<String> {
         let mut flags = Vec::new();
         for (flag, value) in
-            [("sequences", self.sequences), ("calls", self.calls), ("seed", self.seed), ("only", self.only)]
+            [("sequences", self.sequences), ("first", self.first), ("calls", self.calls), ("seed", self.seed)]
         {
             flags.extend(value.into_iter().flat_map(|value| [format!("--{flag}"), value.to_string()]));
         }
+        flags.extend(self.only.iter().flat_map(|index| ["--only".to_owned(), index.to_string()]));
         if self.mutants {
             flags.push("--mutants".to_owned());
         }

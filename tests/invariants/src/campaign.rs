@@ -24,6 +24,8 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     pub(crate) sequences: u64,
+    /// The number of the first of them, so that a long campaign can be run in parts.
+    pub(crate) first: u64,
     /// Calls generated for each sequence; those that close it come on top.
     pub(crate) calls: u64,
     pub(crate) seed: u64,
@@ -112,9 +114,9 @@ pub(crate) fn replay(deployments: &mut Deployments<'_>, terms: Terms, steps: &[S
 
 /// Runs every sequence, or as many as it takes to find the failure with the lowest index.
 pub(crate) fn run(classes: &Classes, plan: &Plan) -> Result<Findings> {
-    let next = AtomicU64::new(0);
+    let next = AtomicU64::new(plan.first);
     // The lowest index that failed; sequences above it need not be run.
-    let end = AtomicU64::new(plan.sequences);
+    let end = AtomicU64::new(plan.first + plan.sequences);
     let done: Mutex<BTreeMap<u64, (u64, Tally, Option<Failure>)>> = Mutex::default();
     let work = || -> Result<()> {
         let mut deployments = Deployments::new(classes);

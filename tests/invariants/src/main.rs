@@ -46,6 +46,9 @@ struct Args {
     /// Sequences to run
     #[arg(long, default_value_t = 1_000)]
     sequences: u64,
+    /// Number of the first sequence: a long campaign can be run in parts
+    #[arg(long, default_value_t = 0)]
+    first: u64,
     /// Calls drawn for each sequence
     #[arg(long, default_value_t = 80)]
     calls: u64,
@@ -94,7 +97,8 @@ fn main() -> ExitCode {
 
 /// Returns whether everything held and every mutant was caught.
 fn run(args: &Args) -> Result<bool> {
-    let plan = Plan { sequences: args.sequences, calls: args.calls, seed: args.seed, threads: args.threads };
+    let Args { sequences, first, calls, seed, threads, .. } = *args;
+    let plan = Plan { sequences, first, calls, seed, threads };
     let classes = Classes::load(&args.contracts.join("artifacts"), &own_classes())?;
     let started = Instant::now();
     let findings = match args.only {
@@ -145,6 +149,6 @@ fn try_mutants(args: &Args, plan: &Plan) -> Result<Vec<Trial>> {
         compiler: args.compiler.clone().context("mutants need --compiler")?,
         core_library: args.core_library.clone().context("mutants need --core-library")?,
     };
-    let plan = Plan { sequences: args.mutant_sequences, ..*plan };
+    let plan = Plan { sequences: args.mutant_sequences, first: 0, ..*plan };
     mutants::run(&workshop, &plan, &args.mutant)
 }

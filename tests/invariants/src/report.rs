@@ -15,6 +15,7 @@ pub(crate) fn json(plan: &Plan, findings: &Findings, trials: Option<&[Trial]>, w
     json!({
         "seed": plan.seed,
         "sequences": plan.sequences,
+        "first": plan.first,
         "calls": findings.calls,
         "calls_per_sequence": plan.calls,
         "threads": plan.threads,

@@ -14,7 +14,7 @@ use crate::{
     views::View,
 };
 
-const PLAN: Plan = Plan { sequences: 6, calls: 40, seed: 11, threads: 1 };
+const PLAN: Plan = Plan { sequences: 6, first: 0, calls: 40, seed: 11, threads: 1 };
 const TERMS: Terms = Terms {
     min_stake_per_slot: 7,
     unbonding_s: 95,

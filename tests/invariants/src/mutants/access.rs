@@ -21,7 +21,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
         "access: anyone releases and judges workers",
         CDC_POOL,
-        "assert(get_caller_address() == self.job_mgr.read(), errors::NOT_JOB_MGR);",
+        "assert(caller == self.job_mgr.read(), errors::NOT_JOB_MGR);",
         "assert(self.job_mgr.read().is_non_zero(), errors::NOT_JOB_MGR);",
     ),
     mutant(

@@ -51,8 +51,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
         "states: a settled job is settled again",
         JOB_ACCESS,
-        "assert(found == state, error);",
-        "assert(found == state || found == JobState::Settled, error);",
+        "assert(placed.state == state, error);",
+        "assert(placed.state == state || placed.state == JobState::Settled, error);",
     ),
     mutant(
         "commit: any reveal will do",
@@ -111,14 +111,14 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
         "commit: a late one has less time to reveal",
         ATTEMPTS,
-        "let begins = deadlines::later(attempt_due(job_id, placed), now());",
+        "let begins = deadlines::later(attempt_due(job_id, placed), now);",
         "let begins = attempt_due(job_id, placed);",
     ),
     mutant(
         "commit: an early one has less time to reveal",
         ATTEMPTS,
-        "let begins = deadlines::later(attempt_due(job_id, placed), now());",
-        "let begins = now();",
+        "let begins = deadlines::later(attempt_due(job_id, placed), now);",
+        "let begins = now;",
     ),
     mutant(
         "commit: the time to reveal is shown as a challenge window",

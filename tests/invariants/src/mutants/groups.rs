@@ -65,8 +65,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
         "groups: outliers are paid",
         GROUPS,
-        "} else if winner == self._result_hash(job_id) {",
-        "} else if winner == self._result_hash(job_id) || winner != 0 {",
+        "} else if winner == result_of(job_id) {",
+        "} else if winner == result_of(job_id) || winner != 0 {",
     ),
     mutant(
         "groups: outliers go free",
@@ -151,8 +151,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
         "disputes: the client loses its bond",
         DISPUTES,
-        "self._credit(self.clients.read(terms_of(job_id).client), bond);",
-        "self._credit(self.clients.read(terms_of(job_id).client), 0 * bond);",
+        "self._credit(client_of(terms_of(job_id).client), bond);",
+        "self._credit(client_of(terms_of(job_id).client), 0 * bond);",
     ),
     mutant(
         "disputes: a cheaper bond",
@@ -175,8 +175,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
         "disputes: the committee is misunderstood",
         DISPUTES,
-        "let is_right = winner == self._result_hash(job_id);",
-        "let is_right = winner != self._result_hash(job_id);",
+        "let is_right = winner == result_of(job_id);",
+        "let is_right = winner != result_of(job_id);",
     ),
     mutant(
         "disputes: the committee is not waited for",

@@ -12,8 +12,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
         "prices: the highest rate is rounded up",
         MONEY,
-        "    max_price / price_of_one_gfri(gpu_count, execution_timeout_s)",
-        "    (max_price + price_of_one_gfri(gpu_count, execution_timeout_s) - 1)\n        / price_of_one_gfri(gpu_count, execution_timeout_s)",
+        "    max_price / unit",
+        "    (max_price + unit - 1) / unit",
     ),
     mutant(
         "prices: a job without GPUs is billed twice",
@@ -32,8 +32,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
         "refunds: everything is refunded and paid",
         SETTLEMENT,
-        "let refunded = terms.max_price - paid;",
-        "let refunded = terms.max_price - paid / 2;",
+        "let refunded = escrow.max_price - paid;",
+        "let refunded = escrow.max_price - paid / 2;",
     ),
     mutant(
         "refunds: a hold stays after a settlement",
@@ -74,8 +74,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
         "credit: withdrawn before it is taken off",
         LEDGER,
-        "        self.credit.write(account, 0);\n        assert(token(@self).transfer(account, amount.into()), errors::TRANSFER_FAILED);",
-        "        assert(token(@self).transfer(account, amount.into()), errors::TRANSFER_FAILED);\n        self.credit.write(account, 0);",
+        "        self.accounts.write(account, account_word::with_less_credit(word, amount));\n        assert(token(@self).transfer(account, amount.into()), errors::TRANSFER_FAILED);",
+        "        assert(token(@self).transfer(account, amount.into()), errors::TRANSFER_FAILED);\n        self.accounts.write(account, account_word::with_less_credit(word, amount));",
     ),
     mutant(
         "credit: a transfer that fails is ignored",
@@ -92,21 +92,21 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
         "credit: withdrawn twice",
         LEDGER,
-        "self.credit.write(account, 0);",
-        "self.credit.write(account, amount / 2);",
+        "self.accounts.write(account, account_word::with_less_credit(word, amount));",
+        "self.accounts.write(account, account_word::with_less_credit(word, amount / 2));",
     ),
     mutant(
         "credit: spent and kept",
         LEDGER,
-        "self.credit.write(account, credit - spent);",
-        "self.credit.write(account, credit - spent / 2);",
+        "self.accounts.write(account, account_word::with_less_credit(word, spent));",
+        "self.accounts.write(account, account_word::with_less_credit(word, spent / 2));",
     ),
     mutant("credit: the rest is not paid", LEDGER, "if amount != spent {", "if spent == 0 {"),
     mutant(
         "credit: what was owed is forgotten",
         LEDGER,
-        "self.credit.write(account, self.credit.read(account) + amount);",
-        "self.credit.write(account, amount);",
+        "entry.write(account_word::with_more_credit(entry.read(), amount));",
+        "entry.write(account_word::with_more_credit(0, amount));",
     ),
     mutant(
         "paymaster: a cap lasts for ever",
