@@ -207,6 +207,29 @@ impl Contracts {
         Ok(AllocationStats { rounds, allocated, skipped, last_round_block })
     }
 
+    /// The names of the contracts that are paused: nothing new gets into them.
+    ///
+    /// # Errors
+    /// Fails where the node does not answer.
+    pub async fn paused(&self) -> Result<Vec<&'static str>, RpcError> {
+        let mut pauses = vec![
+            ("JobMgr", self.job_mgr_reader().is_paused().block_id(LATEST).call().await),
+            ("CdcPool", self.cdc_pool_reader().is_paused().block_id(LATEST).call().await),
+            ("TaskAllocator", self.task_allocator_reader().is_paused().block_id(LATEST).call().await),
+        ];
+        if let Some(paymaster) = &self.deployment.paymaster {
+            let reader = PaymasterReader::new(paymaster.address.0, &self.rpc.client);
+            pauses.push(("Paymaster", reader.is_paused().block_id(LATEST).call().await));
+        }
+        let mut paused = Vec::new();
+        for (name, is_paused) in pauses {
+            if is_paused.map_err(|error| self.view_error("a pause", &error))? {
+                paused.push(name);
+            }
+        }
+        Ok(paused)
+    }
+
     /// What JobMgr holds in escrow.
     ///
     /// # Errors

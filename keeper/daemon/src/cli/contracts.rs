@@ -243,6 +243,7 @@ async fn status(context: &Context) -> Result<()> {
     let deployment = contracts.deployment();
     let stats = contracts.allocation_stats().await?;
     let held = contracts.held().await?;
+    let paused = contracts.paused().await?;
     let current = deployment.contracts().into_iter().all(|(name, contract)| {
         built_in_class(name).is_some_and(|built_in| built_in.class_hash == contract.class_hash)
     });
@@ -252,6 +253,7 @@ async fn status(context: &Context) -> Result<()> {
             "classes_of_this_version": current,
             "stats": stats,
             "held_fri": held,
+            "paused": paused,
         }));
     }
     print_deployment(deployment);
@@ -259,6 +261,9 @@ async fn status(context: &Context) -> Result<()> {
     println!("rounds            {}", stats.rounds);
     println!("allocated         {}", stats.allocated);
     println!("skipped           {}", stats.skipped);
+    if !paused.is_empty() {
+        println!("paused            {}", paused.join(", "));
+    }
     if !current {
         println!("the classes differ from the ones built into this program");
     }

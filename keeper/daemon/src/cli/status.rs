@@ -100,7 +100,7 @@ fn print(tally: &Tally, states: &BTreeMap<&'static str, usize>, money: &Money, g
     println!("paid         {}", money.paid_fri);
     println!("refunded     {}", money.refunded_fri);
     println!("held         {}", money.held_fri);
-    println!("owed         {} in credit, {} in bonds", money.owed_fri, money.bonds_fri);
+    println!("owed         {} in credit, {} in bonds of disputes", money.owed_fri, money.bonds_fri);
 }
 
 async fn read_chain(context: &Context, contracts: &Contracts) -> Result<Tally> {

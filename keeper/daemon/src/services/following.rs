@@ -123,7 +123,7 @@ impl Following {
 
     /// Forgets every block above the one that is still standing.
     async fn roll_back(&mut self, standing: Option<BlockNumber>) -> Result<()> {
-        tracing::warn!(?standing, "the chain was reorganised");
+        tracing::warn!(standing = standing.map(|block| block.0), "the chain was reorganised");
         self.fork += 1;
         match standing {
             Some(number) => self.store.revert_to(number).await?,
