@@ -2,22 +2,31 @@
 //!
 //! Every free row bids for the column where it gains most, so much that the column where it gains second most
 //! would do as well, and `step` more; it takes a slot that is empty, or the slot of the holder that bid least. A
-//! column with all slots held costs what its lowest holder bid. Large steps first, to cross the price range in few
-//! bids; then, from the prices reached, smaller ones.
+//! column with all slots held costs what its lowest holder bid. Large steps first, to get far in few bids; then, from
+//! the prices reached, smaller ones.
 
 use super::{
     instance::{Instance, NONE},
     state::State,
 };
 
+/// So many bids for each row, and the step is doubled: many rows that want the same pay the price in large steps.
+const BIDS_PER_STEP: usize = 16;
+const MAX_STEP: i16 = 1_024;
+
 /// A round with one size of step. Prices only rise.
-pub(super) fn auction(state: &mut State, instance: &Instance, order: &[u32], step: i16) {
+pub(super) fn auction(state: &mut State, instance: &Instance, order: &[u32], mut step: i16) {
     state.unlink_all();
     let rows = instance.rows();
     // The last row of the stack bids next: rows in order, one that was outbid at once.
     let mut waiting: Vec<u32> = order.iter().rev().copied().collect();
     let mut bids = vec![0; rows.len()];
+    let mut left = order.len() * BIDS_PER_STEP;
     while let Some(row) = waiting.pop() {
+        if left == 0 {
+            (left, step) = (order.len() * BIDS_PER_STEP, (step * 2).min(MAX_STEP));
+        }
+        left -= 1;
         let (mut best, mut second) = two_best(state, row);
         if second <= state.bound[row as usize] {
             state.survey(row, &rows[row as usize]);

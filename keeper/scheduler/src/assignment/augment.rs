@@ -3,11 +3,7 @@
 //! A way goes from a row to a column where it gains most, on to a row that holds one of its slots and has to give
 //! it up, and so forth, as in Hopcroft and Karp's method. No column is entered twice in a phase.
 
-use super::{
-    instance::NONE,
-    search::Goal,
-    state::State,
-};
+use super::{instance::NONE, search::Goal, state::State};
 
 /// Places what free rows it can; the others stay free.
 pub(super) fn place_rows(state: &mut State) {

@@ -266,9 +266,24 @@ impl Row {
     pub(super) fn score(&self, column: u32) -> i16 {
         match self {
             Self::Dense(scores) => scores[column as usize],
-            Self::Sparse(edges) => edges
-                .binary_search_by_key(&column, |edge| edge.column)
-                .map_or(0, |place| edges[place].score),
+            Self::Sparse(edges) => {
+                edges.binary_search_by_key(&column, |edge| edge.column).map_or(0, |place| edges[place].score)
+            }
+        }
+    }
+
+    pub(super) fn add_to(&self, sums: &mut [u64]) {
+        match self {
+            Self::Dense(scores) => {
+                for (sum, score) in sums.iter_mut().zip(scores) {
+                    *sum += u64::from(score.unsigned_abs());
+                }
+            }
+            Self::Sparse(edges) => {
+                for edge in edges {
+                    sums[edge.column as usize] += u64::from(edge.score.unsigned_abs());
+                }
+            }
         }
     }
 }

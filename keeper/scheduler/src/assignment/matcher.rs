@@ -24,8 +24,13 @@ pub struct Matcher {
     order: Vec<u32>,
 }
 
-/// The auction's steps. Smaller ones would place more rows in better slots, at more bids each.
-const STEPS: [i16; 5] = [512, 128, 32, 8, 2];
+/// The auction's steps. Prices are guessed well enough that larger ones only spoil them.
+const STEPS: [i16; 4] = [64, 16, 4, 1];
+
+/// By how many steps prices are lowered at most where slots are scarce.
+const SHIFT_STEPS: i16 = 32;
+/// How many of the largest steps below the price that leaves the right number of jobs out the auction starts.
+const STEPS_BELOW: i16 = 4;
 
 impl Matcher {
     /// Takes a batch; nothing is assigned yet.
@@ -44,7 +49,9 @@ impl Matcher {
     pub fn solve(&mut self) -> Solution {
         self.forget();
         self.sort_rows();
+        self.guess_prices();
         for step in STEPS {
+            self.lower_prices(step);
             auction(&mut self.state, &self.instance, &self.order, step);
         }
         self.free_loose_rows();
@@ -97,6 +104,54 @@ impl Matcher {
                 *price = MAX_PRICE;
             }
         }
+    }
+
+    /// Starts from what a slot is worth to the average job, where the jobs are enough to fill every slot.
+    ///
+    /// Scores that come from a few properties are much the same for every job up to what suits the average one,
+    /// so this leaves the auction little more than each job's own preferences.
+    fn guess_prices(&mut self) {
+        let (slots, jobs) = (self.slot_count(), self.order.len() as u64);
+        if slots > jobs {
+            return;
+        }
+        let mut sums = vec![0_u64; self.state.price.len()];
+        for &row in &self.order {
+            self.instance.rows()[row as usize].add_to(&mut sums);
+        }
+        let lowest = sums.iter().copied().min().unwrap_or_default();
+        for ((price, sum), &slots) in self.state.price.iter_mut().zip(sums).zip(self.instance.slots()) {
+            if slots > 0 {
+                *price = i16::try_from((sum - lowest) / jobs.max(1)).expect("a mean of scores is no higher than they");
+            }
+        }
+        for &row in &self.order {
+            self.state.survey(row, &self.instance.rows()[row as usize]);
+        }
+        let mut values: Vec<i16> = self.order.iter().map(|&row| self.state.value[row as usize]).collect();
+        let out = usize::try_from(jobs - slots).expect("no more than the jobs");
+        if out > 0 {
+            let (_, level, _) = values.select_nth_unstable(out - 1);
+            let level = *level - STEPS_BELOW * STEPS[0];
+            if level > 0 {
+                self.state.shift_prices(level);
+            }
+        }
+    }
+
+    /// Lowers all prices together, where a slot was left empty although it has a price; only by some steps where
+    /// jobs have to be left out, since that alone keeps prices up.
+    fn lower_prices(&mut self, step: i16) {
+        if !self.state.is_overpriced() {
+            return;
+        }
+        let lowest = self.state.price.iter().copied().min().unwrap_or(0);
+        let is_scarce = self.order.len() as u64 > self.slot_count();
+        self.state.shift_prices(-if is_scarce { lowest.min(step * SHIFT_STEPS) } else { lowest });
+    }
+
+    fn slot_count(&self) -> u64 {
+        self.instance.slots().iter().map(|&slots| u64::from(slots)).sum()
     }
 
     fn sort_rows(&mut self) {

@@ -8,7 +8,7 @@
 use super::{
     MAX_PRICE,
     instance::{Instance, NONE},
-    state::State,
+    state::{Search, State},
 };
 
 const UNREACHED: i16 = i16::MAX;
@@ -40,8 +40,6 @@ fn start(state: &mut State, order: &[u32], goal: Goal) -> Option<i16> {
     let search = &mut state.search;
     search.row_distance.clear();
     search.row_distance.resize(state.value.len(), UNREACHED);
-    search.column_distance.clear();
-    search.column_distance.resize(state.price.len(), UNREACHED);
     search.is_seen.clear();
     search.is_seen.resize(state.price.len(), false);
     search.rows.clear();
@@ -50,17 +48,17 @@ fn start(state: &mut State, order: &[u32], goal: Goal) -> Option<i16> {
     match goal {
         Goal::PlaceRows => {
             let limit = state.free.iter().map(|&row| state.value[row as usize]).min()?;
-            search.buckets.reset(limit);
+            search.reset_columns(&state.price, limit);
             search.stack.extend(state.free.iter().rev());
             Some(limit)
         }
         Goal::FillSlots => {
             let open = |column: &usize| state.load[*column] < state.slots[*column] && state.price[*column] > 0;
             let limit = (0..state.price.len()).filter(open).map(|column| state.price[column]).min()?;
-            search.buckets.reset(limit);
+            search.reset_columns(&state.price, limit);
             for (column, &price) in (0..).zip(&state.price) {
-                if price <= limit {
-                    search.column_distance[column as usize] = price;
+                if price < limit {
+                    search.ceiling[column as usize] = 0;
                     search.buckets.push(price, column);
                 }
             }
@@ -75,10 +73,19 @@ fn start(state: &mut State, order: &[u32], goal: Goal) -> Option<i16> {
     })
 }
 
+impl Search {
+    /// Nothing is reached, and nothing from `limit` on will be.
+    fn reset_columns(&mut self, prices: &[i16], limit: i16) {
+        self.ceiling.clear();
+        self.ceiling.extend(prices.iter().map(|price| limit - price));
+        self.buckets.reset(limit);
+    }
+}
+
 /// Reaches everything up to the goal's distance, and returns that.
 fn run(state: &mut State, instance: &Instance, goal: Goal, mut limit: i16) -> i16 {
     let mut distance = 0;
-    loop {
+    while distance < limit {
         while let Some(row) = state.search.stack.pop() {
             limit = leave_row(state, row, distance, limit, goal);
         }
@@ -89,10 +96,10 @@ fn run(state: &mut State, instance: &Instance, goal: Goal, mut limit: i16) -> i1
                 state.search.stack.push(row);
             }
             Some(column) => enter_column(state, column, distance),
-            None if distance >= limit => return limit,
             None => distance += 1,
         }
     }
+    limit
 }
 
 /// Offers the row's candidates a distance; returns the goal's, which may have come closer.
@@ -106,15 +113,19 @@ fn leave_row(state: &mut State, row: u32, now: i16, mut limit: i16, goal: Goal) 
     if now == distance && state.search.rows.last() != Some(&row) {
         state.search.rows.push(row);
     }
-    for place in 0..state.candidates[index].len() {
-        let edge = state.candidates[index][place];
+    for &edge in &state.candidates[index] {
         let column = edge.column as usize;
-        let offered = reach - edge.score + state.price[column];
-        if offered < state.search.column_distance[column] && offered <= limit {
-            state.search.column_distance[column] = offered;
-            state.search.buckets.push(offered, edge.column);
-            if state.has_room(edge.column) && (goal == Goal::PlaceRows || state.price[column] > 0) {
+        let arrival = reach - edge.score;
+        if arrival < state.search.ceiling[column] {
+            let offered = arrival + state.price[column];
+            if offered >= limit {
+                continue;
+            }
+            state.search.ceiling[column] = arrival;
+            if state.load[column] < state.slots[column] && (goal == Goal::PlaceRows || state.price[column] > 0) {
                 limit = offered;
+            } else {
+                state.search.buckets.push(offered, edge.column);
             }
         }
     }
@@ -129,10 +140,10 @@ fn leave_row(state: &mut State, row: u32, now: i16, mut limit: i16, goal: Goal) 
 /// Reaches the rows that hold the column's slots.
 fn enter_column(state: &mut State, column: u32, distance: i16) {
     let search = &mut state.search;
-    if search.column_distance[column as usize] != distance || search.is_seen[column as usize] {
+    let is_current = search.ceiling[column as usize] + state.price[column as usize] == distance;
+    if !is_current || std::mem::replace(&mut search.is_seen[column as usize], true) {
         return;
     }
-    search.is_seen[column as usize] = true;
     search.columns.push(column);
     let mut row = state.head[column as usize];
     while row != NONE {
@@ -148,7 +159,8 @@ fn enter_column(state: &mut State, column: u32, distance: i16) {
 fn raise(state: &mut State, distance: i16) {
     let search = &mut state.search;
     for &column in &search.columns {
-        state.price[column as usize] += distance - search.column_distance[column as usize];
+        // The old price and what was left of the way from here: distance - (ceiling + price).
+        state.price[column as usize] = distance - search.ceiling[column as usize];
     }
     for &row in &search.rows {
         let reached = std::mem::replace(&mut search.row_distance[row as usize], distance);
@@ -158,8 +170,8 @@ fn raise(state: &mut State, distance: i16) {
 
 /// What was reached late or never has been too dear: its columns cost less, its rows gain more.
 fn lower(state: &mut State, order: &[u32], distance: i16) {
-    for (price, reached) in state.price.iter_mut().zip(&state.search.column_distance) {
-        *price -= distance.min(*reached);
+    for (price, ceiling) in state.price.iter_mut().zip(&state.search.ceiling) {
+        *price -= distance.min(ceiling + *price);
     }
     for &row in order {
         state.value[row as usize] += distance.min(state.search.row_distance[row as usize]);

@@ -45,7 +45,9 @@ pub(super) struct State {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Search {
     pub(super) row_distance: Vec<i16>,
-    pub(super) column_distance: Vec<i16>,
+    /// A column's distance less its price: a row comes closer with a distance and value that, less the score, is
+    /// below this. One look settles most candidates.
+    pub(super) ceiling: Vec<i16>,
     pub(super) rows: Vec<u32>,
     pub(super) columns: Vec<u32>,
     pub(super) stack: Vec<u32>,
@@ -60,8 +62,8 @@ pub(super) struct Search {
 /// Columns whose best is found together, in a loop that compilers turn into vector instructions.
 const BLOCK: usize = 32;
 /// How many candidates a row should have. Fewer are looked up again sooner, more cost more at every look.
-const FEW: usize = 10;
-const MANY: usize = 24;
+const FEW: usize = 2;
+const MANY: usize = 4;
 const FIRST_WIDTH: i16 = 64;
 /// No difference of gains is larger.
 const MAX_WIDTH: i16 = 20_001;
@@ -137,6 +139,24 @@ impl State {
         self.column.fill(NONE);
     }
 
+    /// Whether some slot is empty although it has a price.
+    pub(super) fn is_overpriced(&self) -> bool {
+        (0..self.price.len()).any(|column| self.load[column] < self.slots[column] && self.price[column] > 0)
+    }
+
+    /// Changes all prices by the same. None may become negative.
+    pub(super) fn shift_prices(&mut self, by: i16) {
+        for (price, &slots) in self.price.iter_mut().zip(&self.slots) {
+            if slots > 0 {
+                *price = (*price + by).min(MAX_PRICE);
+            }
+        }
+        for bound in &mut self.bound {
+            // Where a price is at its highest already nothing is gained, but not less than before either.
+            *bound = bound.saturating_sub(by).max(0.min(*bound));
+        }
+    }
+
     /// Looks the row's scores through: sets its value, its candidates and their bound to the prices of now.
     pub(super) fn survey(&mut self, row: u32, scores: &Row) {
         let best = self.best(scores);
@@ -176,7 +196,7 @@ impl State {
     /// Looks for more candidates, where those found do not settle the question.
     pub(super) fn widen(&mut self, row: u32, scores: &Row) {
         let index = row as usize;
-        let width = (self.value[index] - self.bound[index]).saturating_mul(2).clamp(8, MAX_WIDTH);
+        let width = (self.value[index] - self.bound[index]).saturating_mul(2).clamp(self.width, MAX_WIDTH);
         self.best(scores);
         self.collect(row, scores, width);
     }
