@@ -15,6 +15,9 @@ const BIDS_PER_STEP: usize = 16;
 const MAX_STEP: i16 = 1_024;
 
 /// A round with one size of step. Prices only rise.
+///
+/// It ends: a bid fills an empty slot, of which none empties again, or takes one from a lower bid, so that what is
+/// bid for the column's slots grows by at least 1, up to the highest score for each.
 pub(super) fn auction(state: &mut State, instance: &Instance, order: &[u32], mut step: i16) {
     state.unlink_all();
     let rows = instance.rows();
@@ -38,6 +41,7 @@ pub(super) fn auction(state: &mut State, instance: &Instance, order: &[u32], mut
         let bid = score.min(score - second + step);
         if !state.has_room(column) {
             let outbid = state.head[column as usize];
+            debug_assert!(bids[outbid as usize] < bid, "row {row} bid no more than row {outbid}");
             state.unlink(outbid);
             waiting.push(outbid);
         }

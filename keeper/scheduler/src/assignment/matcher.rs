@@ -31,6 +31,9 @@ const STEPS: [i16; 4] = [64, 16, 4, 1];
 const SHIFT_STEPS: i16 = 32;
 /// How many of the largest steps below the price that leaves the right number of jobs out the auction starts.
 const STEPS_BELOW: i16 = 4;
+/// Where fewer than one row in so many is free, each looks for its way alone: searched from together, every phase
+/// would go through the surroundings of all of them again.
+const FEW_FREE: usize = 16;
 
 impl Matcher {
     /// Takes a batch; nothing is assigned yet.
@@ -175,15 +178,29 @@ impl Matcher {
     }
 
     /// Until every row is placed where it gains most or gains nothing, and every slot is held or costs nothing.
+    ///
+    /// It ends: a phase that places rows leaves fewer of them free, and none becomes free in it; a phase that fills
+    /// slots moves a row into a slot that has a price, or lowers a price to 0 for good. So there are at most twice
+    /// as many phases as rows, and one more for every column.
     fn settle(&mut self) {
         let (state, instance, order) = (&mut self.state, &self.instance, &self.order);
         let is_free = |row: &u32| state.value[*row as usize] > 0 && state.column[*row as usize] == NONE;
-        state.free = order.iter().copied().filter(is_free).collect();
-        while search::reprice(state, instance, order, Goal::PlaceRows) {
-            augment::place_rows(state);
+        let mut waiting: Vec<u32> = order.iter().copied().filter(is_free).collect();
+        let together = if waiting.len() * FEW_FREE < order.len() { 1 } else { waiting.len() };
+        let mut phases = 0;
+        while !waiting.is_empty() {
+            state.free = waiting.split_off(waiting.len() - together);
+            while search::reprice(state, instance, order, Goal::PlaceRows) {
+                let free = state.free.len();
+                augment::place_rows(state);
+                debug_assert!(state.free.len() < free, "a phase placed nobody");
+                phases += 1;
+            }
         }
         while search::reprice(state, instance, order, Goal::FillSlots) {
             augment::fill_slots(state, order);
+            phases += 1;
+            debug_assert!(phases <= 2 * order.len() + state.price.len(), "{phases} phases");
         }
     }
 }

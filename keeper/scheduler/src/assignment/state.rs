@@ -194,11 +194,15 @@ impl State {
     }
 
     /// Looks for more candidates, where those found do not settle the question.
+    ///
+    /// The bound falls by at least 1, to below any gain at the latest, so a search asks for this finitely often.
     pub(super) fn widen(&mut self, row: u32, scores: &Row) {
         let index = row as usize;
-        let width = (self.value[index] - self.bound[index]).saturating_mul(2).clamp(self.width, MAX_WIDTH);
+        let before = self.bound[index];
+        let width = (self.value[index] - before).saturating_mul(2).clamp(self.width, MAX_WIDTH);
         self.best(scores);
         self.collect(row, scores, width);
+        debug_assert!(self.bound[index] < before, "the bound of row {row} stayed at {before}");
     }
 
     /// The most that the row gains; remembers the best of every block.
