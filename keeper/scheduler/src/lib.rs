@@ -25,6 +25,7 @@
 
 #![deny(clippy::float_arithmetic)]
 
+pub mod assignment;
 mod commitment;
 mod explanation;
 mod feasibility;

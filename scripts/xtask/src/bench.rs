@@ -1,6 +1,7 @@
 //! `cargo xtask bench NAME`: what things cost and how fast they are, measured on real runs.
 
 mod gas;
+mod matching;
 
 use std::process::ExitCode;
 
@@ -13,11 +14,14 @@ use crate::repo::Repo;
 pub(crate) enum Bench {
     /// What every transaction of the market costs, on the local chain
     Gas(gas::Args),
+    /// How fast whole batches are assigned, beside other solvers
+    Matching(matching::Args),
 }
 
 /// Runs one benchmark.
 pub(crate) fn run(repo: &Repo, bench: &Bench) -> Result<ExitCode> {
     match bench {
         Bench::Gas(args) => gas::run(repo, args),
+        Bench::Matching(args) => matching::run(repo, args),
     }
 }
