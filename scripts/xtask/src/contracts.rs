@@ -27,6 +27,9 @@ use crate::{
 const CONTRACTS: &str = "contracts";
 /// What the binaries embed.
 const ARTIFACTS: &str = "contracts/artifacts";
+/// The token and the account that the invariants' harness lays out.
+const HARNESS: &str = "tests/invariants/cairo";
+const HARNESS_ARTIFACTS: &str = "tests/invariants/artifacts";
 /// Says what each artifact was made from.
 const MANIFEST: &str = "manifest.json";
 
@@ -96,41 +99,49 @@ pub(crate) fn run(repo: &Repo, args: &Args) -> Result<()> {
 
 /// Compiles the contracts into the repository.
 fn write(repo: &Repo) -> Result<()> {
-    let compiled = tempfile::tempdir().context("making a temporary folder")?;
-    build(repo, compiled.path())?;
-    let artifacts = repo.path(ARTIFACTS);
-    // A contract that no longer exists must not leave its class behind.
-    for name in differences(&artifacts, compiled.path(), is_artifact)? {
-        if !compiled.path().join(&name).exists() {
-            fs::remove_file(artifacts.join(&name)).with_context(|| format!("removing {name}"))?;
+    for (sources, kept) in [(CONTRACTS, ARTIFACTS), (HARNESS, HARNESS_ARTIFACTS)] {
+        let compiled = tempfile::tempdir().context("making a temporary folder")?;
+        build(repo, sources, compiled.path())?;
+        let artifacts = repo.path(kept);
+        // A contract that no longer exists must not leave its class behind.
+        for name in differences(&artifacts, compiled.path(), is_artifact)? {
+            if !compiled.path().join(&name).exists() {
+                fs::remove_file(artifacts.join(&name)).with_context(|| format!("removing {name}"))?;
+            }
         }
+        let written = install(compiled.path(), &artifacts)?;
+        println!("contracts: {} files in {kept}", written.len());
     }
-    let written = install(compiled.path(), &artifacts)?;
-    println!("contracts: {} files in {ARTIFACTS}", written.len());
     Ok(())
 }
 
 /// Fails where the repository's artifacts are not what its sources give.
 pub(crate) fn check(repo: &Repo) -> Result<()> {
-    let compiled = tempfile::tempdir().context("making a temporary folder")?;
-    build(repo, compiled.path())?;
-    let differing = differences(&repo.path(ARTIFACTS), compiled.path(), is_artifact)?;
-    if differing.is_empty() {
-        println!("contracts: {ARTIFACTS} is what the sources give");
-        return Ok(());
+    for (sources, kept) in [(CONTRACTS, ARTIFACTS), (HARNESS, HARNESS_ARTIFACTS)] {
+        let compiled = tempfile::tempdir().context("making a temporary folder")?;
+        build(repo, sources, compiled.path())?;
+        let differing = differences(&repo.path(kept), compiled.path(), is_artifact)?;
+        if !differing.is_empty() {
+            return Err(failure(
+                format!("in {kept}, not what the sources give: {}", differing.join(", ")),
+                "run `cargo xtask contracts`, then `cargo xtask bindings`, and commit the results",
+            ));
+        }
+        println!("contracts: {kept} is what the sources give");
     }
-    Err(failure(
-        format!("in {ARTIFACTS}, not what the sources give: {}", differing.join(", ")),
-        "run `cargo xtask contracts`, then `cargo xtask bindings`, and commit the results",
-    ))
+    Ok(())
 }
 
 fn is_artifact(name: &str) -> bool {
     name.ends_with(".json")
 }
 
-fn build(repo: &Repo, out: &Path) -> Result<()> {
-    let contracts = compile(repo, &repo.path(CONTRACTS), out)?;
+/// Compiles one of the crates; only the market's own has a manifest.
+fn build(repo: &Repo, sources: &str, out: &Path) -> Result<()> {
+    let contracts = compile(repo, &repo.path(sources), out)?;
+    if sources != CONTRACTS {
+        return Ok(());
+    }
     let manifest = Manifest {
         compiler: Source { name: COMPILER_CRATE, version: compiler_version(repo)?, sha256: None },
         core_library: Source {
