@@ -1,5 +1,6 @@
 //! `cargo xtask bench NAME`: what things cost and how fast they are, measured on real runs.
 
+mod fgd;
 mod gas;
 
 use std::process::ExitCode;
@@ -11,6 +12,8 @@ use crate::repo::Repo;
 /// What is measured.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Bench {
+    /// How much of a cluster's shared GPUs seven policies allocate, on recorded jobs
+    Fgd(fgd::Args),
     /// What every transaction of the market costs, on the local chain
     Gas(gas::Args),
 }
@@ -18,6 +21,7 @@ pub(crate) enum Bench {
 /// Runs one benchmark.
 pub(crate) fn run(repo: &Repo, bench: &Bench) -> Result<ExitCode> {
     match bench {
+        Bench::Fgd(args) => fgd::run(repo, args),
         Bench::Gas(args) => gas::run(repo, args),
     }
 }
