@@ -84,3 +84,47 @@ fn offer(jobs: &Jobs, free: usize, values: &[i64], next: &mut [i64]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sharing::{Demand, GpuModels, tests::nodes};
+    use proptest::prelude::*;
+
+    fn whole(cpu_milli: u32) -> Demand {
+        Demand { cpu_milli, memory_mib: 0, gpus: 1, gpu_milli: 1_000, models: GpuModels::ANY }
+    }
+
+    fn allotment(jobs: &[Demand]) -> Allotment {
+        Allotment::new(&Workload::of(jobs).probabilities(), GpuModel::new(0).unwrap(), 50)
+    }
+
+    #[test]
+    fn a_shortage_of_cpu_is_seen_while_every_job_still_runs() {
+        let allotment = allotment(&[whole(12_000)]);
+        let node = |cores: u32| NodeState::idle(GpuModel::new(0).unwrap(), 8, cores * 1_000, 0).unwrap();
+        assert!(allotment.of(&node(96)) < CERTAIN);
+        // Enough for seven, but no GPU's eighth part is.
+        assert_eq!(allotment.of(&node(95)), 8_000 * CERTAIN);
+    }
+
+    #[test]
+    fn each_arrival_takes_cpu_too() {
+        let half = Demand { gpu_milli: 500, ..whole(4_000) };
+        let allotment = allotment(&[half]);
+        let of = |cores: u32| {
+            let node = NodeState::idle(GpuModel::new(0).unwrap(), 1, cores * 1_000, 0).unwrap();
+            allotment.of(&node) / CERTAIN
+        };
+        assert_eq!([of(3), of(4), of(7), of(8)], [1_000, 500, 500, 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_more_stays_free_than_is_free(node in nodes()) {
+            let jobs = [whole(12_000), Demand { gpu_milli: 470, ..whole(8_000) }, Demand { gpu_milli: 30, ..whole(1_000) }];
+            let value = allotment(&jobs).of(&node);
+            prop_assert!((0..=i64::from(node.total_free()) * CERTAIN).contains(&value));
+        }
+    }
+}

@@ -112,3 +112,57 @@ impl PlacementPolicy for BestFit {
         Fit { score: FULL * (whole - cpu * MOST_GPU - gpu * MOST_CPU) / whole, gpu: tightest(node, demand) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sharing::{GpuModel, GpuModels};
+
+    fn job(gpus: u8, gpu_milli: u16) -> Demand {
+        Demand { cpu_milli: 4_000, memory_mib: 0, gpus, gpu_milli, models: GpuModels::ANY }
+    }
+
+    /// Four GPUs and 64 cores, with jobs on it.
+    fn node(jobs: &[Demand]) -> NodeState {
+        let idle = NodeState::idle(GpuModel::new(0).unwrap(), 4, 64_000, 0).unwrap();
+        jobs.iter().fold(idle, |node, job| node.after(job, tightest(&node, job)))
+    }
+
+    fn score(policy: &impl PlacementPolicy, node: &NodeState, demand: &Demand) -> Score {
+        policy.fit(node, policy.potential(node), demand).score
+    }
+
+    #[test]
+    fn the_dot_product_is_small_where_little_is_free() {
+        // 1 - (64 * 4 / 128^2 + 4 * 1 / 8^2) / 2 = 0.9609, and with a job on it 0.9695.
+        assert_eq!(score(&DotProd, &node(&[]), &job(1, 1_000)), 96);
+        assert_eq!(score(&DotProd, &node(&[job(1, 1_000)]), &job(1, 1_000)), 96);
+        assert_eq!(score(&DotProd, &node(&[job(3, 1_000)]), &job(1, 1_000)), 98);
+    }
+
+    #[test]
+    fn clustering_prefers_its_own_kind_then_idle_nodes() {
+        let share = job(1, 500);
+        let scores = [&[share][..], &[share, job(1, 1_000)], &[], &[job(1, 1_000)]]
+            .map(|jobs| score(&GpuClustering, &node(jobs), &share) / 25);
+        assert_eq!(scores, [3, 2, 1, 0]);
+        let without = Demand { gpus: 0, gpu_milli: 0, ..share };
+        assert_eq!(score(&GpuClustering, &node(&[]), &without), 0);
+    }
+
+    #[test]
+    fn packing_prefers_gpus_in_use_then_nodes_in_use() {
+        let share = job(1, 400);
+        assert_eq!(score(&GpuPacking, &node(&[job(1, 500)]), &share), 95);
+        assert_eq!(score(&GpuPacking, &node(&[job(1, 700)]), &share), 49);
+        assert_eq!(score(&GpuPacking, &node(&[]), &share), 29);
+        assert_eq!(score(&GpuPacking, &node(&[job(1, 500)]), &job(2, 1_000)), 48);
+    }
+
+    #[test]
+    fn best_fit_prefers_the_least_left_over() {
+        // 1 - (60 / 128 + 3 / 8) / 2 = 0.578, and with a job on it 1 - (56 / 128 + 2 / 8) / 2 = 0.656.
+        assert_eq!(score(&BestFit, &node(&[]), &job(1, 1_000)), 57);
+        assert_eq!(score(&BestFit, &node(&[job(1, 1_000)]), &job(1, 1_000)), 65);
+    }
+}

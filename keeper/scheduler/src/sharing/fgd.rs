@@ -58,3 +58,42 @@ impl PlacementPolicy for Fgd {
         best_gpu(node, demand, |after| self.points(potential - self.fragmentation.of(after)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sharing::{GpuModel, GpuModels};
+
+    fn share(gpu_milli: u16) -> Demand {
+        Demand { cpu_milli: 1_000, memory_mib: 0, gpus: 1, gpu_milli, models: GpuModels::ANY }
+    }
+
+    #[test]
+    fn points_are_the_sigmoid_rounded_down() {
+        let fgd = Fgd::new(&Workload::of(&[share(500)]));
+        // GPUs less fragmented, and 100 / (1 + e^-x) by hand.
+        for (gpus_milli, points) in [
+            (0, 50),
+            (1, 50),
+            (-1, 49),
+            (1_000, 73),
+            (-1_000, 26),
+            (4_000, 98),
+            (-4_000, 1),
+            (16_000, 99),
+            (-16_000, 0),
+        ] {
+            assert_eq!(fgd.points(gpus_milli), points, "{gpus_milli}");
+        }
+    }
+
+    #[test]
+    fn a_share_goes_where_the_rest_stays_of_use() {
+        let fgd = Fgd::new(&Workload::of(&[share(500), share(500), share(300)]));
+        let node = NodeState::idle(GpuModel::new(0).unwrap(), 2, 64_000, 0).unwrap();
+        // 700 and 1000 free: taking 300 from the first leaves 400, of which 500 could use nothing.
+        let node = node.after(&share(300), 0);
+        assert_eq!(fgd.fit(&node, fgd.potential(&node), &share(500)).gpu, 1);
+        assert_eq!(fgd.fit(&node, fgd.potential(&node), &share(300)).gpu, 1);
+    }
+}

@@ -93,3 +93,44 @@ impl Member {
         within(node.cpu_milli(), self.cpu_milli).min(within(node.memory_mib(), self.memory_mib))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::sharing::{
+        Demand, GpuModels,
+        tests::{demands, nodes},
+    };
+
+    /// Puts jobs of one shape on a node until no more fits.
+    fn by_filling(node: &NodeState, demand: &Demand) -> i64 {
+        let (mut node, mut filled) = (*node, 0);
+        while demand.runs_on(node.model()) && node.fits(demand) {
+            node = node.after(demand, node.first_fit(demand.gpu_milli));
+            filled += i64::from(demand.total_gpu_milli());
+        }
+        filled
+    }
+
+    proptest! {
+        #[test]
+        fn tables_say_what_filling_says(node in nodes(), jobs in prop::collection::vec(demands(), 1..20)) {
+            let one_or_whole = |demand: &&Demand| demand.gpus <= 1 || demand.gpu_milli == GPU_MILLI;
+            let jobs: Vec<Demand> = jobs.iter().filter(one_or_whole).copied().collect();
+            let workload = Workload::of(&jobs);
+            let expected: i64 = jobs.iter().map(|demand| by_filling(&node, demand)).sum();
+            prop_assert_eq!(Fill::new(&workload, node.model()).of(&node), expected);
+        }
+    }
+
+    #[test]
+    fn cpu_for_one_job_is_told_apart_from_cpu_for_all() {
+        let job = Demand { cpu_milli: 12_000, memory_mib: 0, gpus: 1, gpu_milli: 1_000, models: GpuModels::ANY };
+        let model = GpuModel::new(0).unwrap();
+        let fill = Fill::new(&Workload::of(&[job]), model);
+        let of = |cores: u32| fill.of(&NodeState::idle(model, 8, cores * 1_000, 0).unwrap());
+        assert_eq!([of(11), of(12), of(50), of(96), of(500)], [0, 1_000, 4_000, 8_000, 8_000]);
+    }
+}

@@ -125,3 +125,33 @@ fn usable_in_parts(node: &NodeState, shape: &TypicalDemand) -> Fragments {
     }
     enough.iter().map(|free| Fragments::from(*free)).sum::<Fragments>() * Fragments::from(shape.count)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::sharing::tests::{demands, nodes};
+
+    /// The definition, shape by shape.
+    fn by_definition(node: &NodeState, workload: &Workload) -> Fragments {
+        let lost = |shape: &TypicalDemand| {
+            let demand = shape.demand;
+            let enough = node.free().iter().filter(|free| **free >= demand.gpu_milli);
+            let runs = demand.runs_on(node.model())
+                && node.cpu_milli() >= demand.cpu_milli
+                && enough.count() >= usize::from(demand.gpus);
+            let unusable = node.free().iter().filter(|free| !runs || **free < demand.gpu_milli);
+            unusable.map(|free| Fragments::from(*free)).sum::<Fragments>() * Fragments::from(shape.count)
+        };
+        workload.shapes().iter().map(lost).sum()
+    }
+
+    proptest! {
+        #[test]
+        fn tables_say_what_the_definition_says(node in nodes(), jobs in prop::collection::vec(demands(), 1..40)) {
+            let workload = Workload::typical(&jobs, 95);
+            prop_assert_eq!(Fragmentation::new(&workload).of(&node), by_definition(&node, &workload));
+        }
+    }
+}

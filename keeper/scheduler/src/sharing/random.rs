@@ -32,3 +32,27 @@ impl SplitMix64 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_are_those_of_the_reference_implementation() {
+        let mut lots = SplitMix64::new(1_234_567);
+        let numbers = [lots.next_bits(), lots.next_bits(), lots.next_bits()];
+        assert_eq!(numbers, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
+    }
+
+    #[test]
+    fn a_shuffle_keeps_every_item_and_reaches_every_order() {
+        let mut seen = std::collections::BTreeSet::new();
+        let mut lots = SplitMix64::new(7);
+        for _ in 0..200 {
+            let mut items = [1, 2, 3];
+            lots.shuffle(&mut items);
+            seen.insert(items);
+        }
+        assert_eq!(seen.len(), 6);
+    }
+}

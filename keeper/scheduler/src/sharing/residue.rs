@@ -67,3 +67,51 @@ fn stopping(probability: &[i64; LEVELS], arrivals: u16) -> [i64; LEVELS] {
     }
     values
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sharing::{Demand, GpuModels};
+
+    fn share(cpu_milli: u32, gpu_milli: u16) -> Demand {
+        Demand { cpu_milli, memory_mib: 0, gpus: 1, gpu_milli, models: GpuModels::ANY }
+    }
+
+    fn gpu(cpu_milli: u32, taken: u16) -> NodeState {
+        let model = GpuModel::new(0).unwrap();
+        NodeState::idle(model, 1, cpu_milli, 0).unwrap().after(&share(0, taken), 0)
+    }
+
+    fn residue(jobs: &[Demand], arrivals: u16) -> Residue {
+        Residue::new(&Workload::of(jobs).probabilities(), GpuModel::new(0).unwrap(), arrivals)
+    }
+
+    #[test]
+    fn without_arrivals_all_stays_free() {
+        assert_eq!(residue(&[share(0, 500)], 0).of(&gpu(1_000, 300)), 700 * CERTAIN);
+    }
+
+    #[test]
+    fn a_certain_job_takes_what_it_can_once_for_each_arrival() {
+        let jobs = [share(0, 400)];
+        let after = |arrivals| residue(&jobs, arrivals).of(&gpu(1_000, 0)) / CERTAIN;
+        assert_eq!([after(1), after(2), after(3)], [600, 200, 200]);
+    }
+
+    #[test]
+    fn a_job_is_let_in_only_where_that_leaves_less_to_expect() {
+        // 700 and 300 make a whole GPU. 600 is as likely, and would leave 100 beside 300 for ever.
+        let jobs = [share(0, 700), share(0, 300), share(0, 600)];
+        let many = residue(&jobs, 200);
+        assert!(many.of(&gpu(1_000, 0)) < CERTAIN, "the pair that fits comes in the end");
+        let with_600 = many.of(&gpu(1_000, 600)) / CERTAIN;
+        assert!((99..=101).contains(&with_600), "{with_600}");
+    }
+
+    #[test]
+    fn jobs_that_want_more_cpu_than_there_is_do_not_come() {
+        let residue = residue(&[share(4_000, 500)], 50);
+        assert_eq!(residue.of(&gpu(3_999, 0)), 1_000 * CERTAIN);
+        assert!(residue.of(&gpu(4_000, 0)) < CERTAIN);
+    }
+}

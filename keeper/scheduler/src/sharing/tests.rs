@@ -68,12 +68,12 @@ impl<I: Iterator<Item = (usize, Fit)>> FirstBest for I {
 }
 
 /// Places jobs both ways and compares node by node.
-fn same_as_slowly(nodes: &[NodeState], jobs: &[Demand], policy: impl PlacementPolicy + Clone) {
+fn same_as_slowly(nodes: &[NodeState], jobs: &[Demand], policy: &(impl PlacementPolicy + Clone)) {
     let mut placer = Placer::new(nodes, policy.clone());
     let mut slow = nodes.to_vec();
     for demand in jobs {
         let placed = placer.place(demand).map(|placement| placement.node);
-        assert_eq!(placed, place_slowly(&mut slow, &policy, demand));
+        assert_eq!(placed, place_slowly(&mut slow, policy, demand));
     }
     let ends: Vec<NodeState> = (0..nodes.len()).map(|node| *placer.node(node)).collect();
     assert_eq!(ends, slow);
@@ -109,13 +109,13 @@ proptest! {
         jobs in prop::collection::vec(demands(), 1..60),
     ) {
         let workload = Workload::of(&jobs);
-        same_as_slowly(&nodes, &jobs, DotProd);
-        same_as_slowly(&nodes, &jobs, GpuClustering);
-        same_as_slowly(&nodes, &jobs, GpuPacking);
-        same_as_slowly(&nodes, &jobs, BestFit);
-        same_as_slowly(&nodes, &jobs, Fgd::new(&workload));
+        same_as_slowly(&nodes, &jobs, &DotProd);
+        same_as_slowly(&nodes, &jobs, &GpuClustering);
+        same_as_slowly(&nodes, &jobs, &GpuPacking);
+        same_as_slowly(&nodes, &jobs, &BestFit);
+        same_as_slowly(&nodes, &jobs, &Fgd::new(&workload));
         let weights = WasteWeights { arrivals: 5, ..WasteWeights::default() };
-        same_as_slowly(&nodes, &jobs, WasteDescent::new(&nodes, &workload, weights));
+        same_as_slowly(&nodes, &jobs, &WasteDescent::new(&nodes, &workload, weights));
     }
 
     #[test]
@@ -163,5 +163,5 @@ fn more_kinds_of_jobs_than_scores_are_kept_for_are_placed_all_the_same() {
     let jobs: Vec<Demand> = (0..3_000_u32)
         .map(|cpu_milli| Demand { cpu_milli, memory_mib: 0, gpus: 1, gpu_milli: 10, models: GpuModels::ANY })
         .collect();
-    same_as_slowly(&nodes, &jobs, BestFit);
+    same_as_slowly(&nodes, &jobs, &BestFit);
 }

@@ -12,10 +12,10 @@ use super::{
 pub struct WasteWeights {
     /// What stays free on single GPUs if jobs are let in with care.
     pub residue: u16,
-    /// What jobs of one shape, as many as fit, would leave of the node.
-    pub fill: u16,
     /// What stays free on single GPUs that have only their part of the node's CPU.
     pub allotment: u16,
+    /// What jobs of one shape, as many as fit, would leave of the node.
+    pub fill: u16,
     /// What is taken from jobs that accept few models.
     pub scarcity: u16,
     /// Jobs that a GPU is expected to be offered, for residue and allotment.
@@ -25,7 +25,7 @@ pub struct WasteWeights {
 impl Default for WasteWeights {
     /// Weights that do well on all openb mixes; `docs/design/0010-fragmentation.md` says how they were found.
     fn default() -> Self {
-        Self { residue: 130, fill: 3, allotment: 3, scarcity: 2, arrivals: 60 }
+        Self { residue: 100, allotment: 6, fill: 3, scarcity: 2, arrivals: 75 }
     }
 }
 
@@ -117,4 +117,56 @@ fn scarcity(expected: &Workload, model: GpuModel, capacity: &BTreeMap<GpuModel, 
             .then(|| wanted(shape) * all * u128::from(CERTAIN.unsigned_abs()) / (all_wanted * accepted.max(1)))
     });
     i64::try_from(choosy.sum::<u128>().min(1 << 30)).unwrap_or(1 << 30)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sharing::{GpuModels, Placer};
+
+    fn model(number: u8) -> GpuModel {
+        GpuModel::new(number).unwrap()
+    }
+
+    fn node(number: u8, gpus: u8, cores: u32) -> NodeState {
+        NodeState::idle(model(number), gpus, cores * 1_000, 1 << 20).unwrap()
+    }
+
+    fn job(cores: u32, gpu_milli: u16) -> Demand {
+        Demand { cpu_milli: cores * 1_000, memory_mib: 0, gpus: 1, gpu_milli, models: GpuModels::ANY }
+    }
+
+    fn placed(nodes: &[NodeState], jobs: &[Demand], demand: &Demand) -> usize {
+        let policy = WasteDescent::new(nodes, &Workload::of(jobs), WasteWeights::default());
+        Placer::new(nodes, policy).place(demand).unwrap().node
+    }
+
+    #[test]
+    fn a_job_that_may_run_anywhere_leaves_a_wanted_model_to_others() {
+        let only_first = Demand { models: GpuModels::from_iter([model(0)]), ..job(4, 1_000) };
+        let nodes = [node(0, 2, 32), node(1, 2, 32)];
+        assert_eq!(placed(&nodes, &[only_first, job(4, 1_000)], &job(4, 1_000)), 1);
+        assert_eq!(placed(&nodes, &[only_first, job(4, 1_000)], &only_first), 0);
+    }
+
+    #[test]
+    fn a_job_that_wants_much_cpu_goes_where_there_is_much() {
+        let jobs = [job(30, 500), job(4, 500)];
+        let nodes = [node(0, 4, 32), node(1, 4, 256)];
+        assert_eq!(placed(&nodes, &jobs, &job(30, 500)), 1);
+    }
+
+    #[test]
+    fn a_share_goes_beside_the_one_that_it_makes_whole() {
+        let jobs = [job(1, 700), job(1, 300), job(1, 500)];
+        let with = |milli| node(0, 1, 32).after(&job(1, milli), 0);
+        let nodes = [with(500), with(700)];
+        assert_eq!(placed(&nodes, &jobs, &job(1, 300)), 1);
+        assert_eq!(placed(&nodes, &jobs, &job(1, 500)), 0);
+    }
+
+    #[test]
+    fn a_workload_of_nothing_places_all_the_same() {
+        assert_eq!(placed(&[node(0, 1, 8)], &[], &job(1, 10)), 0);
+    }
 }

@@ -1,6 +1,6 @@
 //! What jobs are expected: the shapes that most of them have.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::Demand;
 
@@ -78,6 +78,43 @@ fn by_frequency(demands: impl Iterator<Item = Demand>) -> Vec<TypicalDemand> {
         *counts.entry(demand).or_default() += 1;
     }
     let mut shapes: Vec<_> = counts.into_iter().map(|(demand, count)| TypicalDemand { demand, count }).collect();
-    shapes.sort_by(|a, b| (b.count, b.demand).cmp(&(a.count, a.demand)));
+    shapes.sort_by_key(|shape| Reverse((shape.count, shape.demand)));
     shapes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sharing::GpuModels;
+
+    fn job(cpu_milli: u32, memory_mib: u32) -> Demand {
+        Demand { cpu_milli, memory_mib, gpus: 1, gpu_milli: 500, models: GpuModels::ANY }
+    }
+
+    #[test]
+    fn shapes_are_kept_until_they_stand_for_enough_jobs() {
+        let jobs: Vec<Demand> =
+            [(1, 90), (2, 5), (3, 4), (4, 1)].into_iter().flat_map(|(cpu, count)| vec![job(cpu, 0); count]).collect();
+        let counts = |percent| -> Vec<u32> {
+            Workload::typical(&jobs, percent).shapes().iter().map(|shape| shape.count).collect()
+        };
+        assert_eq!(counts(90), [90]);
+        assert_eq!(counts(95), [90, 5]);
+        assert_eq!(counts(96), [90, 5, 4]);
+        assert_eq!(counts(100), [90, 5, 4, 1]);
+    }
+
+    #[test]
+    fn host_memory_tells_shapes_apart_only_where_it_is_kept() {
+        let jobs = [job(1, 10), job(1, 20)];
+        assert_eq!(Workload::typical(&jobs, 95).shapes(), [TypicalDemand { demand: job(1, 0), count: 2 }]);
+        assert_eq!(Workload::of(&jobs).shapes().len(), 2);
+    }
+
+    #[test]
+    fn probabilities_add_up_to_certainty() {
+        let jobs: Vec<Demand> = (0..7).map(|cpu| job(cpu, 0)).collect();
+        let sum = i64::try_from(Workload::of(&jobs).probabilities().jobs()).unwrap();
+        assert!((CERTAIN - 7..=CERTAIN).contains(&sum));
+    }
 }
