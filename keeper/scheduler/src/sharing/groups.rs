@@ -64,6 +64,14 @@ impl Groups {
         later.filter(move |(place, id)| self.groups[**id].changed == seen + place).map(|(_, id)| *id)
     }
 
+    /// Starts to count changes anew: once every score is forgotten, it only matters that each group is there.
+    pub(super) fn forget_changes(&mut self) {
+        self.changes.clear();
+        for id in 0..self.groups.len() {
+            self.note_change(id);
+        }
+    }
+
     /// Puts a node in another state.
     pub(super) fn change(&mut self, node: usize, state: NodeState, potential: impl Fn(&NodeState) -> i64) {
         let old = self.of_node[node];

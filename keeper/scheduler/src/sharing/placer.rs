@@ -1,14 +1,16 @@
 //! Places one demand after the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Demand, NodeState, PlacementPolicy, Score,
+    Demand, NodeState, PlacementPolicy, Score, SplitMix64,
     groups::{GroupId, Groups},
 };
 
 /// Scores are kept for so many different demands; when there are more, all are forgotten and found again as needed.
 const MAX_SHAPES: usize = 1_024;
+/// And for so many changes of groups.
+const MAX_CHANGES: usize = 1 << 15;
 /// No node of the group can run the demand, or the group is empty.
 const UNFIT: Score = Score::MIN;
 
@@ -58,8 +60,9 @@ impl<P: PlacementPolicy> Placer<P> {
 
     /// Places a demand for good; `None` where it fits nowhere.
     pub fn place(&mut self, demand: &Demand) -> Option<Placement> {
-        if self.shapes.len() > MAX_SHAPES {
+        if self.shapes.len() > MAX_SHAPES || self.groups.changes() > MAX_CHANGES {
             self.shapes.clear();
+            self.groups.forget_changes();
         }
         let scores = self.shapes.entry(*demand).or_default();
         scores.update(&self.groups, &self.policy, demand);
@@ -70,8 +73,7 @@ impl<P: PlacementPolicy> Placer<P> {
                 (node, self.policy.fit(&group.state, group.potential, demand).gpu)
             }
             Some(lots) => {
-                let fitting = scores.fitting(&self.groups);
-                let node = (!fitting.is_empty()).then(|| fitting[lots.below(fitting.len())])?;
+                let node = scores.drawn(&self.groups, lots)?;
                 let free = self.groups.of_node(node).state.free();
                 let first = free.partition_point(|free| *free < demand.gpu_milli);
                 (node, if demand.is_share() { first + lots.below(free.len() - first) } else { first })
@@ -104,11 +106,20 @@ impl Scores {
         tied.filter_map(|(id, _)| groups.group(id).nodes.first().copied()).min()
     }
 
-    /// The nodes that can run the demand, in the cluster's order.
-    fn fitting(&self, groups: &Groups) -> Vec<usize> {
-        let fitting = self.by_group.iter().enumerate().filter(|(_, score)| **score != UNFIT);
-        let mut nodes: Vec<usize> = fitting.flat_map(|(id, _)| groups.group(id).nodes.iter().copied()).collect();
-        nodes.sort_unstable();
-        nodes
+    /// Any of the nodes that can run the demand, each as likely.
+    fn drawn(&self, groups: &Groups, lots: &mut SplitMix64) -> Option<usize> {
+        let fitting = || {
+            let ids = self.by_group.iter().enumerate().filter(|(_, score)| **score != UNFIT);
+            ids.map(|(id, _)| &groups.group(id).nodes)
+        };
+        let count: usize = fitting().map(BTreeSet::len).sum();
+        let mut drawn = (count > 0).then(|| lots.below(count))?;
+        for nodes in fitting() {
+            if drawn < nodes.len() {
+                return nodes.iter().nth(drawn).copied();
+            }
+            drawn -= nodes.len();
+        }
+        None
     }
 }

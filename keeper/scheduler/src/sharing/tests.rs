@@ -165,3 +165,10 @@ fn more_kinds_of_jobs_than_scores_are_kept_for_are_placed_all_the_same() {
         .collect();
     same_as_slowly(&nodes, &jobs, &BestFit);
 }
+
+#[test]
+fn more_placements_than_changes_are_kept_for_are_made_all_the_same() {
+    let nodes = [NodeState::idle(model(0), 16, 0, 0).unwrap(); 3];
+    let job = Demand { cpu_milli: 0, memory_mib: 0, gpus: 1, gpu_milli: 2, models: GpuModels::ANY };
+    same_as_slowly(&nodes, &vec![job; 24_001], &GpuPacking);
+}

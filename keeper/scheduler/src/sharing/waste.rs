@@ -7,7 +7,7 @@ use super::{
     policy::best_gpu, residue::Residue, workload::CERTAIN,
 };
 
-/// How much each estimate of waste counts. Only their ratios matter; none may be above 2^15.
+/// How much each estimate of waste counts. Only their ratios matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WasteWeights {
     /// What stays free on single GPUs if jobs are let in with care.
@@ -25,7 +25,7 @@ pub struct WasteWeights {
 impl Default for WasteWeights {
     /// Weights that do well on all openb mixes; `docs/design/0010-fragmentation.md` says how they were found.
     fn default() -> Self {
-        Self { residue: 100, allotment: 6, fill: 3, scarcity: 2, arrivals: 75 }
+        Self { residue: 100, allotment: 6, fill: 3, scarcity: 3, arrivals: 75 }
     }
 }
 
@@ -91,8 +91,8 @@ impl PlacementPolicy for WasteDescent {
 impl Waste {
     /// A node's expected waste, up to a multiple of what is free on it.
     ///
-    /// An estimate is below 2^38: at most 2^14 thousandths, 2^24 for certainty; scarcity is held below 2^44. With
-    /// weights up to 2^15 the sum stays below 2^60.
+    /// An estimate is below 2^38: at most 2^14 thousandths, 2^24 for certainty; scarcity is held below 2^44. Weights are
+    /// below 2^16, so the sum stays below 2^61.
     fn of(&self, node: &NodeState) -> i64 {
         let Some(estimates) = &self.models[usize::from(node.model().number())] else { return 0 };
         let weighted = |weight: u16, estimate: i64| i64::from(weight) * estimate;
