@@ -62,7 +62,7 @@ impl fmt::Display for PolicyName {
 }
 
 /// The policies that are made for a mix. Both are given the same: the shapes of its jobs, without host memory, that
-/// [`TYPICAL_PERCENT`] of them have, and how many have each. They know nothing of what comes when.
+/// 95 % of them have, and how many have each. They know nothing of what comes when.
 #[derive(Clone, Debug)]
 pub struct Policies {
     fgd: Fgd,
