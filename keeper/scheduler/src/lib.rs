@@ -32,6 +32,7 @@ mod feasibility;
 mod plan;
 mod policy;
 mod score;
+pub mod sharing;
 mod snapshot;
 
 pub use commitment::{plan_root, policy_id, snapshot_root};

@@ -1,5 +1,6 @@
 //! `cargo xtask bench NAME`: what things cost and how fast they are, measured on real runs.
 
+mod fgd;
 mod gas;
 mod matching;
 
@@ -12,6 +13,8 @@ use crate::repo::Repo;
 /// What is measured.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Bench {
+    /// How much of a cluster's shared GPUs seven policies allocate, on recorded jobs
+    Fgd(fgd::Args),
     /// What every transaction of the market costs, on the local chain
     Gas(gas::Args),
     /// How fast whole batches are assigned, beside other solvers
@@ -21,6 +24,7 @@ pub(crate) enum Bench {
 /// Runs one benchmark.
 pub(crate) fn run(repo: &Repo, bench: &Bench) -> Result<ExitCode> {
     match bench {
+        Bench::Fgd(args) => fgd::run(repo, args),
         Bench::Gas(args) => gas::run(repo, args),
         Bench::Matching(args) => matching::run(repo, args),
     }

@@ -1,0 +1,7 @@
+//! Replays public cluster traces against scheduling policies and says how they fare.
+//!
+//! The decisions come from the pure crate `keeper-scheduler`; files, figures for people and threads live here.
+//! The same trace, seeds and policies give the same result on every machine, whatever the number of threads.
+
+pub mod fgd;
+pub mod openb;
