@@ -30,6 +30,7 @@ mod explanation;
 mod feasibility;
 mod plan;
 mod policy;
+pub mod queueing;
 mod score;
 mod snapshot;
 
