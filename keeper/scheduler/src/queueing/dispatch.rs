@@ -43,7 +43,7 @@ pub fn dispatch(
     pending: &mut PendingPool,
     cluster: &mut Cluster,
     tenants: &mut Tenants,
-    policy: &dyn OrderingPolicy,
+    (policy, queue_weights): (&dyn OrderingPolicy, &[u32]),
     now_s: u32,
 ) -> Round {
     let mut round = Round::default();
@@ -51,7 +51,8 @@ pub fn dispatch(
         return round;
     }
     tenants.settle(now_s);
-    let mut desk = Desk { pending, cluster, tenants, policy, now_s };
+    tenants.measure(cluster.capacity());
+    let mut desk = Desk { pending, cluster, tenants, policy, queue_weights, now_s };
     let head = loop {
         let Some(head) = desk.first(|_| true) else { return round };
         let Some(gang) = desk.cluster.find(u32::from(head.gpus)) else { break head };
@@ -73,12 +74,18 @@ struct Desk<'a> {
     cluster: &'a mut Cluster,
     tenants: &'a mut Tenants,
     policy: &'a dyn OrderingPolicy,
+    queue_weights: &'a [u32],
     now_s: u32,
 }
 
 impl Desk<'_> {
     fn view(&self) -> OrderingView<'_> {
-        OrderingView { now_s: self.now_s, tenants: self.tenants, capacity_gpus: self.cluster.capacity() }
+        OrderingView {
+            now_s: self.now_s,
+            tenants: self.tenants,
+            capacity_gpus: self.cluster.capacity(),
+            queue_weights: self.queue_weights,
+        }
     }
 
     /// The job that goes first among those that may start and that `admits` lets through.
@@ -92,7 +99,7 @@ impl Desk<'_> {
 
     fn start(&mut self, job: PendingRecord, gang: Gang, is_backfilled: bool) -> Start {
         self.pending.remove(job.job_id);
-        self.tenants.dequeue(job.tenant);
+        self.tenants.dequeue(job.tenant, job.gpus);
         self.tenants.hold(job.tenant, u32::from(job.gpus), self.now_s);
         self.cluster.start(job.job_id, gang.clone(), self.now_s.saturating_add(job.limit_s));
         Start { job, gang, is_backfilled }

@@ -28,12 +28,19 @@ pub struct OrderingView<'a> {
     pub tenants: &'a Tenants,
     /// GPUs of the whole cluster, free or not.
     pub capacity_gpus: u32,
+    /// The queues' weights, by [`QueueIndex`](super::QueueIndex); a queue that is missing has a weight of 1.
+    pub queue_weights: &'a [u32],
 }
 
 impl<'a> OrderingView<'a> {
     /// The account of a job's tenant.
     pub fn tenant(&self, job: &PendingRecord) -> &'a Tenant {
         self.tenants.get(job.tenant)
+    }
+
+    /// The weight of a job's queue; at least 1.
+    pub fn queue_weight(&self, job: &PendingRecord) -> u32 {
+        self.queue_weights.get(usize::from(job.queue.0)).copied().unwrap_or(1).max(1)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What every tenant has used, weighted and decayed, and what it is promised.
 
 use super::{
-    decay::{accrued, halving, multiply_q32},
+    decay::{accrued, halving, log2_q10, multiply_q32},
     pending::TenantIndex,
 };
 
@@ -12,8 +12,8 @@ pub struct Tenant {
     pub weight: u32,
     /// GPUs that it holds now.
     pub held_gpus: u32,
-    /// Jobs of it that wait.
-    pub pending_jobs: u32,
+    /// GPUs that its waiting jobs ask for, all at once.
+    pub awaited_gpus: u64,
     /// Decayed use in thousandths of a GPU-second, as of `settled_s`.
     used_milli: u64,
     /// Until when its use is counted: Unix timestamp in seconds.
@@ -35,13 +35,21 @@ pub struct Tenants {
     /// GPUs that promises count on; see [`Tenants::promise`].
     promised_gpus: u32,
     weights: u64,
+    /// See [`Tenants::contention_q10`].
+    contention_q10: u32,
 }
 
 impl Tenants {
     /// Nobody yet. `promised_gpus` is what promises may count on: the GPUs that are certainly busy whenever the job
     /// at the head of the queue does not fit.
     pub fn new(half_life_s: u32, promised_gpus: u32) -> Self {
-        Self { tenants: Vec::new(), half_life_s: half_life_s.max(1), promised_gpus: promised_gpus.max(1), weights: 0 }
+        Self {
+            tenants: Vec::new(),
+            half_life_s: half_life_s.max(1),
+            promised_gpus: promised_gpus.max(1),
+            weights: 0,
+            contention_q10: 0,
+        }
     }
 
     /// Adds a tenant and gives it a number. A new tenant lowers the shares of the others from then on.
@@ -56,7 +64,7 @@ impl Tenants {
         self.tenants.push(Tenant {
             weight,
             held_gpus: 0,
-            pending_jobs: 0,
+            awaited_gpus: 0,
             used_milli,
             settled_s: now_s,
             promised_ms,
@@ -116,14 +124,28 @@ impl Tenants {
     }
 
     /// A job of the tenant begins to wait.
-    pub fn enqueue(&mut self, tenant: TenantIndex) {
-        self.account(tenant).pending_jobs += 1;
+    pub fn enqueue(&mut self, tenant: TenantIndex, gpus: u16) {
+        self.account(tenant).awaited_gpus += u64::from(gpus);
     }
 
     /// A job of the tenant waits no longer.
-    pub fn dequeue(&mut self, tenant: TenantIndex) {
+    pub fn dequeue(&mut self, tenant: TenantIndex, gpus: u16) {
         let account = self.account(tenant);
-        account.pending_jobs = account.pending_jobs.saturating_sub(1);
+        account.awaited_gpus = account.awaited_gpus.saturating_sub(u64::from(gpus));
+    }
+
+    /// How often over the capacity was asked for as of the last [`Tenants::measure`]: the binary logarithm of demand
+    /// by capacity in 1/1,024; 0 where there is enough for all.
+    pub fn contention_q10(&self) -> u32 {
+        self.contention_q10
+    }
+
+    /// Notes how demand stands to capacity, for [`Tenants::contention_q10`].
+    pub fn measure(&mut self, capacity_gpus: u32) {
+        let asks = |tenant: &Tenant| u64::from(tenant.held_gpus).saturating_add(tenant.awaited_gpus);
+        let demand = self.tenants.iter().map(asks).fold(0, u64::saturating_add);
+        let ratio_q10 = (u128::from(demand) << 10) / u128::from(capacity_gpus.max(1));
+        self.contention_q10 = log2_q10(u64::try_from(ratio_q10).unwrap_or(u64::MAX)).saturating_sub(10 << 10);
     }
 
     /// Promises a share of the capacity to a job of `area` GPU-seconds: when the tenant's own share alone would have

@@ -19,7 +19,7 @@ fn main() {
                 other => {
                     let v: Vec<u32> = other.split(',').map(|x| x.parse().unwrap()).collect();
                     s.half_life_s = v[6] * 3600; s.max_wait_s = v[7] * 3600;
-                    Box::new(Balanced { size: v[0], gpus: v[1], held: v[2], used: v[3], slack: v[4], age: v[5] })
+                    Box::new(Balanced { size: v[0], gpus: v[1], held: v[2], used: v[3], slack: v[4], age: v[5], floor: v[8] })
                 }
             };
             let o = replay(&workload, s, policy.as_ref());

@@ -39,7 +39,7 @@ pub fn replay(workload: &Workload, settings: ReplaySettings, policy: &dyn Orderi
     let mut state = State::new(workload, settings);
     while let Some(now_s) = state.next_event_s() {
         state.advance(now_s);
-        let round = dispatch(&mut state.pending, &mut state.cluster, &mut state.tenants, policy, now_s);
+        let round = dispatch(&mut state.pending, &mut state.cluster, &mut state.tenants, (policy, &[]), now_s);
         for start in round.starts {
             state.begin(&start.job, start.is_backfilled);
         }
@@ -112,7 +112,7 @@ impl<'a> State<'a> {
             let tenant = TenantIndex(job.traced.virtual_cluster);
             let area = u64::from(job.traced.gpus) * u64::from(job.limit_s);
             let promised_s = self.tenants.promise(tenant, area, now_s);
-            self.tenants.enqueue(tenant);
+            self.tenants.enqueue(tenant, job.traced.gpus);
             self.gpus[tenant.0 as usize].1 += u64::from(job.traced.gpus);
             self.pending.insert(PendingRecord {
                 job_id: JobId(self.arrived as u64),

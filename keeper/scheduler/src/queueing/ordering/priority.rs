@@ -75,7 +75,7 @@ mod tests {
         ) {
             let prioritizer = JobPrioritizer { aging_interval_s: interval, ..JobPrioritizer::default() };
             let tenants = Tenants::new(1, 1);
-            let view = OrderingView { now_s: later, tenants: &tenants, capacity_gpus: 1 };
+            let view = OrderingView { now_s: later, tenants: &tenants, capacity_gpus: 1, queue_weights: &[] };
             let job = |id, (priority, submitted_s)| PendingRecord { priority, submitted_s, ..record(id) };
             let (a, b) = (job(1, a), job(2, b));
             let (high, low) = (prioritizer.calculate_priority(&a, later), prioritizer.calculate_priority(&b, later));
