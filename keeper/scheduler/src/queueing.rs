@@ -37,7 +37,7 @@ pub use bound::MarketLimits;
 pub use cluster::{Cluster, Gang, Reservation, Running};
 pub use config::{Overflow, QueueConfig, QueueConfigError};
 pub use dead_letters::{DeadLetter, DeadLetterReason, DeadLetters};
-pub use dispatch::{Round, Start, dispatch, in_order};
+pub use dispatch::{Round, Rules, Start, dispatch, in_order};
 pub use histogram::Histogram;
 pub use metrics::QueueMetrics;
 pub use ordering::{

@@ -1,11 +1,14 @@
 //! One round: jobs in the policy's order start while they fit, then a reservation for the head, then backfill.
 
-use keeper_types::JobId;
+use std::collections::BTreeSet;
+
+use keeper_types::{JobId, WorkerId};
 
 use super::{
     cluster::{Cluster, Gang, Reservation},
     ordering::{Backfill, OrderingPolicy, OrderingView},
     pending::{PendingPool, PendingRecord},
+    retry::FailureLog,
     tenants::Tenants,
 };
 
@@ -29,21 +32,32 @@ pub struct Round {
     pub reservation: Option<Reservation>,
 }
 
+/// What a round goes by.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    /// The order of jobs.
+    pub policy: &'a dyn OrderingPolicy,
+    /// The queues' weights; see [`OrderingView::queue_weights`].
+    pub queue_weights: &'a [u32],
+    /// Which workers are excluded for which jobs.
+    pub failures: &'a FailureLog,
+}
+
 /// Starts what fits, in the policy's order: the head of the queue as long as it fits; then the head gets a
 /// reservation, and what follows starts where the policy's [`Backfill`] allows it.
 ///
 /// Started jobs leave `pending`, run in `cluster` and are counted as held by their tenants, so that the ranks of the
-/// jobs that are left are the current ones after every start. Jobs that are too large for the cluster as a whole are
-/// passed over, and so are those that back off after a failure.
+/// jobs that are left are the current ones after every start. Jobs that would not fit even an empty cluster, less the
+/// workers that are excluded for them, are passed over, and so are those that back off after a failure.
 ///
 /// A reservation is kept from round to round without being stored: the head's earliest start is computed from limits
 /// that running jobs cannot exceed and that no backfilled job moves, so it never becomes later while the head stays
-/// the head.
+/// the head and no machine leaves.
 pub fn dispatch(
     pending: &mut PendingPool,
     cluster: &mut Cluster,
     tenants: &mut Tenants,
-    (policy, queue_weights): (&dyn OrderingPolicy, &[u32]),
+    rules: Rules<'_>,
     now_s: u32,
 ) -> Round {
     let mut round = Round::default();
@@ -52,20 +66,25 @@ pub fn dispatch(
     }
     tenants.settle(now_s);
     tenants.measure(cluster.capacity());
-    let mut desk = Desk { pending, cluster, tenants, policy, queue_weights, now_s };
-    let head = loop {
-        let Some(head) = desk.first(|_| true) else { return round };
-        let Some(gang) = desk.cluster.find(u32::from(head.gpus)) else { break head };
-        round.starts.push(desk.start(head, gang, false));
-        if desk.cluster.free() == 0 {
-            return round;
+    let mut desk = Desk { pending, cluster, tenants, rules, now_s };
+    let mut hopeless = BTreeSet::new();
+    let (head, mut reservation) = loop {
+        let Some(head) = desk.first(|job| !hopeless.contains(&job.job_id)) else { return round };
+        if let Some(gang) = desk.cluster.find(u32::from(head.gpus), desk.excluded(&head)) {
+            round.starts.push(desk.start(head, gang, false));
+            if desk.cluster.free() == 0 {
+                return round;
+            }
+        } else if let Some(reservation) = desk.reserve(&head) {
+            break (head, reservation);
+        } else {
+            hopeless.insert(head.job_id);
         }
     };
-    round.reservation = desk.cluster.reserve(head.job_id, u32::from(head.gpus), now_s);
-    if let Some(reservation) = &mut round.reservation {
-        let rule = policy.backfill(&head, &desk.view());
-        desk.backfill(rule, reservation, &mut round.starts);
-    }
+    hopeless.insert(head.job_id);
+    let rule = rules.policy.backfill(&head, &desk.view());
+    desk.backfill(rule, &mut reservation, hopeless, &mut round.starts);
+    round.reservation = Some(reservation);
     round
 }
 
@@ -73,51 +92,64 @@ struct Desk<'a> {
     pending: &'a mut PendingPool,
     cluster: &'a mut Cluster,
     tenants: &'a mut Tenants,
-    policy: &'a dyn OrderingPolicy,
-    queue_weights: &'a [u32],
+    rules: Rules<'a>,
     now_s: u32,
 }
 
-impl Desk<'_> {
+impl<'a> Desk<'a> {
     fn view(&self) -> OrderingView<'_> {
         OrderingView {
             now_s: self.now_s,
             tenants: self.tenants,
             capacity_gpus: self.cluster.capacity(),
-            queue_weights: self.queue_weights,
+            queue_weights: self.rules.queue_weights,
         }
     }
 
     /// The job that goes first among those that may start and that `admits` lets through.
     fn first(&self, admits: impl Fn(&PendingRecord) -> bool) -> Option<PendingRecord> {
         let view = self.view();
-        let largest = view.capacity_gpus;
-        let eligible = self.pending.iter().filter(|job| job.not_before_s <= self.now_s);
-        let admitted = eligible.filter(|job| u32::from(job.gpus) <= largest && admits(job));
-        admitted.min_by_key(|job| self.policy.place(job, &view)).copied()
+        let eligible = self.pending.iter().filter(|job| job.not_before_s <= self.now_s && admits(job));
+        eligible.min_by_key(|job| self.rules.policy.place(job, &view)).copied()
+    }
+
+    fn excluded(&self, job: &PendingRecord) -> &'a [WorkerId] {
+        self.rules.failures.get(job.job_id).map_or(&[], |failures| &failures.excluded)
+    }
+
+    fn reserve(&self, job: &PendingRecord) -> Option<Reservation> {
+        self.cluster.reserve(job.job_id, u32::from(job.gpus), self.excluded(job), self.now_s)
     }
 
     fn start(&mut self, job: PendingRecord, gang: Gang, is_backfilled: bool) -> Start {
         self.pending.remove(job.job_id);
         self.tenants.dequeue(job.tenant, job.gpus);
         self.tenants.hold(job.tenant, u32::from(job.gpus), self.now_s);
-        self.cluster.start(job.job_id, gang.clone(), self.now_s.saturating_add(job.limit_s));
+        self.cluster.start(job.job_id, gang.clone(), self.ends_by_s(&job));
         Start { job, gang, is_backfilled }
     }
 
-    fn backfill(&mut self, rule: Backfill, reservation: &mut Reservation, starts: &mut Vec<Start>) {
+    /// Starts jobs beside the reservation, none of `passed_over`.
+    fn backfill(
+        &mut self,
+        rule: Backfill,
+        reservation: &mut Reservation,
+        mut passed_over: BTreeSet<JobId>,
+        starts: &mut Vec<Start>,
+    ) {
         if rule == Backfill::None {
             return;
         }
-        let head = reservation.job_id;
         let mut misfits = Misfits::default();
         while self.cluster.free() > 0 {
-            let candidate = self.first(|job| job.job_id != head && !misfits.include(job, self.ends_by_s(job) <= reservation.start_s));
-            let Some(job) = candidate else { return };
-            let ends_before = self.ends_by_s(&job) <= reservation.start_s;
+            let ends_before = |job: &PendingRecord| self.ends_by_s(job) <= reservation.start_s;
+            let may_fit = |job: &PendingRecord| !misfits.include(job, ends_before(job));
+            let Some(job) = self.first(|job| may_fit(job) && !passed_over.contains(&job.job_id)) else { return };
+            let ends_before = ends_before(&job);
+            let (gpus, excluded) = (u32::from(job.gpus), self.excluded(&job));
             let gang = match (ends_before, rule) {
-                (true, _) => self.cluster.find(u32::from(job.gpus)),
-                (false, Backfill::Easy) => self.cluster.find_beside(reservation, u32::from(job.gpus)),
+                (true, _) => self.cluster.find(gpus, excluded),
+                (false, Backfill::Easy) => self.cluster.find_beside(reservation, gpus, excluded),
                 (false, _) => None,
             };
             match gang {
@@ -127,6 +159,8 @@ impl Desk<'_> {
                     }
                     starts.push(self.start(job, gang, true));
                 }
+                // That a job with excluded workers does not fit says nothing about the others.
+                None if !excluded.is_empty() => _ = passed_over.insert(job.job_id),
                 None => misfits.add(&job, ends_before),
             }
         }

@@ -11,7 +11,7 @@ use super::{
     cluster::Cluster,
     config::{Overflow, QueueConfig, QueueConfigError, resolve},
     dead_letters::{DeadLetter, DeadLetterReason, DeadLetters},
-    dispatch::{Round, dispatch},
+    dispatch::{Round, Rules, dispatch},
     metrics::QueueMetrics,
     ordering::{OrderingPolicy, OrderingView},
     pending::{NO_DEADLINE, PendingPool, PendingRecord, QueueIndex},
@@ -129,8 +129,8 @@ impl Queues {
 
     /// Starts what fits; see [`dispatch`].
     pub fn dispatch(&mut self, cluster: &mut Cluster, policy: &dyn OrderingPolicy, now_s: u32) -> Round {
-        let order = (policy, self.weights.as_slice());
-        let round = dispatch(&mut self.pending, cluster, &mut self.tenants, order, now_s);
+        let rules = Rules { policy, queue_weights: &self.weights, failures: &self.failures };
+        let round = dispatch(&mut self.pending, cluster, &mut self.tenants, rules, now_s);
         for start in &round.starts {
             let is_first = self.failures.get(start.job.job_id).is_none();
             self.sheddable.remove(&shed_key(&start.job));

@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, collections::BinaryHeap, time::Instant};
 
 use keeper_scheduler::queueing::{
-    Cluster, OrderingPolicy, PendingPool, PendingRecord, QueueIndex, TenantIndex, Tenants, dispatch,
+    Cluster, FailureLog, OrderingPolicy, PendingPool, PendingRecord, QueueIndex, Rules, TenantIndex, Tenants, dispatch,
 };
 use keeper_types::JobId;
 
@@ -36,10 +36,12 @@ pub struct ReplaySettings {
 /// When jobs are left that never start, which no policy of a cluster that holds the widest job does.
 pub fn replay(workload: &Workload, settings: ReplaySettings, policy: &dyn OrderingPolicy) -> Outcome {
     let begun = Instant::now();
+    let nothing_fails = FailureLog::new();
     let mut state = State::new(workload, settings);
     while let Some(now_s) = state.next_event_s() {
         state.advance(now_s);
-        let round = dispatch(&mut state.pending, &mut state.cluster, &mut state.tenants, (policy, &[]), now_s);
+        let rules = Rules { policy, queue_weights: &[], failures: &nothing_fails };
+        let round = dispatch(&mut state.pending, &mut state.cluster, &mut state.tenants, rules, now_s);
         for start in round.starts {
             state.begin(&start.job, start.is_backfilled);
         }
