@@ -8,6 +8,7 @@
 //!
 //! Nothing is preempted and nothing fails here; every job runs once, to its end, as long as the trace says.
 
+mod comparison;
 mod fairness;
 mod outcome;
 mod peers;
@@ -15,6 +16,7 @@ mod replay;
 mod trace;
 mod workload;
 
+pub use comparison::{OURS, Verdict, compare, policies, settings, verdicts};
 pub use fairness::{entitlements, jain};
 pub use outcome::Outcome;
 pub use peers::SlurmMultifactor;

@@ -1,6 +1,8 @@
 //! `cargo xtask bench NAME`: what things cost and how fast they are, measured on real runs.
 
 mod gas;
+mod philly;
+mod queues;
 
 use std::process::ExitCode;
 
@@ -13,11 +15,17 @@ use crate::repo::Repo;
 pub(crate) enum Bench {
     /// What every transaction of the market costs, on the local chain
     Gas(gas::Args),
+    /// Recorded training jobs under our policy and its peers: waits, fairness, deadlines
+    Philly(philly::Args),
+    /// Memory of a million pending jobs, and a million allocations with failing workers
+    Queues(queues::Args),
 }
 
 /// Runs one benchmark.
 pub(crate) fn run(repo: &Repo, bench: &Bench) -> Result<ExitCode> {
     match bench {
         Bench::Gas(args) => gas::run(repo, args),
+        Bench::Philly(args) => philly::run(repo, args),
+        Bench::Queues(args) => queues::run(repo, args),
     }
 }

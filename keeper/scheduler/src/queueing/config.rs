@@ -154,7 +154,10 @@ mod tests {
             resolve(&queues).unwrap_err().to_string()
         };
         assert_eq!(error(Vec::clear), "there are 0 queues, but there may be 1 to 255");
-        assert_eq!(error(|queues| queues[2].name = "high".to_owned()), "queue `default` spills to `low`, which is no queue");
+        assert_eq!(
+            error(|queues| queues[2].name = "high".to_owned()),
+            "queue `default` spills to `low`, which is no queue"
+        );
         assert_eq!(error(|queues| queues[1].name = "default".to_owned()), "two queues are called `default`");
         assert_eq!(error(|queues| queues[2].weight = 0), "queue `low`: weight and max_jobs must be at least 1");
         let back = error(|queues| queues[2].overflow = Overflow::Spill { to: "high".to_owned() });

@@ -32,8 +32,9 @@ pub(crate) fn halving(elapsed_s: u64, half_life_s: u64) -> u64 {
     if halvings > 32 {
         return 0;
     }
-    // The part of a half-life, with 32 fractional bits; half-lives in seconds stay far below 2^32.
-    let fraction = ((u128::from(elapsed_s % half_life_s) << 32) / u128::from(half_life_s)) as u64;
+    // The part of a half-life, with 32 fractional bits.
+    let part = (u128::from(elapsed_s % half_life_s) << 32) / u128::from(half_life_s);
+    let fraction = u64::try_from(part).expect("a part of one is below 2^32 here");
     let mut factor = ONE_Q32;
     for (index, root) in ROOTS_Q32.iter().enumerate() {
         if fraction >> (31 - index) & 1 == 1 {

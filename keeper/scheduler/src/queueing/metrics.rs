@@ -74,7 +74,8 @@ mod tests {
 
     #[test]
     fn rates_are_parts_of_what_they_name() {
-        let metrics = QueueMetrics { queued: 8, rejected: 2, abandoned: 2, succeeded: 3, dead: 1, ..QueueMetrics::default() };
+        let metrics =
+            QueueMetrics { queued: 8, rejected: 2, abandoned: 2, succeeded: 3, dead: 1, ..QueueMetrics::default() };
         let rates = (metrics.success_rate_bps(), metrics.abandonment_rate_bps(), metrics.overflow_rate_bps());
         assert_eq!(rates, (7_500, 2_500, 2_000));
         let idle = QueueMetrics::default();

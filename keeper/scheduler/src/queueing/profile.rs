@@ -149,7 +149,10 @@ mod tests {
         assert_eq!(deadline_holds(&profile, &[], &job(1, 8, 50, 150)), DeadlineVerdict::Holds { start_s: 100 });
         let too_late = DeadlineVerdict::TooLate { earliest_end_s: Some(150) };
         assert_eq!(deadline_holds(&profile, &[], &job(1, 8, 50, 149)), too_late);
-        assert_eq!(deadline_holds(&profile, &[], &job(1, 9, 1, 999)), DeadlineVerdict::TooLate { earliest_end_s: None });
+        assert_eq!(
+            deadline_holds(&profile, &[], &job(1, 9, 1, 999)),
+            DeadlineVerdict::TooLate { earliest_end_s: None }
+        );
         let admitted = [job(2, 8, 50, 160)];
         let displaces = DeadlineVerdict::Displaces { deadline_s: 160 };
         assert_eq!(deadline_holds(&profile, &admitted, &job(1, 8, 50, 155)), displaces);

@@ -31,11 +31,19 @@ fn run(
     let mut now_s = 1_000;
     for (id, (tenant, gpus, limit_s, percent, after_s, queue)) in (1_u64..).zip(arrivals) {
         now_s += after_s;
-        let job = PendingRecord { tenant: TenantIndex(*tenant), gpus: *gpus, limit_s: *limit_s, queue: QueueIndex(*queue), ..record(id) };
+        let job = PendingRecord {
+            tenant: TenantIndex(*tenant),
+            gpus: *gpus,
+            limit_s: *limit_s,
+            queue: QueueIndex(*queue),
+            ..record(id)
+        };
         jobs.entry(now_s).or_insert_with(Vec::new).push((job, (limit_s * percent).div_ceil(100)));
     }
-    let durations: BTreeMap<JobId, u32> = jobs.values().flatten().map(|(job, duration_s)| (job.job_id, *duration_s)).collect();
-    let mut events: BinaryHeap<Reverse<(u32, Option<JobId>)>> = jobs.keys().map(|at_s| Reverse((*at_s, None))).collect();
+    let durations: BTreeMap<JobId, u32> =
+        jobs.values().flatten().map(|(job, duration_s)| (job.job_id, *duration_s)).collect();
+    let mut events: BinaryHeap<Reverse<(u32, Option<JobId>)>> =
+        jobs.keys().map(|at_s| Reverse((*at_s, None))).collect();
     let mut started = BTreeMap::new();
     while let Some(Reverse((now_s, ended))) = events.pop() {
         let mut ended: Vec<JobId> = ended.into_iter().collect();
@@ -187,7 +195,8 @@ proptest! {
 /// flood lasts.
 #[test]
 fn a_flood_of_short_jobs_does_not_starve_another_tenants_wide_one() {
-    let limits = MarketLimits { capacity_gpus: 8, widest_gpus: 8, longest_limit_s: 1_000, tenants: 2, max_wait_spread_s: 0 };
+    let limits =
+        MarketLimits { capacity_gpus: 8, widest_gpus: 8, longest_limit_s: 1_000, tenants: 2, max_wait_spread_s: 0 };
     let wide_job = (1, 8, 1_000, 100, 0, 0);
     let flood = (0..2_000).map(|index| (0, 1 + index % 3, 20, 100, 5, 0));
     let arrivals: Vec<Arrival> = std::iter::once((0, 8, 50, 100, 0, 0)).chain([wide_job]).chain(flood).collect();

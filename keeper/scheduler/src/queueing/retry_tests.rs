@@ -54,8 +54,7 @@ fn preemption_costs_no_attempt() {
 #[test]
 fn assignments_time_out_before_they_begin_when_they_are_silent_and_past_their_limit() {
     let policy = RetryPolicy::default();
-    let sent =
-        Assignment { worker_id: WorkerId(1), assigned_s: 100, begun_s: None, heard_s: 100, limit_s: 1_000 };
+    let sent = Assignment { worker_id: WorkerId(1), assigned_s: 100, begun_s: None, heard_s: 100, limit_s: 1_000 };
     assert_eq!(policy.overdue(&sent, 130), None);
     assert_eq!(policy.overdue(&sent, 131), Some(FailureClass::AssignmentTimeout));
     let begun = Assignment { begun_s: Some(120), heard_s: 200, ..sent };

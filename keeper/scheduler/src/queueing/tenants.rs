@@ -61,14 +61,7 @@ impl Tenants {
         let weight = weight.max(1);
         self.weights += u64::from(weight);
         let (used_milli, promised_ms) = (0, 0);
-        self.tenants.push(Tenant {
-            weight,
-            held_gpus: 0,
-            awaited_gpus: 0,
-            used_milli,
-            settled_s: now_s,
-            promised_ms,
-        });
+        self.tenants.push(Tenant { weight, held_gpus: 0, awaited_gpus: 0, used_milli, settled_s: now_s, promised_ms });
         TenantIndex(index)
     }
 

@@ -25,7 +25,8 @@ impl OrderingPolicy for SlurmMultifactor {
 
     fn rank(&self, job: &PendingRecord, view: &OrderingView<'_>) -> Rank {
         let tenant = view.tenant(job);
-        let used = exact(tenant.used_milli()) / exact(view.tenants.iter().map(|tenant| tenant.used_milli()).sum::<u64>().max(1));
+        let used = exact(tenant.used_milli())
+            / exact(view.tenants.iter().map(|tenant| tenant.used_milli()).sum::<u64>().max(1));
         let share = f64::from(tenant.weight) / exact(view.tenants.weights());
         let age = f64::from(job.waited_s(view.now_s).min(SEVEN_DAYS_S)) / f64::from(SEVEN_DAYS_S);
         let size = f64::from(job.gpus) / f64::from(view.capacity_gpus);

@@ -152,7 +152,8 @@ impl<'a> State<'a> {
             let end_s = start_s + job.traced.duration_s;
             completion_s += u64::from(end_s - job.traced.submitted_s);
             misses += u64::from(end_s > job.deadline_s);
-            let bound = u64::from(self.settings.starvation_s) + u64::from(self.settings.starvation_limits) * u64::from(job.limit_s);
+            let bound = u64::from(self.settings.starvation_s)
+                + u64::from(self.settings.starvation_limits) * u64::from(job.limit_s);
             starved += u64::from(u64::from(wait_s) > bound);
             // Bounded by ten seconds, as usual: shorter jobs do not notice.
             let (sum, count) = &mut slowdowns[job.traced.virtual_cluster as usize];

@@ -98,7 +98,8 @@ fn parse_row(row: &str) -> Result<(TraceJob, &str), String> {
 /// `2017-10-09 07:01:55` as a Unix timestamp.
 fn unix_seconds(text: &str) -> Option<u32> {
     let (date, time) = text.split_once(' ')?;
-    let numbers = |text: &str, separator| text.split(separator).map(|part| part.parse().ok()).collect::<Option<Vec<i64>>>();
+    let numbers =
+        |text: &str, separator| text.split(separator).map(|part| part.parse().ok()).collect::<Option<Vec<i64>>>();
     let (date, time) = (numbers(date, '-')?, numbers(time, ':')?);
     let ([year, month, day], [hour, minute, second]) = (&date[..], &time[..]) else { return None };
     let in_range = (1..=12).contains(month) && (1..=31).contains(day);

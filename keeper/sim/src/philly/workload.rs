@@ -1,6 +1,7 @@
 //! What the trace does not hold: users' limits and deadlines, by seeded rules; and the cluster's size.
 
 use super::trace::{Trace, TraceJob};
+use crate::draws::draw;
 
 /// GPUs of a machine.
 pub const GPUS_PER_MACHINE: u16 = 8;
@@ -97,18 +98,34 @@ fn scaled(duration_s: u32, thousandths: u32) -> u32 {
     u32::try_from(product.div_ceil(1_000)).unwrap_or(u32::MAX)
 }
 
-/// An even draw from `low..=high`.
-fn draw(seed: u64, index: u64, low: u32, high: u32) -> u32 {
-    let span = u64::from(high - low) + 1;
-    // The high half of a product spreads 64 even bits over the span with a bias below 2^-50.
-    let offset = (u128::from(splitmix64(seed ^ splitmix64(index))) * u128::from(span)) >> 64;
-    low + u32::try_from(offset).unwrap_or(0)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
-fn splitmix64(state: u64) -> u64 {
-    let mut bits = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
+    fn trace() -> Trace {
+        let job = |gpus, duration_s, submitted_s| TraceJob { submitted_s, duration_s, gpus, virtual_cluster: 0 };
+        Trace {
+            jobs: vec![job(8, 1_000, 0), job(16, 500, 500), job(1, 7_000, 1_000)],
+            virtual_clusters: vec!["a".into()],
+        }
+    }
+
+    #[test]
+    fn limits_are_round_and_never_below_the_run_time() {
+        for seed in 0..100 {
+            for job in Workload::new(&trace(), seed).jobs {
+                assert!(job.limit_s >= job.traced.duration_s && ROUND_LIMITS_S.contains(&job.limit_s));
+                let window_s = job.deadline_s - job.traced.submitted_s;
+                assert!(window_s >= job.traced.duration_s * 6 / 5 && window_s <= job.traced.duration_s * 5);
+            }
+        }
+    }
+
+    #[test]
+    fn the_cluster_follows_from_the_load_and_holds_the_widest_job() {
+        // 23,000 GPU-seconds in 1,000 s: 23 GPUs, which are 2.875 machines.
+        assert_eq!(machines_for_load(&trace(), 100), 3);
+        assert_eq!(machines_for_load(&trace(), 50), 6);
+        assert_eq!(machines_for_load(&trace(), 1_000), 2);
+    }
 }
