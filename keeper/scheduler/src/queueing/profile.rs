@@ -179,7 +179,7 @@ mod tests {
 
         #[test]
         fn admitted_deadlines_all_hold_under_edf(jobs in prop::collection::vec((1_u16..=8, 1_u32..50, 1_u32..300), 1..25)) {
-            let profile = CapacityProfile::new(8, 0);
+            let mut profile = CapacityProfile::new(8, 0);
             let mut admitted: Vec<PendingRecord> = Vec::new();
             for (id, (gpus, limit_s, deadline_s)) in (1..).zip(jobs) {
                 let job = job(id, gpus, limit_s, deadline_s);
@@ -188,7 +188,7 @@ mod tests {
                 }
             }
             admitted.sort_by_key(|job| (job.deadline_s, job.submitted_s, job.job_id));
-            let starts = profile.clone().reserve_all(&admitted);
+            let starts = profile.reserve_all(&admitted);
             for (job, start_s) in admitted.iter().zip(starts) {
                 prop_assert!(start_s.unwrap() + job.limit_s <= job.deadline_s);
             }

@@ -46,6 +46,7 @@ fn main() -> anyhow::Result<()> {
         "peak_bytes_per_pending_job": memory.peak_bytes_per_job,
         "record_bytes": size_of::<PendingRecord>(),
         "submissions_per_s": memory.submissions_per_s,
+        "ms_per_start": memory.ms_per_start,
         "failures": ending,
         "failures_s": begun.elapsed().as_secs_f64(),
     });
@@ -57,6 +58,7 @@ struct Memory {
     bytes_per_job: f64,
     peak_bytes_per_job: f64,
     submissions_per_s: f64,
+    ms_per_start: f64,
 }
 
 /// Bytes that the allocator handed out for the queues, tenants, metrics and index included, by jobs.
@@ -91,7 +93,9 @@ fn memory(jobs: u32) -> anyhow::Result<Memory> {
     anyhow::ensure!(queues.pending().len() == jobs as usize, "only {} jobs wait", queues.pending().len());
     // One round over all of them, so that what a decision needs is counted too.
     let mut cluster = Cluster::new(vec![8]);
+    let begun = Instant::now();
     let round = queues.dispatch(&mut cluster, &Balanced::default(), 2_000);
+    let round_ms = begun.elapsed().as_secs_f64() * 1_000.0;
     anyhow::ensure!(!round.starts.is_empty(), "nothing started");
     let peak = peak.max(ALLOCATOR.peak_usage() - before);
     let by_job = |bytes: usize| bytes as f64 / f64::from(jobs);
@@ -99,5 +103,6 @@ fn memory(jobs: u32) -> anyhow::Result<Memory> {
         bytes_per_job: by_job(used),
         peak_bytes_per_job: by_job(peak),
         submissions_per_s: f64::from(jobs) / seconds,
+        ms_per_start: round_ms / round.starts.len() as f64,
     })
 }
