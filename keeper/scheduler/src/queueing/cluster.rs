@@ -150,10 +150,48 @@ impl Cluster {
         find(&free, &self.capacity, gpus, excluded)
     }
 
+    /// What is free now.
+    pub(crate) fn room(&self) -> Room {
+        self.room_of(self.free.iter().copied())
+    }
+
+    /// What is free now and will be spare when the reserved job starts.
+    pub(crate) fn room_beside(&self, reservation: &Reservation) -> Room {
+        self.room_of(self.free.iter().zip(&reservation.spare).map(|(now, then)| *now.min(then)))
+    }
+
+    fn room_of(&self, free: impl Iterator<Item = u16>) -> Room {
+        let machine = self.capacity.iter().copied().max().unwrap_or(0);
+        let room = Room { machine, widest: 0, total: 0 };
+        free.fold(room, |room, free| Room {
+            widest: room.widest.max(free),
+            total: room.total + u32::from(free),
+            ..room
+        })
+    }
+
     fn release(&self, job_id: JobId, free: &mut [u16]) {
         for (machine, gpus) in self.running.get(&job_id).into_iter().flat_map(|running| &running.gang) {
             free[*machine as usize] += gpus;
         }
+    }
+}
+
+/// Room on machines, in short.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// GPUs of the largest machine.
+    machine: u16,
+    /// Free GPUs of the machine that has most.
+    widest: u16,
+    /// Free GPUs of all machines.
+    total: u32,
+}
+
+impl Room {
+    /// False only where a job certainly does not fit.
+    pub(crate) fn may_hold(&self, gpus: u16) -> bool {
+        if gpus <= self.machine { gpus <= self.widest } else { u32::from(gpus) <= self.total }
     }
 }
 

@@ -1,12 +1,12 @@
 //! One round: jobs in the policy's order start while they fit, then a reservation for the head, then backfill.
 
-use std::collections::BTreeSet;
+use std::{cmp::Reverse, collections::BinaryHeap};
 
 use keeper_types::{JobId, WorkerId};
 
 use super::{
     cluster::{Cluster, Gang, Reservation},
-    ordering::{Backfill, OrderingPolicy, OrderingView},
+    ordering::{Backfill, OrderingPolicy, OrderingView, Rank},
     pending::{PendingPool, PendingRecord},
     retry::FailureLog,
     tenants::Tenants,
@@ -66,10 +66,10 @@ pub fn dispatch(
     }
     tenants.settle(now_s);
     tenants.measure(cluster.capacity());
-    let mut desk = Desk { pending, cluster, tenants, rules, now_s };
-    let mut hopeless = BTreeSet::new();
+    let mut desk = Desk { line: BinaryHeap::new(), pending, cluster, tenants, rules, now_s };
+    desk.line_up();
     let (head, mut reservation) = loop {
-        let Some(head) = desk.first(|job| !hopeless.contains(&job.job_id)) else { return round };
+        let Some(head) = desk.next() else { return round };
         if let Some(gang) = desk.cluster.find(u32::from(head.gpus), desk.excluded(&head)) {
             round.starts.push(desk.start(head, gang, false));
             if desk.cluster.free() == 0 {
@@ -77,18 +77,17 @@ pub fn dispatch(
             }
         } else if let Some(reservation) = desk.reserve(&head) {
             break (head, reservation);
-        } else {
-            hopeless.insert(head.job_id);
         }
     };
-    hopeless.insert(head.job_id);
     let rule = rules.policy.backfill(&head, &desk.view());
-    desk.backfill(rule, &mut reservation, hopeless, &mut round.starts);
+    desk.backfill(rule, &mut reservation, &mut round.starts);
     round.reservation = Some(reservation);
     round
 }
 
 struct Desk<'a> {
+    /// The jobs that have not been considered in this round, the first to go first.
+    line: BinaryHeap<Reverse<Candidate>>,
     pending: &'a mut PendingPool,
     cluster: &'a mut Cluster,
     tenants: &'a mut Tenants,
@@ -106,11 +105,30 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// The job that goes first among those that may start and that `admits` lets through.
-    fn first(&self, admits: impl Fn(&PendingRecord) -> bool) -> Option<PendingRecord> {
+    /// Lets everybody line up who may start now.
+    fn line_up(&mut self) {
         let view = self.view();
-        let eligible = self.pending.iter().filter(|job| job.not_before_s <= self.now_s && admits(job));
-        eligible.min_by_key(|job| self.rules.policy.place(job, &view)).copied()
+        let eligible = self.pending.iter().filter(|job| job.not_before_s <= self.now_s);
+        let candidates = eligible.map(|job| {
+            let place = self.rules.policy.place(job, &view);
+            Reverse(Candidate { place, limit_s: job.limit_s, gpus: job.gpus })
+        });
+        self.line = candidates.collect::<Vec<_>>().into();
+    }
+
+    /// Takes the job that goes first out of the line.
+    fn next(&mut self) -> Option<PendingRecord> {
+        loop {
+            let Reverse(candidate) = self.line.pop()?;
+            let Some(job) = self.pending.get(candidate.job_id()).copied() else { continue };
+            // A start before may have put its tenant's jobs further back: the line is put right where it is looked at.
+            let place = self.rules.policy.place(&job, &self.view());
+            if place > candidate.place {
+                self.line.push(Reverse(Candidate { place, ..candidate }));
+                continue;
+            }
+            return Some(job);
+        }
     }
 
     fn excluded(&self, job: &PendingRecord) -> &'a [WorkerId] {
@@ -129,28 +147,30 @@ impl<'a> Desk<'a> {
         Start { job, gang, is_backfilled }
     }
 
-    /// Starts jobs beside the reservation, none of `passed_over`.
-    fn backfill(
-        &mut self,
-        rule: Backfill,
-        reservation: &mut Reservation,
-        mut passed_over: BTreeSet<JobId>,
-        starts: &mut Vec<Start>,
-    ) {
+    /// Starts jobs beside the reservation.
+    fn backfill(&mut self, rule: Backfill, reservation: &mut Reservation, starts: &mut Vec<Start>) {
         if rule == Backfill::None {
             return;
         }
+        // Most of a long line fits neither before nor beside the reservation: what cannot is not even sorted.
+        let (before, beside) = (self.cluster.room(), self.cluster.room_beside(reservation));
+        let window_s = reservation.start_s.saturating_sub(self.now_s);
+        self.line.retain(|Reverse(candidate)| match (candidate.limit_s <= window_s, rule) {
+            (true, _) => before.may_hold(candidate.gpus),
+            (false, Backfill::Easy) => beside.may_hold(candidate.gpus),
+            (false, _) => false,
+        });
         let mut misfits = Misfits::default();
         while self.cluster.free() > 0 {
-            let ends_before = |job: &PendingRecord| self.ends_by_s(job) <= reservation.start_s;
-            let may_fit = |job: &PendingRecord| !misfits.include(job, ends_before(job));
-            let Some(job) = self.first(|job| may_fit(job) && !passed_over.contains(&job.job_id)) else { return };
-            let ends_before = ends_before(&job);
+            let Some(job) = self.next() else { return };
+            let ends_before = job.limit_s <= window_s;
+            if misfits.include(&job, ends_before) {
+                continue;
+            }
             let (gpus, excluded) = (u32::from(job.gpus), self.excluded(&job));
-            let gang = match (ends_before, rule) {
-                (true, _) => self.cluster.find(gpus, excluded),
-                (false, Backfill::Easy) => self.cluster.find_beside(reservation, gpus, excluded),
-                (false, _) => None,
+            let gang = match ends_before {
+                true => self.cluster.find(gpus, excluded),
+                false => self.cluster.find_beside(reservation, gpus, excluded),
             };
             match gang {
                 Some(gang) => {
@@ -160,14 +180,28 @@ impl<'a> Desk<'a> {
                     starts.push(self.start(job, gang, true));
                 }
                 // That a job with excluded workers does not fit says nothing about the others.
-                None if !excluded.is_empty() => _ = passed_over.insert(job.job_id),
-                None => misfits.add(&job, ends_before),
+                None if excluded.is_empty() => misfits.add(&job, ends_before),
+                None => {}
             }
         }
     }
 
     fn ends_by_s(&self, job: &PendingRecord) -> u32 {
         self.now_s.saturating_add(job.limit_s)
+    }
+}
+
+/// A job in the line, with what tells whether it may fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Candidate {
+    place: (Rank, u32, u64),
+    limit_s: u32,
+    gpus: u16,
+}
+
+impl Candidate {
+    fn job_id(&self) -> JobId {
+        JobId(self.place.2)
     }
 }
 

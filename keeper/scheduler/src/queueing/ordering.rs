@@ -93,6 +93,9 @@ pub trait OrderingPolicy: fmt::Debug + Send + Sync {
     fn name(&self) -> &str;
 
     /// The job's rank at this moment.
+    ///
+    /// Within a round, a start may put other jobs of its tenant further back (they are asked again) and must leave all
+    /// other ranks as they are; how that may be is up to [`OrderingView`], in which nothing else changes.
     fn rank(&self, job: &PendingRecord, view: &OrderingView<'_>) -> Rank;
 
     /// What may start while `head` waits for room. EASY backfill unless the policy says otherwise.
