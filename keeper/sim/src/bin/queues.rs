@@ -46,7 +46,7 @@ fn main() -> anyhow::Result<()> {
         "peak_bytes_per_pending_job": memory.peak_bytes_per_job,
         "record_bytes": size_of::<PendingRecord>(),
         "submissions_per_s": memory.submissions_per_s,
-        "ms_per_start": memory.ms_per_start,
+        "round_ms": memory.round_ms,
         "failures": ending,
         "failures_s": begun.elapsed().as_secs_f64(),
     });
@@ -58,7 +58,7 @@ struct Memory {
     bytes_per_job: f64,
     peak_bytes_per_job: f64,
     submissions_per_s: f64,
-    ms_per_start: f64,
+    round_ms: f64,
 }
 
 /// Bytes that the allocator handed out for the queues, tenants, metrics and index included, by jobs.
@@ -103,6 +103,6 @@ fn memory(jobs: u32) -> anyhow::Result<Memory> {
         bytes_per_job: by_job(used),
         peak_bytes_per_job: by_job(peak),
         submissions_per_s: f64::from(jobs) / seconds,
-        ms_per_start: round_ms / round.starts.len() as f64,
+        round_ms,
     })
 }
