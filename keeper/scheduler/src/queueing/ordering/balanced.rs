@@ -3,7 +3,10 @@
 use super::{Backfill, OrderingPolicy, OrderingView, PendingRecord, Rank};
 use crate::queueing::decay::log2_q10;
 
-/// Contention beyond which fairness counts no more than it does already: 32 times the capacity.
+/// A demand of four times the capacity, up to which shortness goes before evenness: bursts as short jobs make them.
+const CALM_Q10: u32 = 2 << 10;
+
+/// Contention beyond which fairness counts no more than it does already: a demand of 16 times the capacity.
 const MOST_CONTENTION_Q10: u32 = 4 << 10;
 
 /// What keys start from, so that head starts do not take them below zero.
@@ -21,11 +24,11 @@ const BIAS: u64 = 1 << 32;
 /// ```text
 /// size * log2(limit) + width * log2(GPUs) + fairness * (1 + contention) * log2(1 + GPUs held / weight)
 ///     - priority * level - queue * log2(queue's weight)
-/// contention = log2(demand / capacity) - 1, between 0 and 4
+/// contention = 2 log2(demand / capacity) - 4, between 0 and 4
 /// ```
 ///
 /// Sums of logarithms are products, so that no unit matters: a tenant that holds twice as much must bring a job a
-/// fraction as long to go as early. Demand is all GPUs held and awaited. When a cluster is asked for up to twice what
+/// fraction as long to go as early. Demand is all GPUs held and awaited. When a cluster is asked for up to four times what
 /// it has, shortness decides; the more it is asked for beyond, the more evenness between tenants does. The logarithms
 /// have ten fractional bits and are straight lines between powers of two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +56,8 @@ impl Balanced {
         let tenant = view.tenant(job);
         // In 64ths of a GPU, so that an idle tenant is told from one that holds a single GPU of many weights.
         let held = log2_q10(1 + u64::from(tenant.held_gpus) * 64 / u64::from(tenant.weight));
-        let contention = view.tenants.contention_q10().saturating_sub(1 << 10).min(MOST_CONTENTION_Q10);
+        let beyond = view.tenants.contention_q10().saturating_sub(CALM_Q10);
+        let contention = (2 * beyond).min(MOST_CONTENTION_Q10);
         let unevenness = (u64::from(held) * (1_024 + u64::from(contention))) >> 10;
         let lateness = u64::from(self.size) * u64::from(log2_q10(u64::from(job.limit_s)))
             + u64::from(self.width) * u64::from(log2_q10(u64::from(job.gpus)))
