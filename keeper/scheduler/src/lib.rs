@@ -31,6 +31,7 @@ mod explanation;
 mod feasibility;
 mod plan;
 mod policy;
+pub mod queueing;
 mod score;
 pub mod sharing;
 mod snapshot;

@@ -3,6 +3,8 @@
 mod fgd;
 mod gas;
 mod matching;
+mod philly;
+mod queues;
 
 use std::process::ExitCode;
 
@@ -19,6 +21,10 @@ pub(crate) enum Bench {
     Gas(gas::Args),
     /// How fast whole batches are assigned, beside other solvers
     Matching(matching::Args),
+    /// Recorded training jobs under our policy and its peers: waits, fairness, deadlines
+    Philly(philly::Args),
+    /// Memory of a million pending jobs, and a million allocations with failing workers
+    Queues(queues::Args),
 }
 
 /// Runs one benchmark.
@@ -27,5 +33,7 @@ pub(crate) fn run(repo: &Repo, bench: &Bench) -> Result<ExitCode> {
         Bench::Fgd(args) => fgd::run(repo, args),
         Bench::Gas(args) => gas::run(repo, args),
         Bench::Matching(args) => matching::run(repo, args),
+        Bench::Philly(args) => philly::run(repo, args),
+        Bench::Queues(args) => queues::run(repo, args),
     }
 }

@@ -127,8 +127,16 @@ mod tests {
 
     #[test]
     fn only_what_was_given_is_passed_on() {
-        let none =
-            Args { sequences: None, calls: None, seed: None, only: None, mutants: false, mutant: None, json: None };
+        let none = Args {
+            sequences: None,
+            first: None,
+            calls: None,
+            seed: None,
+            only: None,
+            mutants: false,
+            mutant: None,
+            json: None,
+        };
         assert!(none.flags().is_empty());
         let some = Args { seed: Some(7), mutants: true, mutant: Some("stake".to_owned()), ..none };
         assert_eq!(some.flags(), ["--seed", "7", "--mutants", "--mutant", "stake"]);
