@@ -21,20 +21,28 @@
 //! [`policy_id`], [`snapshot_root`] and [`plan_root`] name policy, snapshot and plan in a round's header, so that
 //! anybody can recompute what a keeper claims to have decided.
 //!
+//! [`balancing`], [`geography`], [`reputation`] and [`strategy`] choose among workers by other rules, and [`metrics`]
+//! counts what came of it; [`plan`](plan()) does not use them yet.
+//!
 //! Every job of the snapshot gets exactly one [`Explanation`], placed or not.
 
 #![deny(clippy::float_arithmetic)]
 
 pub mod assignment;
+pub mod balancing;
 mod commitment;
 mod explanation;
 mod feasibility;
+pub mod geography;
+pub mod metrics;
 mod plan;
 mod policy;
 pub mod queueing;
+pub mod reputation;
 mod score;
 pub mod sharing;
 mod snapshot;
+pub mod strategy;
 
 pub use commitment::{plan_root, policy_id, snapshot_root};
 pub use explanation::{Explanation, Outcome};

@@ -101,7 +101,7 @@ fn fragmentation(job: &PendingJob, candidate: &Candidate<'_>) -> u16 {
 }
 
 /// `part` of `whole` in basis points, rounded down; all of it where it is more, or where the whole is nothing.
-fn share(part: u64, whole: u64) -> u16 {
+pub(crate) fn share(part: u64, whole: u64) -> u16 {
     if part >= whole {
         return FULL_BPS;
     }
