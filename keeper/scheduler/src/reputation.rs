@@ -114,7 +114,7 @@ mod tests {
             [499, 500, 750, 1_000].map(|reputation| weighter.term(reputation)),
             [None, Some(0), Some(5_000), Some(10_000)]
         );
-        assert_eq!(super::ReputationWeighter { min_reputation: 1_000, ..weighter }.term(1_000), Some(10_000));
+        assert_eq!(ReputationWeighter { min_reputation: 1_000, ..weighter }.term(1_000), Some(10_000));
     }
 
     #[test]
@@ -133,8 +133,8 @@ mod tests {
         let mut workers =
             vec![scored(4, 9_900, 99), scored(3, 9_000, 200), scored(2, 8_000, 1_000), scored(1, 8_000, 1_000)];
         weighter(100, 2_500).apply_reputation_weights(&mut workers);
-        // 9,000 * (1 - 1/4 * 8/9)
-        assert_eq!(workers, [scored(1, 8_000, 1_000), scored(2, 8_000, 1_000), scored(3, 7_000, 200)]);
+        // Worker 3's term is 1,111: 9,000 * (1 - 0.25 * 0.8889), rounded down.
+        assert_eq!(workers, [scored(1, 8_000, 1_000), scored(2, 8_000, 1_000), scored(3, 6_999, 200)]);
     }
 
     #[test]
