@@ -9,9 +9,7 @@ use super::{
     candidate::{Allocation, Candidate},
     preference::PreferenceSet,
 };
-
-/// The highest priority.
-const MAX_PRIORITY: u8 = crate::queueing::MAX_PRIORITY;
+use crate::queueing::MAX_PRIORITY;
 
 /// Who may put others off, and whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
