@@ -21,6 +21,9 @@
 //! [`policy_id`], [`snapshot_root`] and [`plan_root`] name policy, snapshot and plan in a round's header, so that
 //! anybody can recompute what a keeper claims to have decided.
 //!
+//! [`matching`] finds the best worker without looking at every one, and is what [`plan`](plan()) uses; [`assignment`]
+//! assigns a whole batch at once. [`PackedJobs`] holds pending jobs by the million.
+//!
 //! Every job of the snapshot gets exactly one [`Explanation`], placed or not.
 
 #![deny(clippy::float_arithmetic)]
@@ -29,6 +32,8 @@ pub mod assignment;
 mod commitment;
 mod explanation;
 mod feasibility;
+pub mod matching;
+mod packed_jobs;
 mod plan;
 mod policy;
 pub mod queueing;
@@ -39,6 +44,7 @@ mod snapshot;
 pub use commitment::{plan_root, policy_id, snapshot_root};
 pub use explanation::{Explanation, Outcome};
 pub use feasibility::Rejection;
+pub use packed_jobs::PackedJobs;
 pub use plan::{Plan, plan};
 pub use policy::{FULL_BPS, Policy, PolicyError, Weights};
 pub use score::{ScoreBreakdown, Terms};
