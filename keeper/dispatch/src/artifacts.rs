@@ -72,26 +72,26 @@ pub enum ArtifactError {
         source: object_store::Error,
     },
     /// Nobody has put what the round was decided from there.
-    #[error("no inputs of a round with the snapshot root {snapshot_root:#066x} in {location}")]
+    #[error("no inputs of a round with the snapshot root {snapshot_root} in {location}")]
     RoundMissing {
-        /// The snapshot's root.
-        snapshot_root: Felt,
+        /// The snapshot's root, in hexadecimal.
+        snapshot_root: String,
         /// The store.
         location: String,
     },
     /// No round has inputs that large.
-    #[error("the inputs of the round with the snapshot root {snapshot_root:#066x} are {bytes} bytes long")]
+    #[error("the inputs of the round with the snapshot root {snapshot_root} are {bytes} bytes long")]
     RoundTooLarge {
-        /// The snapshot's root.
-        snapshot_root: Felt,
+        /// The snapshot's root, in hexadecimal.
+        snapshot_root: String,
         /// Their length.
         bytes: u64,
     },
     /// The store failed.
-    #[error("inputs of the round with the snapshot root {snapshot_root:#066x} in {location}: {source}")]
+    #[error("inputs of the round with the snapshot root {snapshot_root} in {location}: {source}")]
     RoundStore {
-        /// The snapshot's root.
-        snapshot_root: Felt,
+        /// The snapshot's root, in hexadecimal.
+        snapshot_root: String,
         /// The store.
         location: String,
         /// What the store says.
@@ -194,13 +194,16 @@ impl ArtifactStore {
         let error = |source| self.round_error(snapshot_root, source);
         let found = self.store.get(&path_of_round(snapshot_root)).await.map_err(error)?;
         if found.meta.size > MAX_ARTIFACT_BYTES {
-            return Err(ArtifactError::RoundTooLarge { snapshot_root, bytes: found.meta.size });
+            return Err(ArtifactError::RoundTooLarge {
+                snapshot_root: format!("{snapshot_root:#066x}"),
+                bytes: found.meta.size,
+            });
         }
         found.bytes().await.map_err(error)
     }
 
     fn round_error(&self, snapshot_root: Felt, source: object_store::Error) -> ArtifactError {
-        let location = self.location.clone();
+        let (snapshot_root, location) = (format!("{snapshot_root:#066x}"), self.location.clone());
         match source {
             object_store::Error::NotFound { .. } => ArtifactError::RoundMissing { snapshot_root, location },
             source => ArtifactError::RoundStore { snapshot_root, location, source },

@@ -143,7 +143,7 @@ fn find(blocks: &[BlockEvents], which: Which) -> Result<AppliedRound> {
     let (mut allocated, mut skipped) = (Vec::new(), Vec::new());
     for (position, event) in events().filter(|(position, _)| position.tx_hash == tx_hash) {
         match event {
-            MarketEvent::JobsAllocated { items } => allocated.extend(items.iter().cloned()),
+            MarketEvent::JobsAllocated { items } => allocated.extend(items.iter().copied()),
             MarketEvent::AllocationSkipped { job_id, worker_id, attempt, .. } => {
                 skipped.push((*job_id, *worker_id, *attempt));
             }
