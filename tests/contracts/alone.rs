@@ -57,7 +57,7 @@ async fn an_odd_slash_is_split_to_the_fri() {
 async fn what_votes_take_is_burned_whole() {
     let stage = alone().await;
     let worker = stage.register_with(W1, 1, 20 * STRK).await;
-    for (fault, amount) in [(WRONG, 3 * STRK + 1), (UNREVEALED, (3 * STRK + 1) / 2)] {
+    for (fault, amount) in [(WRONG, 3 * STRK + 1), (UNREVEALED, (3 * STRK).div_ceil(2))] {
         stage.act(MANAGER, "CdcPool", "hold", &felts![worker]).await.unwrap();
         let (stake, burned) = (stage.stake(worker).await, stage.burned().await);
         let arguments = felts![worker, fault, 3 * STRK + 1, 0, 0];

@@ -7,4 +7,5 @@ mod recovery;
 mod replicas;
 mod sponsored;
 mod unplaceable;
+mod verification;
 mod whole_loop;

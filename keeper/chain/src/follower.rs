@@ -64,6 +64,14 @@ impl Follower {
         header.ok_or(RpcError::Malformed { request: "the newest block", reason: "there is none".to_owned() })
     }
 
+    /// A block of the chain, or `None` where there is none of that number.
+    ///
+    /// # Errors
+    /// Fails where the node does not answer.
+    pub async fn header(&self, number: BlockNumber) -> Result<Option<BlockHeader>, RpcError> {
+        self.header_of(BlockId::Number(number.0)).await
+    }
+
     /// Whether `block` is still part of the chain.
     ///
     /// # Errors

@@ -8,8 +8,10 @@ mod contracts;
 mod doctor;
 mod job;
 mod paymaster;
+mod replay;
 mod run;
 mod status;
+mod verify;
 mod worker;
 
 use std::{net::SocketAddr, path::PathBuf};
@@ -107,6 +109,11 @@ enum Command {
     /// Pay for others' jobs and transactions, or have one's own paid
     #[command(subcommand)]
     Paymaster(paymaster::PaymasterCommand),
+    /// Recompute what a keeper decided, from the chain alone and what the keeper published
+    #[command(subcommand)]
+    Verify(verify::VerifyCommand),
+    /// Decide anew by a snapshot's file, as `verify allocation --save` writes it
+    Replay(replay::ReplayArgs),
     /// The whole market in numbers: jobs, rounds, money
     Status,
     /// Check the node, the contracts, the account and this machine
@@ -139,6 +146,8 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         Command::Contracts(command) => Box::pin(contracts::run(global, command)).await,
         Command::Admin(command) => Box::pin(admin::run(global, command)).await,
         Command::Paymaster(command) => Box::pin(paymaster::run(global, command)).await,
+        Command::Verify(command) => Box::pin(verify::run(global, command)).await,
+        Command::Replay(args) => replay::run(global, &args),
         Command::Status => Box::pin(status::run(global)).await,
         Command::Doctor => Box::pin(doctor::run(global)).await,
         Command::Config(command) => config::run(global, &command),

@@ -1,13 +1,14 @@
 //! Manifests and outputs, under the hash of their content.
 //!
 //! An artifact's name says what it contains, so it cannot be changed, only added, and whoever reads one checks it.
-//! Below the store's root the artifact with hash `ab12...` is `sha256/ab/ab12...`.
+//! Below the store's root the artifact with hash `ab12...` is `sha256/ab/ab12...`, and what a round was decided from
+//! is `rounds/0x....json`, under the root of its snapshot, which vouches for it.
 
 use std::{fmt, path::Path as FilePath, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt as _;
-use keeper_types::ContentHash;
+use keeper_types::{ContentHash, Felt};
 use object_store::{ObjectStore, PutPayload, local::LocalFileSystem, memory::InMemory, path::Path};
 use url::Url;
 
@@ -65,6 +66,32 @@ pub enum ArtifactError {
     Store {
         /// The hash.
         hash: ContentHash,
+        /// The store.
+        location: String,
+        /// What the store says.
+        source: object_store::Error,
+    },
+    /// Nobody has put what the round was decided from there.
+    #[error("no inputs of a round with the snapshot root {snapshot_root} in {location}")]
+    RoundMissing {
+        /// The snapshot's root, in hexadecimal.
+        snapshot_root: String,
+        /// The store.
+        location: String,
+    },
+    /// No round has inputs that large.
+    #[error("the inputs of the round with the snapshot root {snapshot_root} are {bytes} bytes long")]
+    RoundTooLarge {
+        /// The snapshot's root, in hexadecimal.
+        snapshot_root: String,
+        /// Their length.
+        bytes: u64,
+    },
+    /// The store failed.
+    #[error("inputs of the round with the snapshot root {snapshot_root} in {location}: {source}")]
+    RoundStore {
+        /// The snapshot's root, in hexadecimal.
+        snapshot_root: String,
         /// The store.
         location: String,
         /// What the store says.
@@ -149,6 +176,40 @@ impl ArtifactStore {
         }
     }
 
+    /// Keeps what a round was decided from under the root of its snapshot. Putting it again changes nothing.
+    ///
+    /// # Errors
+    /// Fails where the store does.
+    pub async fn put_round(&self, snapshot_root: Felt, bytes: Bytes) -> Result<(), ArtifactError> {
+        let put = self.store.put(&path_of_round(snapshot_root), PutPayload::from_bytes(bytes)).await;
+        put.map(|_| ()).map_err(|source| self.round_error(snapshot_root, source))
+    }
+
+    /// What a round was decided from, by the root of its snapshot. Whoever reads it has to check that it gives that
+    /// root.
+    ///
+    /// # Errors
+    /// Fails where it is not there, larger than an artifact may be, or the store fails.
+    pub async fn round(&self, snapshot_root: Felt) -> Result<Bytes, ArtifactError> {
+        let error = |source| self.round_error(snapshot_root, source);
+        let found = self.store.get(&path_of_round(snapshot_root)).await.map_err(error)?;
+        if found.meta.size > MAX_ARTIFACT_BYTES {
+            return Err(ArtifactError::RoundTooLarge {
+                snapshot_root: format!("{snapshot_root:#066x}"),
+                bytes: found.meta.size,
+            });
+        }
+        found.bytes().await.map_err(error)
+    }
+
+    fn round_error(&self, snapshot_root: Felt, source: object_store::Error) -> ArtifactError {
+        let (snapshot_root, location) = (format!("{snapshot_root:#066x}"), self.location.clone());
+        match source {
+            object_store::Error::NotFound { .. } => ArtifactError::RoundMissing { snapshot_root, location },
+            source => ArtifactError::RoundStore { snapshot_root, location, source },
+        }
+    }
+
     fn error(&self, hash: ContentHash, source: object_store::Error) -> ArtifactError {
         let location = self.location.clone();
         match source {
@@ -167,6 +228,10 @@ impl fmt::Debug for ArtifactStore {
 fn open_folder(folder: &FilePath) -> Result<LocalFileSystem, String> {
     std::fs::create_dir_all(folder).map_err(|error| format!("cannot create the folder: {error}"))?;
     LocalFileSystem::new_with_prefix(folder).map_err(|error| error.to_string())
+}
+
+fn path_of_round(snapshot_root: Felt) -> Path {
+    Path::from(format!("rounds/{snapshot_root:#066x}.json"))
 }
 
 fn path_of(hash: ContentHash) -> Path {

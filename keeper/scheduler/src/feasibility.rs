@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use keeper_types::{JobId, WorkerStatus};
 use serde::{Deserialize, Serialize};
-
-use crate::{PendingJob, WorkerView};
 
 /// One thing that keeps a worker from getting a job.
 ///
@@ -123,95 +120,13 @@ impl fmt::Display for Rejection {
     }
 }
 
-/// A worker, with what this plan has left of it.
-#[derive(Clone, Debug)]
-pub(crate) struct Candidate<'a> {
-    pub(crate) worker: &'a WorkerView,
-    pub(crate) free_slots: u8,
-    pub(crate) free_gpus: u8,
-    /// Groups that it gets a replica of in this plan.
-    groups: Vec<JobId>,
-}
-
-impl<'a> Candidate<'a> {
-    pub(crate) fn new(worker: &'a WorkerView) -> Self {
-        Self { worker, free_slots: worker.free_slots, free_gpus: worker.free_gpus, groups: Vec::new() }
-    }
-
-    /// Takes what `job` needs. Only for a worker that nothing speaks against.
-    pub(crate) fn reserve(&mut self, job: &PendingJob) {
-        self.free_slots = self.free_slots.saturating_sub(1);
-        self.free_gpus = self.free_gpus.saturating_sub(job.requirements.gpu_count);
-        self.groups.extend(job.group_id);
-    }
-}
-
-/// What speaks against a worker: a bit for each rejection, so that judging a worker allocates nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Rejections(u32);
-
-impl Rejections {
-    const PASSING: Self = Self(bit(Rejection::Offline) | bit(Rejection::NoFreeSlot) | bit(Rejection::NoFreeGpu));
-
-    pub(crate) fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    pub(crate) fn contains(self, rejection: Rejection) -> bool {
-        self.0 & bit(rejection) != 0
-    }
-
-    /// Whether waiting could be enough.
-    pub(crate) fn are_passing(self) -> bool {
-        self.0 & !Self::PASSING.0 == 0
-    }
-
-    fn add_if(&mut self, failed: bool, rejection: Rejection) {
-        if failed {
-            self.0 |= bit(rejection);
-        }
-    }
-}
-
-const fn bit(rejection: Rejection) -> u32 {
-    1 << rejection as u8
-}
-
-/// Everything that speaks against giving `job` to the candidate.
-pub(crate) fn judge(job: &PendingJob, candidate: &Candidate<'_>) -> Rejections {
-    let (needs, worker) = (&job.requirements, candidate.worker);
-    let has = &worker.capabilities;
-    let mut found = Rejections::default();
-    found.add_if(!worker.online, Rejection::Offline);
-    found.add_if(worker.status != WorkerStatus::Active, Rejection::Unavailable);
-    found.add_if(candidate.free_slots == 0, Rejection::NoFreeSlot);
-    let has_gpus = has.gpu_count >= needs.gpu_count;
-    found.add_if(has_gpus && candidate.free_gpus < needs.gpu_count, Rejection::NoFreeGpu);
-    found.add_if(!has_gpus, Rejection::GpuCount);
-    found.add_if(has.vram_gib < needs.vram_gib, Rejection::Vram);
-    found.add_if(has.compute_capability < needs.compute_capability, Rejection::ComputeCapability);
-    found.add_if(has.cuda_version < needs.cuda_version, Rejection::CudaVersion);
-    found.add_if(has.driver_version < needs.driver_version, Rejection::DriverVersion);
-    found.add_if(has.cpu_cores < needs.cpu_cores, Rejection::CpuCores);
-    found.add_if(has.memory_gib < needs.memory_gib, Rejection::Memory);
-    found.add_if(!has.features.contains(needs.features), Rejection::Features);
-    found.add_if(needs.region.is_some() && has.region != needs.region, Rejection::Region);
-    found.add_if(worker.reputation < needs.min_reputation, Rejection::Reputation);
-    found.add_if(worker.rate > job.max_rate, Rejection::Rate);
-    let has_replica = job.group_id.is_some_and(|group_id| candidate.groups.contains(&group_id));
-    found.add_if(has_replica || job.excluded.contains(&worker.worker_id), Rejection::Excluded);
-    found
-}
-
 /// How many workers each rejection applies to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RejectionCounts([u32; Rejection::ALL.len()]);
 
 impl RejectionCounts {
-    pub(crate) fn add(&mut self, rejections: Rejections) {
-        for (count, rejection) in self.0.iter_mut().zip(Rejection::ALL) {
-            *count += u32::from(rejections.contains(rejection));
-        }
+    pub(crate) fn set(&mut self, rejection: Rejection, count: u32) {
+        self.0[rejection as usize] = count;
     }
 
     pub(crate) fn into_map(self) -> BTreeMap<Rejection, u32> {
@@ -221,14 +136,20 @@ impl RejectionCounts {
 
 #[cfg(test)]
 mod tests {
-    use keeper_types::{Features, Rate, WorkerId};
+    use keeper_types::{Features, Rate, WorkerId, WorkerStatus};
 
     use super::*;
-    use crate::plan::fixtures::{job, worker};
+    use crate::{
+        PendingJob, Policy, WorkerView,
+        matching::{Need, WorkerIndex},
+        plan::fixtures::{job, worker},
+    };
 
     fn rejections(job: &PendingJob, worker: &WorkerView) -> Vec<Rejection> {
-        let found = judge(job, &Candidate::new(worker));
-        Rejection::ALL.into_iter().filter(|rejection| found.contains(*rejection)).collect()
+        let index = WorkerIndex::new(std::slice::from_ref(worker), &Policy::BALANCED);
+        let found = index.rejections(&Need::of(job), &job.excluded);
+        assert!(found.values().all(|count| *count == 1));
+        found.into_keys().collect()
     }
 
     #[test]
@@ -236,8 +157,6 @@ mod tests {
         for (index, rejection) in Rejection::ALL.into_iter().enumerate() {
             assert_eq!(rejection as usize, index);
             assert_eq!(serde_json::to_value(rejection).unwrap(), rejection.code());
-            let passing = Rejections(bit(rejection)).are_passing();
-            assert_eq!(rejection.is_passing(), passing, "{rejection}");
         }
     }
 

@@ -21,6 +21,9 @@
 //! [`policy_id`], [`snapshot_root`] and [`plan_root`] name policy, snapshot and plan in a round's header, so that
 //! anybody can recompute what a keeper claims to have decided.
 //!
+//! [`matching`] finds the best worker without looking at every one, and is what [`plan`](plan()) uses; [`assignment`]
+//! assigns a whole batch at once. [`PackedJobs`] holds pending jobs by the million.
+//!
 //! [`balancing`], [`geography`], [`reputation`] and [`strategy`] choose among workers by other rules, and [`metrics`]
 //! counts what came of it; [`plan`](plan()) does not use them yet.
 //!
@@ -34,7 +37,10 @@ mod commitment;
 mod explanation;
 mod feasibility;
 pub mod geography;
+mod inputs;
+pub mod matching;
 pub mod metrics;
+mod packed_jobs;
 mod plan;
 mod policy;
 pub mod queueing;
@@ -47,6 +53,8 @@ pub mod strategy;
 pub use commitment::{plan_root, policy_id, snapshot_root};
 pub use explanation::{Explanation, Outcome};
 pub use feasibility::Rejection;
+pub use inputs::{InputsError, RoundInputs, seed_of};
+pub use packed_jobs::PackedJobs;
 pub use plan::{Plan, plan};
 pub use policy::{FULL_BPS, Policy, PolicyError, Weights};
 pub use score::{ScoreBreakdown, Terms};

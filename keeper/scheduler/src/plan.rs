@@ -1,14 +1,17 @@
 //! The plan: jobs in order, each to the best worker that is left.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, btree_map::Entry},
+};
 
-use keeper_types::{AllocationItem, BlockNumber, JobId, Queue, Strategy, WorkerStatus};
+use keeper_types::{AllocationItem, BlockNumber, JobId, Queue, Strategy, WorkerId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Explanation, ManifestStatus, Outcome, PendingJob, Policy, ScoreBreakdown, Snapshot,
-    feasibility::{Candidate, RejectionCounts, judge},
-    score::{age, score},
+    Explanation, ManifestStatus, Outcome, PendingJob, Policy, Snapshot,
+    matching::{Decision, Need, WorkerIndex},
+    score::age,
 };
 
 /// What was decided.
@@ -40,36 +43,20 @@ impl Plan {
 ///
 /// The policy is taken to be valid ([`Policy::validate`]).
 pub fn plan(snapshot: &Snapshot, policy: &Policy) -> Plan {
-    let mut candidates = candidates(snapshot);
-    let mut plan = Plan::default();
+    let mut round = Round {
+        index: WorkerIndex::new(&snapshot.workers, policy),
+        replicas: BTreeMap::new(),
+        items: Vec::new(),
+        now: snapshot.now,
+        policy,
+    };
+    let mut explanations = BTreeMap::new();
     for job in in_order(snapshot, policy) {
-        if plan.explanations.contains_key(&job.job_id) {
-            continue;
+        if let Entry::Vacant(entry) = explanations.entry(job.job_id) {
+            entry.insert(round.decide(job, ruled_out(job, snapshot)));
         }
-        let explanation = match ruled_out(job, snapshot) {
-            Some(outcome) => Explanation {
-                job_id: job.job_id,
-                attempt: job.attempt,
-                outcome,
-                workers_evaluated: 0,
-                rejections: BTreeMap::new(),
-                winner: None,
-                runner_up: None,
-            },
-            None => place(job, &mut candidates, &mut plan.items, snapshot.now, policy),
-        };
-        plan.explanations.insert(job.job_id, explanation);
     }
-    plan
-}
-
-/// The workers by id, each once, without those that have gone.
-fn candidates(snapshot: &Snapshot) -> Vec<Candidate<'_>> {
-    let registered = snapshot.workers.iter().filter(|worker| worker.status != WorkerStatus::Exited);
-    let mut candidates: Vec<_> = registered.map(Candidate::new).collect();
-    candidates.sort_by_key(|candidate| candidate.worker.worker_id);
-    candidates.dedup_by_key(|candidate| candidate.worker.worker_id);
-    candidates
+    Plan { items: round.items, explanations }
 }
 
 /// The jobs in the order in which they are decided on.
@@ -103,105 +90,91 @@ pub(crate) fn ruled_out(job: &PendingJob, snapshot: &Snapshot) -> Option<Outcome
     }
 }
 
-/// Gives the job to the best worker that is left, if there is one and the batch has room, and says why.
-fn place(
-    job: &PendingJob,
-    candidates: &mut [Candidate<'_>],
-    items: &mut Vec<AllocationItem>,
+/// What a plan has decided so far, and what that has left of the workers.
+struct Round<'a> {
+    index: WorkerIndex,
+    /// Workers that get a replica of a group in this plan.
+    replicas: BTreeMap<JobId, Vec<WorkerId>>,
+    items: Vec<AllocationItem>,
     now: u64,
-    policy: &Policy,
-) -> Explanation {
-    let survey = Survey::of(job, candidates, age(job, now, policy), policy);
-    let (outcome, winner, runner_up) = match survey.winner {
-        None => (survey.why_none(), None, None),
-        Some(_) if items.len() >= policy.max_items => (Outcome::BatchFull, None, None),
-        Some((index, winner)) => {
-            candidates[index].reserve(job);
-            items.push(AllocationItem {
-                job_id: job.job_id,
-                worker_id: winner.worker_id,
-                attempt: job.attempt,
-                strategy: Strategy::Standard,
-                score: winner.total,
-                rate: candidates[index].worker.rate,
-            });
-            (Outcome::Placed { worker_id: winner.worker_id }, Some(winner), survey.runner_up)
-        }
-    };
-    Explanation {
-        job_id: job.job_id,
-        attempt: job.attempt,
-        outcome,
-        workers_evaluated: survey.workers_evaluated,
-        rejections: survey.rejections.into_map(),
-        winner,
-        runner_up,
-    }
+    policy: &'a Policy,
 }
 
-/// What one pass over the workers found for a job.
-#[derive(Debug, Default)]
-struct Survey {
-    workers_evaluated: u32,
-    rejections: RejectionCounts,
-    /// Whether some worker fails nothing that waiting does not change.
-    some_fit: bool,
-    /// Whether some worker that fits is online.
-    some_fit_online: bool,
-    winner: Option<(usize, ScoreBreakdown)>,
-    runner_up: Option<ScoreBreakdown>,
-}
-
-impl Survey {
-    /// Candidates come by ascending id, so keeping the first of equal scores breaks ties by the lowest id.
-    fn of(job: &PendingJob, candidates: &[Candidate<'_>], age: u16, policy: &Policy) -> Self {
-        let mut survey = Self::default();
-        for (index, candidate) in candidates.iter().enumerate() {
-            survey.workers_evaluated += 1;
-            let rejections = judge(job, candidate);
-            if rejections.is_empty() {
-                survey.consider(index, score(job, candidate, age, policy));
-                continue;
-            }
-            survey.rejections.add(rejections);
-            if rejections.are_passing() {
-                survey.some_fit = true;
-                survey.some_fit_online |= candidate.worker.online;
+impl Round<'_> {
+    /// Gives the job to the best worker that is left, if nothing rules the job out, there is one and the batch has
+    /// room, and says why.
+    fn decide(&mut self, job: &PendingJob, ruled_out: Option<Outcome>) -> Explanation {
+        let mut explanation = Explanation {
+            job_id: job.job_id,
+            attempt: job.attempt,
+            outcome: Outcome::NoWorkers,
+            workers_evaluated: 0,
+            rejections: BTreeMap::new(),
+            winner: None,
+            runner_up: None,
+        };
+        if let Some(outcome) = ruled_out {
+            explanation.outcome = outcome;
+            return explanation;
+        }
+        let (need, excluded) = (Need::of(job), self.excluded(job));
+        explanation.workers_evaluated = self.index.worker_count();
+        explanation.rejections = self.index.rejections(&need, &excluded);
+        match self.index.decide(&need, age(job, self.now, self.policy), &excluded) {
+            None => explanation.outcome = self.why_none(&need, &excluded),
+            Some(_) if self.items.len() >= self.policy.max_items => explanation.outcome = Outcome::BatchFull,
+            Some(decision) => {
+                self.take(job, &decision);
+                explanation.outcome = Outcome::Placed { worker_id: decision.winner.worker_id };
+                explanation.winner = Some(decision.winner);
+                explanation.runner_up = decision.runner_up;
             }
         }
-        survey
+        explanation
     }
 
-    fn consider(&mut self, index: usize, score: ScoreBreakdown) {
-        match self.winner {
-            Some((_, winner)) if score.total <= winner.total => {
-                if self.runner_up.is_none_or(|runner_up| score.total > runner_up.total) {
-                    self.runner_up = Some(score);
-                }
-            }
-            _ => {
-                self.runner_up = self.winner.map(|(_, winner)| winner);
-                self.winner = Some((index, score));
-            }
+    /// Who does not get the job, each once: workers that failed it or had a replica, here or before.
+    fn excluded(&self, job: &PendingJob) -> Vec<WorkerId> {
+        let replicas = job.group_id.and_then(|group_id| self.replicas.get(&group_id));
+        let mut excluded: Vec<_> = job.excluded.iter().chain(replicas.into_iter().flatten()).copied().collect();
+        excluded.sort_unstable();
+        excluded.dedup();
+        excluded
+    }
+
+    fn take(&mut self, job: &PendingJob, decision: &Decision) {
+        let worker_id = decision.winner.worker_id;
+        self.index.reserve(worker_id, job.requirements.gpu_count);
+        if let Some(group_id) = job.group_id {
+            self.replicas.entry(group_id).or_default().push(worker_id);
         }
+        self.items.push(AllocationItem {
+            job_id: job.job_id,
+            worker_id,
+            attempt: job.attempt,
+            strategy: Strategy::Standard,
+            score: decision.winner.total,
+            rate: decision.rate,
+        });
     }
 
-    /// Why there is no winner.
-    fn why_none(&self) -> Outcome {
-        if self.workers_evaluated == 0 {
-            Outcome::NoWorkers
-        } else if !self.some_fit {
-            Outcome::NoFeasibleWorker
-        } else if !self.some_fit_online {
-            Outcome::WorkersOffline
-        } else {
-            Outcome::NoCapacity
+    /// Why no worker can take a job.
+    fn why_none(&self, need: &Need, excluded: &[WorkerId]) -> Outcome {
+        if self.index.worker_count() == 0 {
+            return Outcome::NoWorkers;
+        }
+        match self.index.fits(need, excluded) {
+            (false, _) => Outcome::NoFeasibleWorker,
+            (true, false) => Outcome::WorkersOffline,
+            (true, true) => Outcome::NoCapacity,
         }
     }
 }
 
 #[cfg(test)]
 pub(crate) mod fixtures;
+#[cfg(test)]
+pub(crate) mod oracle;
 #[cfg(test)]
 mod property_tests;
 #[cfg(test)]

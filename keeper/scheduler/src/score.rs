@@ -3,7 +3,7 @@
 use keeper_types::WorkerId;
 use serde::{Deserialize, Serialize};
 
-use crate::{FULL_BPS, PendingJob, Policy, Weights, feasibility::Candidate};
+use crate::{FULL_BPS, PendingJob, Policy, Weights};
 
 /// A worker's score for a job, with what it is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,46 +58,9 @@ impl Terms {
     }
 }
 
-/// Scores a candidate that nothing speaks against, for a job whose age term is `age`.
-pub(crate) fn score(job: &PendingJob, candidate: &Candidate<'_>, age: u16, policy: &Policy) -> ScoreBreakdown {
-    let worker = candidate.worker;
-    let terms = Terms {
-        fit: fit(job, candidate),
-        load: share(u64::from(candidate.free_slots), u64::from(worker.slots)),
-        reputation: share(u64::from(worker.reputation), u64::from(keeper_types::MAX_REPUTATION)),
-        price: FULL_BPS - share(worker.rate.0, job.max_rate.0),
-        fragmentation: fragmentation(job, candidate),
-        age,
-    };
-    ScoreBreakdown { worker_id: worker.worker_id, total: terms.total(&policy.weights), terms }
-}
-
 /// The age term of a job, the same for every worker.
 pub(crate) fn age(job: &PendingJob, now: u64, policy: &Policy) -> u16 {
     share(job.waited_s(now), policy.age_full_s)
-}
-
-fn fit(job: &PendingJob, candidate: &Candidate<'_>) -> u16 {
-    let (needs, has) = (&job.requirements, &candidate.worker.capabilities);
-    let pairs = [
-        (u32::from(needs.gpu_count), u32::from(has.gpu_count)),
-        (u32::from(needs.vram_gib), u32::from(has.vram_gib)),
-        (u32::from(needs.compute_capability), u32::from(has.compute_capability)),
-        (u32::from(needs.cpu_cores), u32::from(has.cpu_cores)),
-        (u32::from(needs.memory_gib), u32::from(has.memory_gib)),
-        (needs.features.0.count_ones(), has.features.0.count_ones()),
-    ];
-    // One more on both sides, so that the smaller worker is preferred even where nothing is asked for.
-    let sum: u64 = pairs.iter().map(|(need, have)| u64::from(share(u64::from(*need) + 1, u64::from(*have) + 1))).sum();
-    share(sum, pairs.len() as u64 * u64::from(FULL_BPS))
-}
-
-fn fragmentation(job: &PendingJob, candidate: &Candidate<'_>) -> u16 {
-    let left = candidate.free_gpus.saturating_sub(job.requirements.gpu_count);
-    if left > 0 && candidate.free_slots <= 1 {
-        return 0;
-    }
-    FULL_BPS - share(u64::from(left), u64::from(candidate.worker.capabilities.gpu_count.max(left)).max(1))
 }
 
 /// `part` of `whole` in basis points, rounded down; all of it where it is more, or where the whole is nothing.
@@ -119,7 +82,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::plan::fixtures::{job, worker};
+    use crate::{
+        WorkerView,
+        matching::{Need, WorkerIndex},
+        plan::fixtures::{job, worker},
+    };
+
+    fn terms(job: &PendingJob, worker: &WorkerView) -> Terms {
+        let mut index = WorkerIndex::new(std::slice::from_ref(worker), &Policy::BALANCED);
+        index.decide(&Need::of(job), 0, &job.excluded).unwrap().winner.terms
+    }
 
     #[test]
     fn shares_round_down_and_never_exceed_the_whole() {
@@ -133,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_matches_exactly_fits_fully() {
-        let terms = score(&job(1), &Candidate::new(&worker(1)), 0, &Policy::BALANCED).terms;
+        let terms = terms(&job(1), &worker(1));
         assert_eq!(terms.fit, 10_000);
         assert_eq!(terms.fragmentation, 10_000);
     }
@@ -144,14 +116,14 @@ mod tests {
         pending.requirements = Requirements::default();
         let (small, mut large) = (worker(1), worker(2));
         large.capabilities.gpu_count = 8;
-        assert!(fit(&pending, &Candidate::new(&small)) > fit(&pending, &Candidate::new(&large)));
+        assert!(terms(&pending, &small).fit > terms(&pending, &large).fit);
     }
 
     #[test]
     fn a_cheaper_worker_scores_higher() {
         let mut cheap = worker(1);
         cheap.rate = Rate(job(1).max_rate.0 / 4);
-        let terms = score(&job(1), &Candidate::new(&cheap), 0, &Policy::BALANCED).terms;
+        let terms = terms(&job(1), &cheap);
         assert_eq!(terms.price, 7_500);
     }
 
@@ -160,9 +132,9 @@ mod tests {
         let mut stranding = worker(1);
         (stranding.capabilities.gpu_count, stranding.free_gpus) = (4, 4);
         (stranding.slots, stranding.free_slots) = (1, 1);
-        assert_eq!(fragmentation(&job(1), &Candidate::new(&stranding)), 0);
+        assert_eq!(terms(&job(1), &stranding).fragmentation, 0);
         (stranding.slots, stranding.free_slots) = (2, 2);
-        assert_eq!(fragmentation(&job(1), &Candidate::new(&stranding)), 5_000);
+        assert_eq!(terms(&job(1), &stranding).fragmentation, 5_000);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod gas;
 mod matching;
 mod philly;
 mod queues;
+mod scheduler;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,8 @@ pub(crate) enum Bench {
     Philly(philly::Args),
     /// Memory of a million pending jobs, and a million allocations with failing workers
     Queues(queues::Args),
+    /// How fast jobs are placed one after the other, beside slurmctld
+    Scheduler(scheduler::Args),
 }
 
 /// Runs one benchmark.
@@ -35,5 +38,6 @@ pub(crate) fn run(repo: &Repo, bench: &Bench) -> Result<ExitCode> {
         Bench::Matching(args) => matching::run(repo, args),
         Bench::Philly(args) => philly::run(repo, args),
         Bench::Queues(args) => queues::run(repo, args),
+        Bench::Scheduler(args) => scheduler::run(repo, args),
     }
 }

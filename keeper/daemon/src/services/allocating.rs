@@ -13,7 +13,8 @@ use anyhow::Result;
 use keeper_chain::{Contracts, SendError, Sender, SignedTransaction};
 use keeper_dispatch::{ArtifactStore, Sessions};
 use keeper_scheduler::{
-    Explanation, ManifestStatus, Outcome, Plan, Policy, Snapshot, plan, plan_root, policy_id, snapshot_root,
+    Explanation, ManifestStatus, Outcome, Plan, Policy, RoundInputs, Snapshot, plan, plan_root, policy_id, seed_of,
+    snapshot_root,
 };
 use keeper_store::{ExplanationRecord, Intent, IntentAction, IntentId, IntentState, IntentUpdate, NewIntent, Store};
 use keeper_types::{
@@ -134,10 +135,17 @@ impl Allocating {
             }
         };
         self.explain(believed, &plan, Some(round), memory).await?;
+        let snapshot_root = snapshot_root(&snapshot);
+        // A round that nobody can recompute is not sent.
+        if let Err(error) = self.publish(snapshot_root, &snapshot).await {
+            memory.failures += 1;
+            tracing::warn!(round, %error, "what the round was decided from cannot be published");
+            return Ok(None);
+        }
         let header = RoundHeader {
             round,
             snapshot_block: snapshot.block,
-            snapshot_root: snapshot_root(&snapshot),
+            snapshot_root,
             policy_id: policy_id(&self.policy),
             plan_root: plan_root(&plan.batch()),
         };
@@ -154,10 +162,16 @@ impl Allocating {
         Snapshot::of_market(
             &believed.market,
             (head.number, head.timestamp),
-            low_bits(head.hash),
+            seed_of(head.hash),
             manifest,
             |worker_id| sessions.contains_key(&worker_id),
         )
+    }
+
+    /// Puts what the chain does not tell where `keeper verify allocation` finds it.
+    async fn publish(&self, snapshot_root: Felt, snapshot: &Snapshot) -> Result<()> {
+        let inputs = serde_json::to_vec(&RoundInputs::of(snapshot, &self.policy))?;
+        Ok(self.artifacts.put_round(snapshot_root, inputs.into()).await?)
     }
 
     /// Reads a job's manifest once it is there. One that is missing may come later.
@@ -337,9 +351,4 @@ impl IntentLog<'_> {
         let Some(intent) = intent else { return Ok(()) };
         Ok(self.store.update_intent(intent, &IntentUpdate { state, tx_hash: None, updated_ms: now_ms() }).await?)
     }
-}
-
-fn low_bits(felt: Felt) -> u64 {
-    let bytes = felt.to_bytes_be();
-    bytes[24..].iter().fold(0, |number, byte| (number << 8) | u64::from(*byte))
 }

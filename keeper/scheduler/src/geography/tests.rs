@@ -117,7 +117,10 @@ proptest! {
         job in option::of(select(NAMES[..3].iter().map(|name| region(name)).collect::<Vec<_>>())),
         max_latency_ms in 0..400_u16,
         (regions, order) in vec(any_region(), 0..12)
-            .prop_flat_map(|regions| { let places: Vec<_> = (0..regions.len()).collect(); (Just(regions), Just(places).prop_shuffle()) }),
+            .prop_flat_map(|regions| {
+                let places: Vec<_> = (0..regions.len()).collect();
+                (Just(regions), Just(places).prop_shuffle())
+            }),
     ) {
         let workers: Vec<_> = (1..).map(WorkerId).zip(regions).collect();
         let shuffled: Vec<_> = order.into_iter().map(|place| workers[place]).collect();

@@ -1,9 +1,13 @@
 use std::collections::BTreeSet;
 
-use keeper_types::{Attempt, BlockNumber, Capabilities, Features, Rate, Region, Requirements, WorkerId};
+use keeper_types::{Attempt, BlockNumber, Capabilities, Features, Rate, Region, Requirements, WorkerStatus};
 use proptest::{collection::vec, prelude::*, sample::subsequence, strategy::Strategy};
 
-use super::{fixtures::*, *};
+use super::{
+    fixtures::*,
+    oracle::{self, Candidate, score},
+    *,
+};
 use crate::WorkerView;
 
 /// Few regions and small numbers, so that jobs and workers meet and miss each other about equally often.
@@ -186,6 +190,11 @@ proptest! {
         policy.validate().unwrap();
         let plan = plan(&snapshot, &policy);
         check_against_brute_force(&snapshot, &policy, &plan)?;
+    }
+
+    #[test]
+    fn plans_are_those_made_the_plain_way(snapshot in any_snapshot(40, 60), policy in any_policy()) {
+        prop_assert_eq!(plan(&snapshot, &policy), oracle::plan(&snapshot, &policy));
     }
 
     #[test]

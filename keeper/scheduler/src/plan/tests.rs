@@ -1,6 +1,6 @@
 use keeper_types::{
     Address, Attempt, BlockNumber, Capabilities, EventPosition, Felt, Fri, Job, JobSpec, Market, MarketEvent, Rate,
-    Requirements, TxHash, Verification, WorkerId,
+    Requirements, TxHash, Verification, WorkerId, WorkerStatus,
 };
 
 use super::{fixtures::*, *};

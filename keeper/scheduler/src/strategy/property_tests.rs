@@ -1,3 +1,5 @@
+use std::cmp::Reverse;
+
 use keeper_types::{JobId, Strategy as Recorded, WorkerId};
 use proptest::{collection::vec, prelude::*, sample::subsequence};
 
@@ -109,10 +111,14 @@ proptest! {
     }
 
     #[test]
-    fn standard_takes_no_dynamic_worker_while_a_static_one_will_do(wanted in any_set(), candidates in any_candidates()) {
+    fn standard_takes_no_dynamic_worker_while_a_static_one_will_do(
+        wanted in any_set(),
+        candidates in any_candidates(),
+    ) {
         let will_do = |candidate: &&Candidate| wanted.without(candidate.meets).is_empty();
         if let Some(found) = standard(wanted, &candidates) {
-            let better = |candidate: &Candidate| (candidate.pool, std::cmp::Reverse(candidate.score)) < (found.pool, std::cmp::Reverse(found.score));
+            let place = (found.pool, Reverse(found.score), found.worker_id);
+            let better = |candidate: &Candidate| candidate.place() < place;
             prop_assert!(!candidates.iter().filter(will_do).any(better));
         } else {
             prop_assert!(!candidates.iter().any(|candidate| will_do(&candidate)));
@@ -124,14 +130,16 @@ proptest! {
         wanted in any_set(),
         (candidates, shuffled) in in_two_orders(any_candidates().prop_flat_map(|candidates| {
             let count = candidates.len();
-            (Just(candidates), vec(0..4_u32, count)).prop_map(|(candidates, rooms)| candidates.into_iter().zip(rooms).collect())
+            let rooms = vec(0..4_u32, count);
+            (Just(candidates), rooms).prop_map(|(candidates, rooms)| candidates.into_iter().zip(rooms).collect())
         })),
         count in 0..20_u64,
     ) {
         let jobs: Vec<_> = (1..=count).map(JobId).collect();
         let found = batch(&jobs, wanted, &candidates);
         prop_assert_eq!(&batch(&jobs, wanted, &shuffled), &found);
-        let listed: Vec<_> = found.allocations.iter().map(|(job_id, _)| *job_id).chain(found.unplaced.clone()).collect();
+        let placed = found.allocations.iter().map(|(job_id, _)| *job_id);
+        let listed: Vec<_> = placed.chain(found.unplaced.iter().copied()).collect();
         prop_assert_eq!(&listed, &jobs);
         let room: u32 = candidates.iter().map(|(_, room)| room).sum();
         prop_assert_eq!(found.allocations.len(), jobs.len().min(room as usize));
@@ -154,7 +162,8 @@ proptest! {
         let sum: u64 = found.allocations.iter().map(|(_, to)| u64::from(to.score)).sum();
 
         let slots: Vec<_> = candidates.iter().map(|(candidate, room)| (candidate.worker_id, *room)).collect();
-        let scores: Vec<_> = candidates.iter().map(|(candidate, _)| (candidate.worker_id, u32::from(candidate.score))).collect();
+        let score = |candidate: &Candidate| (candidate.worker_id, u32::from(candidate.score));
+        let scores: Vec<_> = candidates.iter().map(|(candidate, _)| score(candidate)).collect();
         let alike: Vec<_> = jobs.iter().map(|job_id| JobScores { job_id: *job_id, scores: scores.clone() }).collect();
         let exact = Matcher::new(Instance::new(&slots, &alike).unwrap()).solve();
         prop_assert_eq!(sum, exact.score);
@@ -180,7 +189,7 @@ proptest! {
             .iter()
             .map(|job_id| running.iter().find(|job| job.job_id == *job_id).unwrap())
             .collect();
-        prop_assert!(victims.iter().all(|job| job.worker_id == found.allocation.worker_id && may_be_put_off(&need, job)));
+        prop_assert!(victims.iter().all(|job| job.worker_id == host.candidate.worker_id && may_be_put_off(&need, job)));
         prop_assert!(fits(&need, host, &victims));
         prop_assert_eq!(Some(victims.iter().map(|job| job.priority).max().unwrap_or(0)), least);
         // None of them could stay.

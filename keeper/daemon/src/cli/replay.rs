@@ -1,0 +1,91 @@
+//! `keeper replay`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use keeper_scheduler::{Outcome, Plan, Policy, Snapshot, plan, plan_root, policy_id, snapshot_root};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::Global;
+use crate::output;
+
+/// Which decision.
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// The snapshot and its policy (JSON)
+    file: PathBuf,
+}
+
+/// A decision's whole input: the same file gives the same plan on every machine.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Recording {
+    pub(super) policy: Policy,
+    pub(super) snapshot: Snapshot,
+}
+
+impl Recording {
+    /// Writes it to a file.
+    pub(super) fn save(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self)? + "\n";
+        fs::write(path, text).with_context(|| format!("writing {}", path.display()))
+    }
+
+    fn load(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        let recording: Self = serde_json::from_str(&text)
+            .with_context(|| format!("{} is no snapshot with its policy", path.display()))?;
+        recording.policy.validate().with_context(|| path.display().to_string())?;
+        Ok(recording)
+    }
+}
+
+/// Plans by the file and prints what was decided, and the names that a round's header would have.
+///
+/// # Errors
+/// Fails where the file cannot be read, or its policy makes no sense.
+pub(super) fn run(global: &Global, args: &ReplayArgs) -> Result<()> {
+    let recording = Recording::load(&args.file)?;
+    let Recording { policy, snapshot } = &recording;
+    let plan = plan(snapshot, policy);
+    let batch = plan.batch();
+    if global.json {
+        return output::json(&json!({
+            "policy_id": policy_id(policy),
+            "snapshot_root": snapshot_root(snapshot),
+            "plan_root": plan_root(&batch),
+            "items": batch,
+            "explanations": plan.explanations.values().collect::<Vec<_>>(),
+        }));
+    }
+    println!("policy    {}", policy_id(policy));
+    println!(
+        "snapshot  {:#066x}, {} jobs and {} workers at block {}",
+        snapshot_root(snapshot),
+        snapshot.jobs.len(),
+        snapshot.workers.len(),
+        snapshot.block
+    );
+    println!("plan      {:#066x}, {} allocations", plan_root(&batch), batch.len());
+    print_decisions(&plan);
+    Ok(())
+}
+
+fn print_decisions(plan: &Plan) {
+    let mut table = output::table(&["JOB", "ATTEMPT", "DECISION", "WORKER", "SCORE"]);
+    for explanation in plan.explanations.values() {
+        let winner = explanation.winner.as_ref().filter(|_| matches!(explanation.outcome, Outcome::Placed { .. }));
+        let (worker, score) = winner.map_or_else(
+            || ("-".to_owned(), "-".to_owned()),
+            |winner| (winner.worker_id.to_string(), winner.total.to_string()),
+        );
+        let decision = explanation.outcome.code().to_owned();
+        table.add_row([explanation.job_id.to_string(), explanation.attempt.to_string(), decision, worker, score]);
+    }
+    println!("{table}");
+}
