@@ -120,8 +120,9 @@ pub struct EmergencyAllocation {
 /// On each worker, those that may be put off are taken by the lowest priority, then by the least work lost, then by the
 /// lowest id, until the job fits; whoever was not needed after all is let go again, the dearest first. A job may be put
 /// off that allows it, has a lower priority than the urgent one, and has run for [`EmergencyRules::min_run_time_s`].
-/// Then the worker is taken where the highest priority among the victims is the lowest, nobody lowest of all; then where the
-/// least work is lost; then where the fewest are put off; then static before dynamic, the higher score, the lower id.
+/// Then the worker is taken where the highest priority among the victims is the lowest, nobody lowest of all; then
+/// where the least work is lost; then where the fewest are put off; then static before dynamic, the higher score, the
+/// lower id.
 pub fn emergency(
     need: &EmergencyNeed,
     hosts: &[Host],
