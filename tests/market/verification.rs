@@ -57,6 +57,6 @@ async fn anyone_recomputes_a_round_and_sees_what_was_changed() {
     fs::remove_file(&path).unwrap();
     let missing = place.run(&["verify", "allocation", "2"]).await;
     assert!(missing.error().contains("--inputs"), "{}", missing.error());
-    assert!(place.run(&["verify", "allocation", "9"]).await.error().contains("job 9 was never allocated"));
+    assert!(place.run(&["verify", "allocation", "9"]).await.error().contains("job 9 was not allocated yet"));
     assert!(place.run(&["verify", "allocation", "two"]).await.error().contains("neither a job's number"));
 }

@@ -136,7 +136,7 @@ fn find(blocks: &[BlockEvents], which: Which) -> Result<AppliedRound> {
             let allocation = events().rev().find(|(_, event)| {
                 matches!(event, MarketEvent::JobsAllocated { .. }) && event.job_ids().contains(&job_id)
             });
-            allocation.with_context(|| format!("job {job_id} was never allocated"))?.0.tx_hash
+            allocation.with_context(|| format!("job {job_id} was not allocated yet, or does not exist\nhint: `keeper job show {job_id}` says which"))?.0.tx_hash
         }
     };
     let mut round = None;
