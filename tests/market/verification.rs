@@ -48,6 +48,12 @@ async fn anyone_recomputes_a_round_and_sees_what_was_changed() {
     assert!(refused.error().contains("DIFFERENT: the snapshot"), "{}", refused.error());
 
     let mut published: Value = serde_json::from_slice(&honest).unwrap();
+    published["online"].as_array_mut().unwrap().push(json!(99));
+    fs::write(&path, published.to_string()).unwrap();
+    let refused = place.run(&["verify", "allocation", "2"]).await;
+    assert!(refused.error().contains("DIFFERENT: the inputs"), "{}", refused.error());
+
+    let mut published: Value = serde_json::from_slice(&honest).unwrap();
     published["policy"]["weights"]["fit"] = json!(0);
     published["policy"]["weights"]["price"] = json!(4_500);
     fs::write(&path, published.to_string()).unwrap();

@@ -93,6 +93,9 @@ pub(super) async fn run(global: &Global, command: VerifyCommand) -> Result<()> {
             round.header.snapshot_root
         );
     }
+    if RoundInputs::of(&snapshot, &inputs.policy) != inputs {
+        bail!("DIFFERENT: the inputs. They name workers or jobs that the market did not have at the round's block");
+    }
     let batch = plan(&snapshot, &inputs.policy).batch();
     check_items(&batch, &round)?;
     let plan_root = plan_root(&batch);

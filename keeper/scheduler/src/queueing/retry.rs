@@ -6,6 +6,7 @@ use keeper_types::{JobId, WorkerId};
 use serde::{Deserialize, Serialize};
 
 use super::dead_letters::DeadLetterReason;
+use crate::sharing::SplitMix64;
 
 /// Whose fault a failed attempt was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -108,7 +109,7 @@ impl RetryPolicy {
         let doublings = u32::from(failures.max(1) - 1).min(31);
         let full = (u64::from(self.base_delay_s) << doublings).min(u64::from(self.max_delay_s));
         let half = full / 2;
-        let bits = splitmix64(seed ^ splitmix64(job_id.0 ^ (u64::from(failures) << 56)));
+        let bits = SplitMix64::mix(seed ^ SplitMix64::mix(job_id.0 ^ (u64::from(failures) << 56)));
         let draw = (u128::from(bits) * u128::from(full - half + 1)) >> 64;
         u32::try_from(u128::from(half) + draw).unwrap_or(u32::MAX)
     }
@@ -232,14 +233,6 @@ fn insert_sorted(workers: &mut Vec<WorkerId>, worker_id: WorkerId) {
     if let Err(place) = workers.binary_search(&worker_id) {
         workers.insert(place, worker_id);
     }
-}
-
-/// Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
-fn splitmix64(state: u64) -> u64 {
-    let mut bits = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
 }
 
 #[cfg(test)]

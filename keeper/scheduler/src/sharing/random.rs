@@ -26,6 +26,11 @@ impl SplitMix64 {
         mixed ^ (mixed >> 31)
     }
 
+    /// 64 bits that depend on `word` alone: the first that the generator of this seed draws.
+    pub fn mix(word: u64) -> u64 {
+        Self::new(word).next_bits()
+    }
+
     /// A number below `bound`, which must not be zero. Off uniform by at most `bound / 2^64`.
     pub fn below(&mut self, bound: usize) -> usize {
         let product = u128::from(self.next_bits()) * bound as u128;
