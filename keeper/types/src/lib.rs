@@ -17,6 +17,8 @@ mod job;
 mod manifest;
 mod market;
 mod money;
+mod placement;
+mod preference;
 mod proof;
 mod requirements;
 mod round;
@@ -35,6 +37,10 @@ pub use manifest::{
 };
 pub use market::{ApplyError, Group, KeeperBond, Market, PolicyState};
 pub use money::{Fri, MoneyError, Rate};
+pub use placement::{
+    AgentProfile, AgentView, ExecutorKind, ManifestView, Placement, PlacementError, Refusals, TrustTier,
+};
+pub use preference::{Preference, PreferenceSet, Preferences, WorkerFacts};
 pub use proof::ProofOfAccount;
 pub use requirements::{Capabilities, Features, Region, RegionError, RequirementError, Requirements};
 pub use round::RoundHeader;
