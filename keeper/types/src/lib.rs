@@ -10,6 +10,7 @@
 mod allocation;
 mod block;
 mod content_hash;
+pub mod decay;
 mod event;
 mod hash;
 mod ids;
@@ -22,6 +23,7 @@ mod preference;
 mod proof;
 mod requirements;
 mod round;
+mod usage;
 mod verification;
 mod worker;
 
@@ -45,6 +47,7 @@ pub use proof::ProofOfAccount;
 pub use requirements::{Capabilities, Features, Region, RegionError, RequirementError, Requirements};
 pub use round::RoundHeader;
 pub use starknet_types_core::felt::Felt;
+pub use usage::{USAGE_HALF_LIFE_S, Usage};
 pub use verification::{
     MAX_LATENCY_MS, MAX_REPLICAS, RejectionCause, Replication, Verification, VerificationError, WorkerFault,
 };
