@@ -18,8 +18,8 @@ use keeper_scheduler::{
 };
 use keeper_store::{ExplanationRecord, Intent, IntentAction, IntentId, IntentState, IntentUpdate, NewIntent, Store};
 use keeper_types::{
-    AgentView, BlockNumber, ContentHash, Felt, Job, JobId, JobState, MAX_MANIFEST_BYTES, Manifest, ManifestView,
-    RoundHeader, TxHash,
+    BlockNumber, ContentHash, Felt, Job, JobId, JobState, MAX_MANIFEST_BYTES, Manifest, ManifestView, RoundHeader,
+    TxHash,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -155,7 +155,7 @@ impl Allocating {
 
     fn snapshot(&self, believed: &Believed, memory: &Memory) -> Snapshot {
         let head = believed.head;
-        let sessions = self.sessions.borrow().clone();
+        let sessions = self.sessions.borrow();
         let unread = |status| (status, ManifestView::default());
         let manifest = |job: &Job| match job.spec.manifest() {
             Some(hash) => memory.manifests.get(&hash).cloned().unwrap_or_else(|| unread(ManifestStatus::Missing)),
@@ -166,7 +166,7 @@ impl Allocating {
             (head.number, head.timestamp),
             seed_of(head.hash),
             manifest,
-            |worker_id| sessions.get(&worker_id).map(|_| AgentView::default()),
+            |worker_id| sessions.get(&worker_id).map(|session| session.agent.clone()),
         )
     }
 
