@@ -7,8 +7,8 @@ use keeper_chain::{Follower, Step};
 use keeper_scheduler::{ManifestStatus, Plan, Policy, Snapshot, plan};
 use keeper_store::{Identity, SqliteStore, Store as _, rebuild_market};
 use keeper_types::{
-    AllocationItem, Attempt, BlockNumber, BlockRef, Capabilities, ChainId, EventPosition, Fri, JobId, JobSpec,
-    JobState, MarketEvent, SkipReason, TxHash, WorkerId,
+    AgentView, AllocationItem, Attempt, BlockNumber, BlockRef, Capabilities, ChainId, EventPosition, Fri, JobId,
+    JobSpec, JobState, ManifestView, MarketEvent, SkipReason, TxHash, WorkerId,
 };
 use serde_json::json;
 
@@ -23,7 +23,8 @@ use crate::{
 async fn planned(world: &World) -> (Snapshot, Plan) {
     let (market, now) = (world.told().await, world.now().await);
     let at = (now.block, now.timestamp);
-    let snapshot = Snapshot::of_market(&market, at, 0, |_| ManifestStatus::Available, |_| true);
+    let available = |_: &_| (ManifestStatus::Available, ManifestView::default());
+    let snapshot = Snapshot::of_market(&market, at, 0, available, |_| Some(AgentView::default()));
     let plan = plan(&snapshot, &Policy::default());
     (snapshot, plan)
 }

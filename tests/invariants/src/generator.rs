@@ -62,6 +62,8 @@ enum Theme {
     Anything,
     Replicas,
     Disputes,
+    /// Disputes that a committee rules, which take a dozen calls in the right order.
+    Committees,
 }
 
 /// Draws the calls of one sequence.
@@ -80,13 +82,19 @@ pub(crate) struct Generator {
 impl Generator {
     pub(crate) fn new(mut dice: Dice, terms: &Terms) -> Self {
         let is_token_ours = terms.token == TokenKind::Test;
-        let theme = dice.weighted(&[(5, Theme::Anything), (3, Theme::Replicas), (2, Theme::Disputes)]);
+        let themes = [(5, Theme::Anything), (2, Theme::Replicas), (1, Theme::Disputes), (2, Theme::Committees)];
+        let theme = dice.weighted(&themes);
         Self { dice, is_wild: !terms.is_set_up, theme, is_token_ours, secrets: BTreeMap::new() }
     }
 
     /// The next call.
     pub(crate) fn next(&mut self, model: &Model) -> Step {
-        if self.dice.chance(if self.theme == Theme::Anything { 9 } else { 5 })
+        let leap = match self.theme {
+            Theme::Anything => 9,
+            Theme::Replicas | Theme::Disputes => 5,
+            Theme::Committees => 1,
+        };
+        if self.dice.chance(leap)
             && let Some(step) = self.at_a_deadline(model)
         {
             return step;
@@ -119,6 +127,9 @@ impl Generator {
             _ => 2 + 28 / (1 + queued + allocated + committed + disputable),
         };
         let give_up = if self.theme == Theme::Anything { 4 } else { 1 };
+        // What a committee has ruled is waited for.
+        let ruled = if self.theme == Theme::Committees && count_ruled(model) > 0 { 30 } else { 10 };
+        let exit = if self.theme == Theme::Committees { 2 } else { 7 };
         self.dice.weighted(&[
             (if active < 4 { 34 } else { 3 }, Aim::Register),
             (submit, Aim::Submit),
@@ -130,8 +141,8 @@ impl Generator {
             (some(allocated, give_up), Aim::GiveUp),
             (some(revealed, give_up), Aim::Accept),
             (some(disputable, 14), Aim::Dispute),
-            (some(disputed, 10), Aim::Rule),
-            (some(queued + allocated + revealed + committed, 7), Aim::Exit),
+            (some(disputed, ruled), Aim::Rule),
+            (some(queued + allocated + revealed + committed, exit), Aim::Exit),
             (some(queued, 2), Aim::Cancel),
             (3, Aim::Withdraw),
             (6, Aim::Worker),
@@ -240,6 +251,13 @@ fn client_of(job: Option<&Job>) -> Actor {
 /// Whether what the job's worker committed to can be told.
 fn is_revealable(model: &Model, job: &Job) -> bool {
     job.group == 0 || model.pending(job.group) == 0
+}
+
+/// Disputed jobs whose committee has found a result.
+fn count_ruled(model: &Model) -> usize {
+    let has_winner = |group: u64| model.job_mgr.groups.get(&group).is_some_and(|group| group.winner.is_some());
+    let disputed = |id: u64| model.job(JobId(id)).is_some_and(|job| job.state == JobState::Disputed);
+    model.job_mgr.disputes.iter().filter(|(id, dispute)| disputed(**id) && has_winner(dispute.committee)).count()
 }
 
 /// Whether the job's client can still dispute its result.

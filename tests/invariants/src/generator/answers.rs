@@ -2,7 +2,7 @@
 
 use keeper_types::{Felt, JobId, JobState};
 
-use super::{Generator, client_of, is_disputable, is_revealable, owner_of};
+use super::{Generator, Theme, client_of, is_disputable, is_revealable, owner_of};
 use crate::{
     actors::{Actor, felt_of},
     calls::Call,
@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The verification by which a committee runs a disputed job again.
-const RERUN: u8 = 1;
+pub(super) const RERUN: u8 = 1;
 
 /// The result of a job that is run as it should be.
 fn honest(job: &Job) -> Felt {
@@ -22,8 +22,12 @@ impl Generator {
         let right = job.map_or(Felt::TWO, honest);
         let own = Felt::from(self.dice.next());
         // A committee convicts only where the first result is wrong and those of its members are right.
-        if job.is_some_and(|job| job.spec.verification == RERUN) && self.dice.chance(40) {
+        let is_judged = job.is_some_and(|job| job.spec.verification == RERUN);
+        if is_judged && self.dice.chance(if self.theme == Theme::Committees { 70 } else { 40 }) {
             return right + Felt::ONE;
+        }
+        if !is_judged && self.theme == Theme::Committees && self.dice.chance(85) {
+            return right;
         }
         self.dice.weighted(&[(60, right), (16, right + Felt::ONE), (6, own), (1, Felt::ZERO), (1, Felt::MAX)])
     }

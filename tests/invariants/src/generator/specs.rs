@@ -2,7 +2,7 @@
 
 use keeper_types::Felt;
 
-use super::{Generator, Theme};
+use super::{Generator, Theme, answers::RERUN};
 use crate::{
     actors::{Actor, felt_of},
     calls::{Call, JobSpec, Requirements},
@@ -27,7 +27,7 @@ impl Generator {
             model.worker(id)
         };
         let mut spec = self.sound_spec(model, worker);
-        if self.dice.chance(14) {
+        if self.dice.chance(if self.theme == Theme::Committees { 3 } else { 14 }) {
             self.spoil_spec(model, &mut spec);
         }
         spec
@@ -62,6 +62,10 @@ impl Generator {
             Theme::Disputes if self.dice.chance(80) => {
                 (spec.replicas, spec.quorum) = (1, 1);
                 spec.verification = self.dice.weighted(&[(3, 1), (2, 2)]);
+            }
+            Theme::Committees if self.dice.chance(95) => {
+                (spec.verification, spec.replicas, spec.quorum) = (RERUN, 1, 1);
+                (spec.deadline, spec.execution_timeout_s) = (model.now.timestamp + 3_601, 100);
             }
             _ => {}
         }

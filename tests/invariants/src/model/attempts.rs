@@ -13,7 +13,7 @@ impl Model {
         let worker_id = self.attempt_of(caller, job_id, attempt)?;
         let ended = self.end_attempt(job_id);
         self.record_outcome(worker_id, Outcome::Failed);
-        self.report_end(job_id, &ended, false, reason)
+        self.report_end(job_id, ended, false, reason)
     }
 
     pub(super) fn expire_attempt(&mut self, caller: Felt, job_id: JobId) -> Answered {
@@ -30,7 +30,7 @@ impl Model {
         } else {
             self.record_outcome(worker_id, Outcome::Expired);
         }
-        self.report_end(job_id, &ended, true, Felt::ZERO)
+        self.report_end(job_id, ended, true, Felt::ZERO)
     }
 
     /// When the commitment, the result, or what was committed to is due; None while others are waited for.
@@ -43,15 +43,17 @@ impl Model {
         }
     }
 
-    /// Queues the job again or, after its last attempt, ends it. Returns it as it was.
-    fn end_attempt(&mut self, job_id: JobId) -> Job {
+    /// Queues the job again or, after its last attempt, ends it. Returns it as it was, and whether it is queued: what the
+    /// token is armed for may come before the report, and end the job by its deadline.
+    fn end_attempt(&mut self, job_id: JobId) -> (Job, bool) {
         let before = self.job(job_id).expect("it was found before").clone();
         self.job_mgr.excluded.insert((before.exclusion(job_id), before.worker_id()));
         let is_lost = before.group != 0 && before.state == JobState::Committed;
         let job = self.job_mut(job_id).expect("it was found before");
         job.is_held = false;
         (job.commitment, job.reveal_due) = (Felt::ZERO, None);
-        if before.attempt < before.spec.max_attempts && !is_lost {
+        let is_requeued = before.attempt < before.spec.max_attempts && !is_lost;
+        if is_requeued {
             job.state = JobState::Queued;
             job.attempt += 1;
             job.placement = None;
@@ -61,11 +63,16 @@ impl Model {
             self.credit(client, amount);
             self.has_left_the_pending(job_id);
         }
-        before
+        (before, is_requeued)
     }
 
-    fn report_end(&mut self, job_id: JobId, ended: &Job, is_expired: bool, reason: Felt) -> Answered {
-        let is_requeued = self.job(job_id).is_some_and(|job| job.state == JobState::Queued);
+    fn report_end(
+        &mut self,
+        job_id: JobId,
+        (ended, is_requeued): (Job, bool),
+        is_expired: bool,
+        reason: Felt,
+    ) -> Answered {
         let fields = vec![
             ("job_id", job_id.0.into()),
             ("worker_id", ended.worker_id().into()),

@@ -1,7 +1,7 @@
 //! `keeper job submit`.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -27,6 +27,19 @@ pub(crate) struct SubmitArgs {
     /// What goes into escrow for each job and is paid at most, in STRK
     #[arg(long, value_name = "STRK", value_parser = Fri::from_strk)]
     max_price: Fri,
+    #[command(flatten)]
+    terms: Terms,
+    /// Submit for a client that made the account its gateway, out of the client's balance with the Paymaster
+    #[arg(long = "for", value_name = "ADDRESS")]
+    client: Option<Address>,
+    /// Send nothing: sign the submission and write it to a file, for somebody else to relay and pay for
+    #[arg(long, value_name = "FILE", conflicts_with = "client")]
+    sign: Option<PathBuf>,
+}
+
+/// On which terms a job is run.
+#[derive(Debug, Args)]
+pub(super) struct Terms {
     /// How long the job may wait for a worker, such as 10m
     #[arg(long, value_name = "DURATION", default_value = "1h")]
     deadline: humantime::Duration,
@@ -88,12 +101,6 @@ pub(crate) struct SubmitArgs {
     /// Lowest reputation, 0 to 1000
     #[arg(long, default_value_t = 0)]
     min_reputation: u16,
-    /// Submit for a client that made the account its gateway, out of the client's balance with the Paymaster
-    #[arg(long = "for", value_name = "ADDRESS")]
-    client: Option<Address>,
-    /// Send nothing: sign the submission and write it to a file, for somebody else to relay and pay for
-    #[arg(long, value_name = "FILE", conflicts_with = "client")]
-    sign: Option<PathBuf>,
 }
 
 /// Jobs in one transaction: well below what fits, so that one is never refused for its size.
@@ -107,16 +114,21 @@ pub(super) fn read_manifests(args: &SubmitArgs) -> Result<Vec<(Bytes, Manifest)>
     if args.manifests.len() > MOST_PER_TRANSACTION {
         bail!("{} manifests are given, but one transaction takes at most {MOST_PER_TRANSACTION}", args.manifests.len());
     }
-    let read = |path: &PathBuf| {
-        let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-        let manifest = Manifest::parse(&bytes).with_context(|| path.display().to_string())?;
-        check_limits(&manifest).with_context(|| path.display().to_string())?;
-        if args.verification == Verification::Matmul {
-            keeper_worker::canonical_matmul(&bytes).with_context(|| path.display().to_string())?;
-        }
-        Ok((Bytes::from(bytes), manifest))
-    };
-    args.manifests.iter().map(read).collect()
+    args.manifests.iter().map(|path| read_manifest(path, args.terms.verification)).collect()
+}
+
+/// Reads and checks a manifest.
+///
+/// # Errors
+/// Names the file and the field that is wrong.
+pub(super) fn read_manifest(path: &Path, verification: Verification) -> Result<(Bytes, Manifest)> {
+    let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    let manifest = Manifest::parse(&bytes).with_context(|| path.display().to_string())?;
+    check_limits(&manifest).with_context(|| path.display().to_string())?;
+    if verification == Verification::Matmul {
+        keeper_worker::canonical_matmul(&bytes).with_context(|| path.display().to_string())?;
+    }
+    Ok((Bytes::from(bytes), manifest))
 }
 
 /// Refuses what no worker could do within the manifest's own limits.
@@ -151,7 +163,7 @@ pub(super) async fn run(context: &Context, contracts: &Contracts, args: &SubmitA
     let head = Follower::new(&context.rpc, contracts.deployment()).head().await?;
     let specs = manifests
         .iter()
-        .map(|(bytes, manifest)| args.spec(manifest, ContentHash::of(bytes), head.timestamp))
+        .map(|(bytes, manifest)| args.terms.spec(manifest, ContentHash::of(bytes), args.max_price, head.timestamp))
         .collect::<Result<Vec<_>>>()?;
     let artifacts = ArtifactStore::open(&context.settings.artifacts)?;
     let sender = context.sender().await?;
@@ -210,8 +222,23 @@ async fn check_balance(contracts: &Contracts, sender: &Sender, specs: &[JobSpec]
     Ok(())
 }
 
-impl SubmitArgs {
-    fn spec(&self, manifest: &Manifest, manifest_hash: ContentHash, now: u64) -> Result<JobSpec> {
+impl Terms {
+    /// Who decides where a result is disputed.
+    pub(super) fn verification(&self) -> Verification {
+        self.verification
+    }
+
+    /// The job as it would go on chain at `now` seconds.
+    ///
+    /// # Errors
+    /// Names the flag that is wrong, and what it may be.
+    pub(super) fn spec(
+        &self,
+        manifest: &Manifest,
+        manifest_hash: ContentHash,
+        max_price: Fri,
+        now: u64,
+    ) -> Result<JobSpec> {
         let timeout = self.timeout.map_or(u64::from(manifest.limits.time_s), |timeout| timeout.as_secs());
         let execution_timeout_s = u32::try_from(timeout).ok().filter(|seconds| *seconds > 0);
         let Some(execution_timeout_s) = execution_timeout_s else {
@@ -243,7 +270,7 @@ impl SubmitArgs {
             requirements,
             priority: self.priority,
             queue: self.queue,
-            max_price: self.max_price,
+            max_price,
             deadline: now + self.deadline.as_secs(),
             execution_timeout_s,
             max_attempts: self.max_attempts,
@@ -255,9 +282,8 @@ impl SubmitArgs {
         spec.check_verification()?;
         if spec.max_rate().0 == 0 {
             bail!(
-                "--max-price {} is less than one gFri per GPU-second for {execution_timeout_s} s\n\
-                 hint: raise --max-price or lower --timeout",
-                self.max_price
+                "--max-price {max_price} is less than one gFri per GPU-second for {execution_timeout_s} s\n\
+                 hint: raise --max-price or lower --timeout"
             );
         }
         Ok(spec)

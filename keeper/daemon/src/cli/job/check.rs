@@ -1,0 +1,253 @@
+//! `keeper job check`: where, when and at what price a job would run that nobody has submitted.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use keeper_chain::{Contracts, Follower};
+use keeper_dispatch::ArtifactStore;
+use keeper_scheduler::{
+    Explanation, ManifestStatus, Outcome, PendingJob, Policy, RoundInputs, Snapshot, plan, seed_of,
+};
+use keeper_types::{
+    Address, AgentView, Attempt, BlockEvents, BlockNumber, ContentHash, Felt, Fri, JobId, JobSpec, Manifest,
+    ManifestView, Market, MarketEvent, Rate, WorkerId, WorkerStatus,
+};
+use serde::Serialize;
+use serde_json::json;
+
+use super::{explain, submit};
+use crate::{
+    cli::verify::{market_at, read},
+    context::Context,
+    output,
+};
+
+/// No job on chain has this number.
+const HYPOTHETICAL: JobId = JobId(u64::MAX);
+/// Where no price is given: as much as any worker may ask.
+const ANY_PRICE: Fri = Fri(1 << 100);
+
+/// The job that might be submitted.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// What would be run (JSON; docs/manifest.md describes it)
+    #[arg(value_name = "SPEC")]
+    manifest: PathBuf,
+    /// What would go into escrow and be paid at most, in STRK [default: whatever it costs]
+    #[arg(long, value_name = "STRK", value_parser = Fri::from_strk)]
+    max_price: Option<Fri>,
+    #[command(flatten)]
+    terms: submit::Terms,
+}
+
+impl CheckArgs {
+    /// Reads and checks the manifest.
+    ///
+    /// # Errors
+    /// Names the file and the field that is wrong.
+    pub(super) fn manifest(&self) -> Result<(bytes::Bytes, Manifest)> {
+        submit::read_manifest(&self.manifest, self.terms.verification())
+    }
+}
+
+/// Whether the job would be placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Verdict {
+    /// In the next round.
+    Now,
+    /// When a worker that fits has room.
+    Later,
+    /// Not unless something other than time changes.
+    No,
+}
+
+/// What is known of the agents, and how the keeper decides.
+struct Basis {
+    inputs: Option<RoundInputs>,
+    policy: Policy,
+}
+
+impl Basis {
+    /// The agent of a worker, where it was connected in the latest round; of any active worker where there was none.
+    fn agent(&self, market: &Market, worker_id: WorkerId) -> Option<AgentView> {
+        match &self.inputs {
+            Some(inputs) => inputs.agents.get(&worker_id).cloned(),
+            None => {
+                let is_active = |worker: &keeper_types::Worker| worker.status == WorkerStatus::Active;
+                market.workers.get(&worker_id).filter(|worker| is_active(worker)).map(|_| AgentView::default())
+            }
+        }
+    }
+
+    fn of_jobs(&self, job_id: JobId) -> (ManifestStatus, ManifestView) {
+        let Some(inputs) = &self.inputs else { return (ManifestStatus::Available, ManifestView::default()) };
+        let status = match inputs.without_manifest.contains(&job_id) {
+            true => ManifestStatus::Missing,
+            false => ManifestStatus::Available,
+        };
+        (status, inputs.manifests.get(&job_id).cloned().unwrap_or_default())
+    }
+}
+
+/// Says whether the job would be placed now, where, when, and at what price. Nothing is sent or stored.
+///
+/// # Errors
+/// Names the field of the job that is wrong, or fails where the node does not answer.
+pub(super) async fn run(context: &Context, contracts: &Contracts, args: &CheckArgs) -> Result<()> {
+    let (bytes, manifest) = args.manifest()?;
+    let follower = Follower::new(&context.rpc, contracts.deployment());
+    let blocks = read(&follower).await?;
+    let head = follower.head().await?;
+    let market = market_at(&blocks, BlockNumber(u64::MAX))?;
+    let basis = basis(context, &blocks).await?;
+    let max_price = args.max_price.unwrap_or(ANY_PRICE);
+    let spec = args.terms.spec(&manifest, ContentHash::of(&bytes), max_price, head.timestamp)?;
+    let client = context.credentials().await.map_or(Address(Felt::ZERO), |credentials| credentials.address());
+
+    let mut snapshot = Snapshot::of_market(
+        &market,
+        (head.number, head.timestamp),
+        seed_of(head.hash),
+        |job| basis.of_jobs(job.job_id),
+        |worker_id| basis.agent(&market, worker_id),
+    );
+    snapshot.jobs.push(hypothetical(&spec, client, &manifest, head.timestamp));
+    let mut plan = plan(&snapshot, &basis.policy);
+    let explanation = plan.explanations.remove(&HYPOTHETICAL).context("the plan does not mention the job")?;
+    let rate = plan.items.iter().find(|item| item.job_id == HYPOTHETICAL).map(|item| item.rate);
+    report(context, &spec, &explanation, rate, &snapshot, &basis)
+}
+
+/// How the latest round on chain was decided, as far as it was published where this command can read it.
+async fn basis(context: &Context, blocks: &[BlockEvents]) -> Result<Basis> {
+    let root = blocks.iter().flat_map(|block| &block.events).rev().find_map(|(_, event)| match event {
+        MarketEvent::RoundApplied { snapshot_root, .. } => Some(*snapshot_root),
+        _ => None,
+    });
+    let artifacts = ArtifactStore::open_read_only(&context.settings.artifacts)?;
+    let published = match root {
+        Some(root) => artifacts.round(root).await.ok(),
+        None => None,
+    };
+    let inputs = published.and_then(|bytes| RoundInputs::parse(&bytes).ok());
+    let policy = inputs.as_ref().map_or_else(|| context.settings.policy.clone(), |inputs| inputs.policy.clone());
+    Ok(Basis { inputs, policy })
+}
+
+fn hypothetical(spec: &JobSpec, client: Address, manifest: &Manifest, now: u64) -> PendingJob {
+    PendingJob {
+        job_id: HYPOTHETICAL,
+        attempt: Attempt(1),
+        client,
+        requirements: spec.requirements.clone(),
+        priority: spec.priority,
+        queue: spec.queue,
+        max_rate: spec.max_rate(),
+        deadline: (spec.deadline, BlockNumber(u64::MAX)),
+        submitted_at: now,
+        queued_at: now,
+        max_latency_ms: spec.max_latency_ms,
+        model_id: spec.model_id,
+        group_id: None,
+        excluded: Vec::new(),
+        execution_timeout_s: spec.execution_timeout_s,
+        manifest: ManifestStatus::Available,
+        manifest_view: manifest.view(),
+    }
+}
+
+fn verdict(outcome: &Outcome) -> Verdict {
+    match outcome {
+        Outcome::Placed { .. } => Verdict::Now,
+        Outcome::NoCapacity | Outcome::BatchFull | Outcome::QueueFull | Outcome::BackingOff { .. } => Verdict::Later,
+        Outcome::NoWorkers
+        | Outcome::NoFeasibleWorker
+        | Outcome::WorkersOffline
+        | Outcome::ManifestMissing
+        | Outcome::ManifestMalformed { .. }
+        | Outcome::DeadlinePassed => Verdict::No,
+    }
+}
+
+fn report(
+    context: &Context,
+    spec: &JobSpec,
+    explanation: &Explanation,
+    rate: Option<Rate>,
+    snapshot: &Snapshot,
+    basis: &Basis,
+) -> Result<()> {
+    let verdict = verdict(&explanation.outcome);
+    let worker_id = match explanation.outcome {
+        Outcome::Placed { worker_id } => Some(worker_id),
+        _ => explanation.reservation.map(|reservation| reservation.worker_id),
+    };
+    let asked = snapshot.workers.iter().find(|worker| Some(worker.worker_id) == worker_id).map(|worker| worker.rate);
+    let price =
+        rate.or(asked).map(|rate| rate.cost(spec.requirements.billed_units(), spec.execution_timeout_s));
+    let start_by = match verdict {
+        Verdict::Now => Some(snapshot.now),
+        _ => explanation.reservation.map(|reservation| reservation.start_by),
+    };
+    let is_late = start_by.is_some_and(|start_by| start_by > spec.deadline);
+    if context.json {
+        return output::json(&json!({
+            "verdict": verdict,
+            "worker_id": worker_id,
+            "start_by": start_by,
+            "misses_deadline": is_late,
+            "price_fri": price,
+            "explanation": explanation,
+            "agents_known": basis.inputs.is_some(),
+            "block": snapshot.block,
+        }));
+    }
+    println!("{}", sentence(verdict, worker_id, start_by.map(|start_by| start_by.saturating_sub(snapshot.now))));
+    println!("because   {} ({})", explanation.outcome, explanation.outcome.code());
+    if is_late {
+        println!("too late  its deadline is {} s from now; give it a longer --deadline", spec.deadline - snapshot.now);
+    }
+    if let Some(price) = price {
+        println!("price     {price} at most, for {} s", spec.execution_timeout_s);
+    }
+    println!("queue     {} jobs wait beside it", snapshot.jobs.len() - 1);
+    if basis.inputs.is_none() {
+        println!("note      which agents are connected is not known here; every active worker is taken to be");
+    }
+    explain::print_findings(explanation);
+    Ok(())
+}
+
+fn sentence(verdict: Verdict, worker_id: Option<WorkerId>, wait_s: Option<u64>) -> String {
+    match (verdict, worker_id, wait_s) {
+        (Verdict::Now, Some(worker_id), _) => format!("NOW       worker {worker_id} would run it in the next round"),
+        (Verdict::Later, Some(worker_id), Some(wait_s)) => {
+            format!("LATER     worker {worker_id} would be kept for it and has room in {wait_s} s at the latest")
+        }
+        (Verdict::Later, ..) => "LATER     workers that fit are full, and others wait before it".to_owned(),
+        (Verdict::Now | Verdict::No, ..) => "NO        nobody would run it as things stand".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waiting_alone_mends_is_later_and_the_rest_is_no() {
+        assert_eq!(verdict(&Outcome::Placed { worker_id: WorkerId(1) }), Verdict::Now);
+        assert_eq!(verdict(&Outcome::NoCapacity), Verdict::Later);
+        assert_eq!(verdict(&Outcome::WorkersOffline), Verdict::No);
+        assert_eq!(verdict(&Outcome::NoFeasibleWorker), Verdict::No);
+    }
+
+    #[test]
+    fn sentences_say_where_and_when() {
+        assert!(sentence(Verdict::Now, Some(WorkerId(3)), Some(0)).contains("worker 3 would run it"));
+        assert!(sentence(Verdict::Later, Some(WorkerId(3)), Some(70)).contains("room in 70 s at the latest"));
+        assert!(sentence(Verdict::Later, None, None).contains("others wait before it"));
+        assert!(sentence(Verdict::No, None, None).starts_with("NO"));
+    }
+}

@@ -1,0 +1,66 @@
+//! Where jobs go that ask for more than the contracts check, and workers that do not take everything.
+
+use e2e::{Workplace, eventually};
+use serde_json::{Value, json};
+
+use crate::whole_loop::{all_settled, market, submit};
+
+async fn submit_with(place: &Workplace, name: &str, placement: Value) -> String {
+    let executor = json!({ "kind": "matmul", "size": 24, "seed": 7 });
+    let manifest = json!({ "version": 1, "executor": executor, "placement": placement }).to_string();
+    let manifest = place.write(name, &manifest).display().to_string();
+    let submitted = place.json(3, &["job", "submit", "--max-price", "1", "--manifest", &manifest]).await;
+    submitted["jobs"].as_array().map_or(&submitted, |jobs| &jobs[0])["job_id"].to_string()
+}
+
+/// What the keeper found about a job, once it has looked at it with both workers connected.
+async fn found(place: &Workplace, job: &str, is_found: impl Fn(&Value) -> bool) -> Value {
+    eventually("the keeper says why", async || {
+        let explained = place.json(3, &["job", "explain", job]).await;
+        let explanation = &explained["decision"]["explanation"];
+        is_found(explanation).then(|| explanation.clone())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn refusals_placements_and_preferences_decide_and_can_be_recomputed() {
+    let (_chain, place) = market().await;
+    let keeper = place.start_keeper().await;
+    place.json(4, &["worker", "register", "--slots", "4", "--region", "test", "--rate", "1"]).await;
+    let url = format!("ws://{}", keeper.listen);
+    let picky = ["worker", "run", "--keeper", &url, "--account", "devnet-4", "--json", "--refuse-executor", "matmul"];
+    let _picky = place.start_agent_command(place.command(&picky)).await;
+    let _willing = place.start_agent(5, &keeper, 4).await;
+
+    // The first worker would win every tie, but does not take such jobs.
+    submit(&place, &[1], &[]).await;
+    all_settled(&place, 1).await;
+    let shown = place.json(3, &["job", "show", "1"]).await;
+    assert_eq!((&shown["worker_id"], &shown["attempt"]), (&json!(2), &json!(1)), "{shown}");
+    let explanation = found(&place, "1", |found| found["outcome"]["code"] == "placed").await;
+    assert_eq!(explanation["rejections"]["refuses_executor"], 1, "{explanation}");
+
+    // Nobody has the reputation that is preferred, so that the job does without.
+    let wishful = submit_with(&place, "wishful.json", json!({ "prefers": { "min_reputation": 1000 } })).await;
+    all_settled(&place, 2).await;
+    let explanation = found(&place, &wishful, |found| found["outcome"]["code"] == "placed").await;
+    assert_eq!((&explanation["strategy"], &explanation["dropped"]), (&json!("fallback"), &json!(["reputation"])));
+    assert_eq!(place.json(3, &["job", "show", &wishful]).await["strategy"], "fallback");
+    for job in ["1", &wishful] {
+        let verified = place.run(&["verify", "allocation", job, "--json"]).await;
+        assert!(verified.success, "{}", verified.error());
+        assert_eq!(verified.json()["verdict"], "match");
+    }
+
+    // What nobody has.
+    let asked = json!({ "disk_gib": 4_000_000_000_u32, "gpu_models": ["H100"], "trust": "admitted" });
+    let wanting = submit_with(&place, "wanting.json", asked).await;
+    let explanation = found(&place, &wanting, |found| found["workers_evaluated"] == 2).await;
+    assert_eq!(explanation["outcome"]["code"], "no_feasible_worker");
+    for reason in ["disk", "gpu_model", "trust"] {
+        assert_eq!(explanation["rejections"][reason], 2, "{explanation}");
+    }
+    let text = place.run(&["job", "explain", &wanting]).await.stdout;
+    assert!(text.contains("not admitted by the admin"), "{text}");
+}
