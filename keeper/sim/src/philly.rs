@@ -17,6 +17,7 @@ mod trace;
 mod workload;
 
 pub use comparison::{OURS, Verdict, compare, policies, settings, verdicts};
+pub(crate) use fairness::HourlyFairness;
 pub use fairness::{entitlements, jain};
 pub use outcome::Outcome;
 pub use peers::SlurmMultifactor;

@@ -16,6 +16,7 @@ mod lint;
 mod process;
 mod repo;
 mod setup;
+mod sim;
 mod system;
 mod test;
 mod tools;
@@ -52,6 +53,8 @@ enum Verb {
     /// Measure what things cost and how fast they are
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Compare parameter sets in a simulated market: a table, and plots
+    Sim(sim::Args),
     /// Show the whole product at work on a local chain
     Demo(demo::Args),
 }
@@ -76,6 +79,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Test(args) => test::run(&repo, &args),
         Verb::Invariants(args) => invariants::run(&repo, &args),
         Verb::Bench(bench) => bench::run(&repo, &bench),
+        Verb::Sim(args) => sim::run(&repo, &args),
         Verb::Demo(args) => demo::run(&repo, &args),
     }
 }

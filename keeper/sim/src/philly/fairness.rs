@@ -12,16 +12,17 @@ fn count(values: &[f64]) -> f64 {
     values.len() as f64
 }
 
-/// Max-min fair shares of `capacity` for these demands, all weights equal: nobody gets more than it asks for, and
-/// what one leaves is divided among the others.
-pub fn entitlements(demands: &[f64], capacity: f64) -> Vec<f64> {
+/// Max-min fair shares of `capacity` for these demands by these weights, which are above 0: nobody gets more than it
+/// asks for, and what one leaves is divided among the others.
+pub fn entitlements(demands: &[f64], weights: &[f64], capacity: f64) -> Vec<f64> {
+    let by_weight = |index: usize| demands[index] / weights[index];
     let mut order: Vec<usize> = (0..demands.len()).collect();
-    order.sort_by(|left, right| demands[*left].total_cmp(&demands[*right]));
+    order.sort_by(|left, right| by_weight(*left).total_cmp(&by_weight(*right)));
     let mut shares = vec![0.0; demands.len()];
     let mut left = capacity;
     for (rank, index) in order.iter().enumerate() {
-        let equal = left / count(&demands[rank..]);
-        shares[*index] = demands[*index].min(equal);
+        let others: f64 = order[rank..].iter().map(|other| weights[*other]).sum();
+        shares[*index] = demands[*index].min(left * weights[*index] / others);
         left -= shares[*index];
     }
     shares
@@ -31,6 +32,7 @@ pub fn entitlements(demands: &[f64], capacity: f64) -> Vec<f64> {
 #[derive(Debug)]
 pub(crate) struct HourlyFairness {
     capacity_gpus: f64,
+    weights: Vec<f64>,
     hour_ends_s: u32,
     received: Vec<f64>,
     demanded: Vec<f64>,
@@ -41,12 +43,14 @@ pub(crate) struct HourlyFairness {
 const HOUR_S: u32 = 3_600;
 
 impl HourlyFairness {
-    pub(crate) fn new(virtual_clusters: usize, capacity_gpus: u32, from_s: u32) -> Self {
+    /// `weights` are those of the virtual clusters.
+    pub(crate) fn new(weights: Vec<f64>, capacity_gpus: u32, from_s: u32) -> Self {
         Self {
             capacity_gpus: f64::from(capacity_gpus),
             hour_ends_s: from_s.saturating_add(HOUR_S),
-            received: vec![0.0; virtual_clusters],
-            demanded: vec![0.0; virtual_clusters],
+            received: vec![0.0; weights.len()],
+            demanded: vec![0.0; weights.len()],
+            weights,
             sum: 0.0,
             contended_hours: 0,
         }
@@ -77,7 +81,7 @@ impl HourlyFairness {
     fn close_hour(&mut self) {
         let capacity = self.capacity_gpus * f64::from(HOUR_S);
         if self.demanded.iter().sum::<f64>() > capacity {
-            let entitled = entitlements(&self.demanded, capacity);
+            let entitled = entitlements(&self.demanded, &self.weights, capacity);
             let pairs = self.received.iter().zip(&entitled).filter(|(_, entitled)| **entitled > 0.0);
             let parts: Vec<f64> = pairs.map(|(received, entitled)| received / entitled).collect();
             self.sum += jain(&parts);
@@ -107,13 +111,14 @@ mod tests {
 
     #[test]
     fn what_a_small_demand_leaves_goes_to_the_others() {
-        assert_eq!(entitlements(&[10.0, 1.0, 10.0], 9.0), [4.0, 1.0, 4.0]);
-        assert_eq!(entitlements(&[1.0, 2.0], 9.0), [1.0, 2.0]);
+        assert_eq!(entitlements(&[10.0, 1.0, 10.0], &[1.0; 3], 9.0), [4.0, 1.0, 4.0]);
+        assert_eq!(entitlements(&[1.0, 2.0], &[1.0; 2], 9.0), [1.0, 2.0]);
+        assert_eq!(entitlements(&[10.0, 1.0, 10.0], &[3.0, 1.0, 1.0], 9.0), [6.0, 1.0, 2.0], "3 to 1 of what is left");
     }
 
     #[test]
     fn only_hours_with_more_demand_than_capacity_count() {
-        let mut fairness = HourlyFairness::new(2, 4, 0);
+        let mut fairness = HourlyFairness::new(vec![1.0; 2], 4, 0);
         fairness.add(&[(1, 0), (1, 0)], 0, 3_600);
         // Both ask for four of the four GPUs, and one holds them all: parts 2 and 0 of an entitlement of 2.
         fairness.add(&[(4, 0), (0, 4)], 3_600, 7_200);

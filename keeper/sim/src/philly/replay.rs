@@ -75,7 +75,7 @@ impl<'a> State<'a> {
             tenants.add(1, from_s);
         }
         Self {
-            fairness: HourlyFairness::new(workload.virtual_clusters.len(), cluster.capacity(), from_s),
+            fairness: HourlyFairness::new(vec![1.0; workload.virtual_clusters.len()], cluster.capacity(), from_s),
             gpus: vec![(0, 0); workload.virtual_clusters.len()],
             starts_s: vec![0; workload.jobs.len()],
             pending: PendingPool::new(),
