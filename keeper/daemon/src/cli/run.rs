@@ -15,7 +15,7 @@ use crate::{
     context::Context,
     output,
     rights::Rights,
-    services::{Allocating, BelievedReceiver, Dispatching, Exiting, Following, Supervisor, stop_signal},
+    services::{Admission, Allocating, BelievedReceiver, Dispatching, Exiting, Following, Supervisor, stop_signal},
     settings::Settings,
 };
 
@@ -58,6 +58,13 @@ pub(crate) async fn run(global: &Global, args: &RunArgs) -> Result<()> {
         sessions: server.sessions(),
     };
     supervisor.start("allocating jobs", allocating.run(cancel.clone()));
+    let admission = Admission {
+        contracts: contracts.clone(),
+        account: sender.address(),
+        policy: settings.policy.clone(),
+        believed: seen.clone(),
+    };
+    supervisor.start("applying rounds", admission.run(cancel.clone()));
     if settings.exits {
         let exiting =
             Exiting { contracts, sender: sender.clone(), believed: seen.clone(), sessions: server.sessions() };
