@@ -6,6 +6,7 @@ mod adapters;
 mod cli;
 mod context;
 mod output;
+mod records;
 mod rights;
 mod services;
 mod settings;

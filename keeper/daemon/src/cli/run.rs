@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, anyhow};
 use keeper_chain::{Contracts, Follower, Sender};
 use keeper_dispatch::{ArtifactStore, DispatchServer, Dispatcher, RetryPolicy, ServerConfig};
-use keeper_store::{Identity, SqliteStore, Store};
+use keeper_store::{SqliteStore, Store};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::watch};
 
@@ -13,7 +13,7 @@ use super::{Global, RunArgs};
 use crate::{
     adapters::ChainAuthenticator,
     context::Context,
-    output,
+    output, records,
     rights::Rights,
     services::{Admission, Allocating, BelievedReceiver, Dispatching, Exiting, Following, Supervisor, stop_signal},
     settings::Settings,
@@ -108,15 +108,7 @@ async fn open_store(context: &Context, contracts: &Contracts) -> Result<Arc<dyn 
     let settings = &context.settings;
     std::fs::create_dir_all(&settings.data_dir)
         .with_context(|| format!("making the data directory {}", settings.data_dir.display()))?;
-    let deployment = contracts.deployment();
-    let identity = Identity {
-        chain_id: settings.network.chain_id(),
-        job_mgr: deployment.job_mgr.address,
-        cdc_pool: deployment.cdc_pool.address,
-        task_allocator: deployment.task_allocator.address,
-        deployment_block: deployment.block,
-    };
-    Ok(Arc::new(SqliteStore::open(&settings.database(), identity).await?))
+    Ok(Arc::new(SqliteStore::open(&settings.database(), records::identity(contracts)).await?))
 }
 
 /// Tells whoever started the keeper that it has caught up and where agents connect to.
