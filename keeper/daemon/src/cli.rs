@@ -78,6 +78,9 @@ pub(crate) struct RunArgs {
     /// Where worker agents connect to [default: 127.0.0.1:7070]
     #[arg(long, env = "KEEPER_LISTEN", value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
+    /// What agents know the keeper as, where that is not ws:// and --listen: the URL that they connect to
+    #[arg(long, env = "KEEPER_PUBLIC_URL", value_name = "URL")]
+    pub(crate) public_url: Option<String>,
     /// Most allocations in one transaction, 1 to 500 [default: 100]
     #[arg(long, env = "KEEPER_MAX_BATCH", value_name = "N")]
     pub(crate) max_batch: Option<usize>,

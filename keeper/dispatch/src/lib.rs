@@ -13,7 +13,9 @@
 //! Nothing said in a session moves money or a job: the contracts do. A keeper that offers a job which is not
 //! allocated is refused, and an agent that claims a result without having submitted it gains nothing. A session
 //! therefore proves only one thing, that the other end may act for a worker's account, so that manifests reach
-//! the worker which the job was allocated to and nobody else can silence it.
+//! the worker which the job was allocated to and nobody else can silence it. The proof is for one keeper, by the URL
+//! that the agent was told to connect to: another keeper that passes on a challenge, as it came or under its own name,
+//! gets no proof that holds elsewhere.
 //!
 //! [`Transport`] carries text frames. [`WebSocketConnector`] and [`DispatchServer::router`] are its WebSocket ends,
 //! [`memory_pair`] joins two ends in one process.
@@ -34,4 +36,4 @@ pub use message::{
     AgentMessage, Challenge, MAX_MESSAGE_BYTES, Outcome, PROTOCOL, RefusalCode, RejectionCode, ServerMessage,
 };
 pub use server::{DispatchServer, OfferError, Report, ReportKind, ServerConfig, SessionEnd, SessionId, Sessions};
-pub use transport::{Channel, Connector, Transport, TransportError, WebSocketConnector, memory_pair};
+pub use transport::{Channel, Connector, Transport, TransportError, WebSocketConnector, memory_pair, session_url};
