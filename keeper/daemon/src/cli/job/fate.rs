@@ -213,7 +213,7 @@ mod tests {
     fn what_the_chain_says_counts() {
         let made = vec![MarketEvent::JobsAllocated { items: vec![item(1)] }, applied_by(OWN)];
         // Whatever the keeper believes of its transaction.
-        let fate = by_events(&events(HASH, made.clone()), ITEM, Some(&intent(IntentState::Lost))).unwrap();
+        let fate = by_events(&events(HASH, made), ITEM, Some(&intent(IntentState::Lost))).unwrap();
         assert_eq!(fate, Fate::Applied { round: Some(7), keeper: None, block: BlockNumber(5), tx_hash: HASH });
         assert!(fate.to_string().starts_with("7, applied in block 5, transaction 0x0"), "{fate}");
         let others = vec![MarketEvent::JobsAllocated { items: vec![item(1)] }, applied_by(Address(Felt::TWO))];
