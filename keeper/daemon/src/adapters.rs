@@ -76,6 +76,7 @@ impl WorkerChain for AgentChain {
         };
         Ok(job.and_then(|job| {
             Some(AllocationOnChain {
+                client: job.client,
                 worker_id: job.worker_id?,
                 attempt: job.attempt,
                 state: job.state,

@@ -3,6 +3,8 @@
 //! Flags and environment variables come through clap, which knows which of the two it was; the file is read
 //! with unknown fields refused. Secrets are never in the file: a key is in a keystore or the environment.
 
+mod worker;
+
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -15,6 +17,7 @@ use keeper_scheduler::Policy;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+pub(crate) use self::worker::WorkerSettings;
 use crate::cli::{Global, RunArgs};
 
 /// Where the dispatcher listens unless told otherwise.
@@ -48,6 +51,8 @@ pub(crate) struct Settings {
     pub(crate) poll_ms: u64,
     /// Whether the keeper expires and settles what is due.
     pub(crate) exits: bool,
+    /// What the file says about the worker; flags of `keeper worker run` win over it.
+    pub(crate) worker: WorkerSettings,
     /// The scheduler's policy.
     pub(crate) policy: Policy,
 }
@@ -59,6 +64,7 @@ struct File {
     chain: ChainSection,
     account: AccountSection,
     keeper: KeeperSection,
+    worker: WorkerSettings,
     policy: Option<Policy>,
 }
 
@@ -126,6 +132,7 @@ impl Settings {
             public_url: run.public_url.clone().or(file.keeper.public_url),
             poll_ms: global.poll_ms.or(file.chain.poll_ms).unwrap_or(default_poll_ms(network)),
             exits: !run.no_exits && file.keeper.exits.unwrap_or(true),
+            worker: file.worker,
             policy,
         };
         settings.validate()?;
@@ -159,6 +166,7 @@ impl Settings {
         if self.policy.max_items == 0 || self.policy.max_items > most {
             bail!("keeper.max_batch is {}, but must be 1 to {most}", self.policy.max_items);
         }
+        self.worker.profile(PathBuf::new())?;
         self.policy.validate().context("policy")
     }
 
@@ -183,6 +191,7 @@ impl Settings {
                 max_batch: Some(self.policy.max_items),
                 exits: Some(self.exits),
             },
+            worker: self.worker.clone(),
             policy: Some(self.policy.clone()),
         };
         toml::to_string(&file).context("writing the configuration as TOML")

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keeper_types::{Address, ChainId, ProofOfAccount, WorkerId};
+use keeper_types::{Address, AgentProfile, ChainId, ProofOfAccount, WorkerId};
 use tokio::time::timeout;
 
 use crate::{
@@ -81,16 +81,17 @@ pub enum SessionError {
     Silent(Duration),
 }
 
-/// Proves to the keeper at the other end that the agent may speak for its worker.
+/// Proves to the keeper at the other end that the agent may speak for its worker, and says what the worker is.
 ///
 /// # Errors
 /// Fails where the keeper is not the one that the agent is set up for, or does not accept the proof.
 pub async fn authenticate(
     channel: &mut AgentChannel,
     identity: &AgentIdentity,
+    profile: &AgentProfile,
     signer: &dyn ProofSigner,
 ) -> Result<(), SessionError> {
-    timeout(HANDSHAKE_TIMEOUT, handshake(channel, identity, signer))
+    timeout(HANDSHAKE_TIMEOUT, handshake(channel, identity, profile, signer))
         .await
         .map_err(|_| SessionError::Silent(HANDSHAKE_TIMEOUT))?
 }
@@ -98,6 +99,7 @@ pub async fn authenticate(
 async fn handshake(
     channel: &mut AgentChannel,
     identity: &AgentIdentity,
+    profile: &AgentProfile,
     signer: &dyn ProofSigner,
 ) -> Result<(), SessionError> {
     let ServerMessage::Challenge(challenge) = next(channel).await? else {
@@ -115,7 +117,8 @@ async fn handshake(
     };
     let signature = signer.sign(&proof).await?;
     let (worker_id, account) = (identity.worker_id, identity.account);
-    channel.send(&AgentMessage::Hello { protocol: PROTOCOL, worker_id, account }).await?;
+    let profile = profile.clone();
+    channel.send(&AgentMessage::Hello { protocol: PROTOCOL, worker_id, account, profile }).await?;
     channel.send(&AgentMessage::Proof { signature, nonce: proof.nonce, expires_at: proof.expires_at }).await?;
     match next(channel).await? {
         ServerMessage::Welcome { worker_id: welcomed } if welcomed == worker_id => Ok(()),

@@ -109,7 +109,7 @@ impl Ledger {
         let mut actions = Vec::new();
         self.offers.retain(|(job_id, attempt), offered| {
             let keep = live.get(&(*job_id, *attempt)) == Some(&offered.worker_id);
-            let connected = sessions.get(&offered.worker_id) == Some(&offered.session);
+            let connected = sessions.get(&offered.worker_id).is_some_and(|session| session.id == offered.session);
             if !keep && connected && offered.state == OfferState::Sent {
                 let (worker_id, job_id, attempt) = (offered.worker_id, *job_id, *attempt);
                 actions.push(Action::Withdraw { worker_id, job_id, attempt });
@@ -118,9 +118,9 @@ impl Ledger {
         });
         for allocation in allocated {
             let Some(session) = sessions.get(&allocation.worker_id) else { continue };
-            if self.is_due(allocation, *session, now) {
-                self.record(allocation, *session);
-                actions.push(Action::Offer { allocation: *allocation, session: *session });
+            if self.is_due(allocation, session.id, now) {
+                self.record(allocation, session.id);
+                actions.push(Action::Offer { allocation: *allocation, session: session.id });
             }
         }
         actions
@@ -207,8 +207,8 @@ impl Dispatcher {
         let mut sessions = self.server.sessions();
         loop {
             let wanted = allocated.borrow_and_update().clone();
-            let connected = sessions.borrow_and_update().clone();
-            for action in self.ledger.plan(&wanted, &connected, Instant::now()) {
+            let actions = self.ledger.plan(&wanted, &sessions.borrow_and_update(), Instant::now());
+            for action in actions {
                 self.act(action).await;
             }
             let due = self.ledger.next_due();

@@ -4,8 +4,9 @@
 //!   keeper                                               agent
 //!     | <---------------- connects ---------------------- |
 //!     | --- Challenge (nonce, audience, chain, pool) ---> |
-//!     | <-- Hello (worker, account), Proof (signature) -- |
-//!     | --- Welcome ------------------------------------> |
+//!     | <-- Hello (worker, account, profile), Proof ----- |
+//!     | --- Welcome, Ping ------------------------------> |
+//!     | <-- Pong, Profile (whenever it changes) --------- |
 //!     | --- Offer (job, attempt, manifest) -------------> |  checks all of it on chain
 //!     | <-- Accepted, Started, Finished ----------------- |
 //! ```
@@ -17,6 +18,9 @@
 //! that the agent was told to connect to: another keeper that passes on a challenge, as it came or under its own name,
 //! gets no proof that holds elsewhere.
 //!
+//! What an agent says about its worker, and the round trip that is measured to it, are no more than that: [`Sessions`]
+//! holds them for whoever decides by them.
+//!
 //! [`Transport`] carries text frames. [`WebSocketConnector`] and [`DispatchServer::router`] are its WebSocket ends,
 //! [`memory_pair`] joins two ends in one process.
 
@@ -25,6 +29,7 @@ mod auth;
 mod client;
 mod dispatcher;
 mod message;
+mod profile;
 mod server;
 mod transport;
 
@@ -35,5 +40,8 @@ pub use dispatcher::{Action, Allocation, Dispatcher, Ledger, RetryPolicy};
 pub use message::{
     AgentMessage, Challenge, MAX_MESSAGE_BYTES, Outcome, PROTOCOL, RefusalCode, RejectionCode, ServerMessage,
 };
-pub use server::{DispatchServer, OfferError, Report, ReportKind, ServerConfig, SessionEnd, SessionId, Sessions};
+pub use profile::{MAX_GPU_MODEL_BYTES, MAX_MODELS, MAX_REFUSED_CLIENTS, ProfileError, ProfileLine, check_profile};
+pub use server::{
+    AgentSession, DispatchServer, OfferError, Report, ReportKind, ServerConfig, SessionEnd, SessionId, Sessions,
+};
 pub use transport::{Channel, Connector, Transport, TransportError, WebSocketConnector, memory_pair, session_url};

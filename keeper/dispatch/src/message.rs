@@ -4,14 +4,16 @@ use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use keeper_types::{Address, Attempt, ChainId, ContentHash, Felt, JobId, TxHash, WorkerId};
+use keeper_types::{Address, AgentProfile, Attempt, ChainId, ContentHash, Felt, JobId, TxHash, WorkerId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-/// The protocol's version. Ends that speak different ones part with a reason.
-pub const PROTOCOL: u32 = 1;
+/// The protocol's version. Ends that speak different ones part with a reason. Since version 2 agents say what their
+/// workers are, and may refuse for that: neither is understood by a keeper of version 1.
+pub const PROTOCOL: u32 = 2;
 
-/// The longest message, in bytes: a manifest of the largest size in base64, and room for the rest.
-pub const MAX_MESSAGE_BYTES: usize = 128 * 1024;
+/// The longest message, in bytes: a profile that lists as much as it may. A manifest of the largest size in base64 is
+/// shorter.
+pub const MAX_MESSAGE_BYTES: usize = 576 * 1024;
 
 /// What a keeper asks an agent to sign.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +83,9 @@ pub enum AgentMessage {
         worker_id: WorkerId,
         /// The account that owns the worker.
         account: Address,
+        /// What the worker is.
+        #[serde(default)]
+        profile: AgentProfile,
     },
     /// The answer to the challenge. Comes second.
     Proof {
@@ -124,6 +129,11 @@ pub enum AgentMessage {
         attempt: Attempt,
         /// How it ended.
         outcome: Outcome,
+    },
+    /// The worker is no longer what was said before. A keeper takes in one a second, the latest.
+    Profile {
+        /// What it is now.
+        profile: AgentProfile,
     },
     /// Answers [`ServerMessage::Ping`].
     Pong,
@@ -200,6 +210,10 @@ pub enum RefusalCode {
     DeadlinePassed,
     /// The agent does not reach the chain.
     ChainUnavailable,
+    /// The worker's operator does not want such jobs; the agent gives the attempt up on chain.
+    Unwanted,
+    /// The worker is not what the manifest's placement asks for; the agent gives the attempt up on chain.
+    PlacementUnmet,
     /// The agent is going down.
     ShuttingDown,
 }
@@ -215,7 +229,11 @@ impl RefusalCode {
             | Self::WrongWorker
             | Self::WrongAttempt
             | Self::ChainUnavailable => true,
-            Self::ManifestMismatch | Self::DeadlinePassed | Self::ShuttingDown => false,
+            Self::ManifestMismatch
+            | Self::DeadlinePassed
+            | Self::Unwanted
+            | Self::PlacementUnmet
+            | Self::ShuttingDown => false,
         }
     }
 }
@@ -249,6 +267,8 @@ impl fmt::Display for RefusalCode {
             Self::ManifestMismatch => "manifest mismatch",
             Self::DeadlinePassed => "deadline passed",
             Self::ChainUnavailable => "chain unavailable",
+            Self::Unwanted => "unwanted",
+            Self::PlacementUnmet => "placement unmet",
             Self::ShuttingDown => "shutting down",
         })
     }
@@ -265,9 +285,10 @@ fn from_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::E
 
 #[cfg(test)]
 mod tests {
-    use keeper_types::MAX_MANIFEST_BYTES;
+    use keeper_types::{ExecutorKind, MAX_MANIFEST_BYTES, Refusals};
 
     use super::*;
+    use crate::{MAX_GPU_MODEL_BYTES, MAX_MODELS, MAX_REFUSED_CLIENTS};
 
     #[test]
     fn a_manifest_keeps_its_bytes() {
@@ -291,11 +312,19 @@ mod tests {
 
     #[test]
     fn messages_look_like_this() {
-        let hello = AgentMessage::Hello { protocol: 1, worker_id: WorkerId(3), account: Address(Felt::TWO) };
-        assert_eq!(
-            serde_json::to_string(&hello).unwrap(),
-            r#"{"type":"hello","protocol":1,"worker_id":3,"account":"0x2"}"#
-        );
+        let refuses = Refusals { clients: [Address(Felt::ONE)].into(), executors: [ExecutorKind::Process].into() };
+        let profile = AgentProfile {
+            gpu_model: "NVIDIA L4".to_owned(),
+            disk_gib: 200,
+            pcie_generation: 4,
+            models: [Felt::THREE].into(),
+            refuses,
+        };
+        let (protocol, worker_id, account) = (PROTOCOL, WorkerId(3), Address(Felt::TWO));
+        let hello = AgentMessage::Hello { protocol, worker_id, account, profile };
+        let json = r#"{"type":"hello","protocol":2,"worker_id":3,"account":"0x2","profile":{"gpu_model":"NVIDIA L4","disk_gib":200,"pcie_generation":4,"models":["0x3"],"refuses":{"clients":["0x1"],"executors":["process"]}}}"#;
+        assert_eq!(serde_json::to_string(&hello).unwrap(), json);
+        assert_eq!(serde_json::from_str::<AgentMessage>(json).unwrap(), hello);
         let finished = AgentMessage::Finished {
             job_id: JobId(1),
             attempt: Attempt(1),
@@ -306,5 +335,34 @@ mod tests {
             r#"{"type":"finished","job_id":1,"attempt":1,"outcome":{"outcome":"failed","reason":"TIMEOUT"}}"#
         );
         assert_eq!(serde_json::to_string(&ServerMessage::Ping).unwrap(), r#"{"type":"ping"}"#);
+    }
+
+    #[test]
+    fn an_agent_that_says_nothing_about_its_worker_is_understood() {
+        let (protocol, worker_id, account) = (PROTOCOL, WorkerId(3), Address(Felt::TWO));
+        let hello = AgentMessage::Hello { protocol, worker_id, account, profile: AgentProfile::default() };
+        for rest in ["", r#","profile":{}"#] {
+            let json = format!(r#"{{"type":"hello","protocol":2,"worker_id":3,"account":"0x2"{rest}}}"#);
+            assert_eq!(serde_json::from_str::<AgentMessage>(&json).unwrap(), hello);
+        }
+    }
+
+    #[test]
+    fn the_largest_profile_fits_a_message() {
+        let largest = |count: usize| (1..=count as u64).map(|number| Felt::ZERO - Felt::from(number));
+        let clients = largest(MAX_REFUSED_CLIENTS).map(Address).collect();
+        let profile = AgentProfile {
+            // A character that takes six bytes of JSON would be a control character.
+            gpu_model: "\"".repeat(MAX_GPU_MODEL_BYTES),
+            disk_gib: u32::MAX,
+            pcie_generation: u8::MAX,
+            models: largest(MAX_MODELS).collect(),
+            refuses: Refusals { clients, executors: [ExecutorKind::Process, ExecutorKind::Matmul].into() },
+        };
+        assert_eq!(crate::check_profile(&profile), Ok(()));
+        let account = Address(Felt::ZERO - Felt::ONE);
+        let hello = AgentMessage::Hello { protocol: u32::MAX, worker_id: WorkerId(u32::MAX), account, profile };
+        let length = serde_json::to_string(&hello).unwrap().len();
+        assert!((MAX_MESSAGE_BYTES - 32 * 1024..MAX_MESSAGE_BYTES).contains(&length), "{length}");
     }
 }

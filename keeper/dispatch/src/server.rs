@@ -3,6 +3,7 @@
 mod handshake;
 mod listener;
 mod registry;
+mod round_trip;
 mod session;
 
 use std::{
@@ -21,7 +22,7 @@ use axum::{
     routing::get,
 };
 use bytes::Bytes;
-use keeper_types::{Address, Attempt, ChainId, JobId, WorkerId};
+use keeper_types::{Address, AgentView, Attempt, ChainId, JobId, WorkerId};
 use tokio::{
     net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
@@ -30,7 +31,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument as _, debug, info, info_span};
 
 use crate::{
-    AgentMessage, Authenticator, Channel, Outcome, RefusalCode, RejectionCode, ServerMessage, Transport,
+    AgentMessage, Authenticator, Channel, Outcome, ProfileLine, RefusalCode, RejectionCode, ServerMessage, Transport,
     transport::{ServerSocket, size_limited},
 };
 use listener::{BoundedListener, Peer};
@@ -42,8 +43,17 @@ pub(crate) const SESSION_PATH: &str = "/v1/session";
 /// A session's end in the keeper.
 type ServerChannel = Channel<ServerMessage, AgentMessage>;
 
-/// The sessions there are, by worker. A worker's number changes when its agent connects anew.
-pub type Sessions = BTreeMap<WorkerId, SessionId>;
+/// The sessions there are, by worker.
+pub type Sessions = BTreeMap<WorkerId, AgentSession>;
+
+/// A worker's session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentSession {
+    /// Its number, which changes when the agent connects anew.
+    pub id: SessionId,
+    /// What is known of the agent by now.
+    pub agent: AgentView,
+}
 
 /// A session, numbered in the order in which they came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -242,12 +252,13 @@ impl DispatchServer {
             }
         };
         drop(handshaking);
-        let registered = proved.and_then(|worker_id| {
+        let registered = proved.and_then(|handshake::Proved { worker_id, profile }| {
             let overloaded = || handshake::Failure::reject(RejectionCode::Overloaded, "the keeper has no room left");
-            inner.registry.register(worker_id).ok_or_else(overloaded)
+            let line = ProfileLine(&profile).to_string();
+            Ok((inner.registry.register(worker_id, profile).ok_or_else(overloaded)?, line))
         });
-        let registration = match registered {
-            Ok(registration) => registration,
+        let (registration, profile) = match registered {
+            Ok(registered) => registered,
             Err(handshake::Failure::Ended(end)) => return end,
             Err(handshake::Failure::Rejected { code, reason }) => {
                 return session::reject(&mut channel, code, reason).await;
@@ -255,7 +266,7 @@ impl DispatchServer {
         };
         let span = info_span!("session", worker_id = %registration.worker_id, session = %registration.session);
         async {
-            info!("the worker's agent connected");
+            info!(profile, "the worker's agent connected");
             let end = session::run(channel, registration, &inner.config, &inner.reports, &inner.shutdown).await;
             info!(?end, "the worker's agent disconnected");
             end

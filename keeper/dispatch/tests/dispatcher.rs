@@ -11,7 +11,7 @@ use keeper_dispatch::{
     RetryPolicy, ServerMessage, authenticate, memory_pair,
 };
 use keeper_types::{Attempt, ContentHash, JobId, WorkerId};
-use support::{Agent, Signer, StubChain, config, identity};
+use support::{Agent, Signer, StubChain, config, identity, profile};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -43,7 +43,7 @@ async fn connect(server: &DispatchServer) -> Agent {
     let server = server.clone();
     tokio::spawn(async move { server.accept(theirs).await });
     let mut agent = Channel::new(ours);
-    authenticate(&mut agent, &identity(WORKER), &Signer).await.unwrap();
+    authenticate(&mut agent, &identity(WORKER), &profile(), &Signer).await.unwrap();
     agent
 }
 

@@ -7,9 +7,9 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use keeper_dispatch::{
-    AgentIdentity, AgentMessage, Challenge, Channel, Connector as _, DispatchServer, Outcome, PROTOCOL, RefusalCode,
-    RejectionCode, ReportKind, ServerMessage, SessionEnd, SessionError, TransportError, WebSocketConnector,
-    authenticate, memory_pair,
+    AgentIdentity, AgentMessage, Challenge, Channel, Connector as _, DispatchServer, MAX_MESSAGE_BYTES, Outcome,
+    PROTOCOL, RefusalCode, RejectionCode, ReportKind, ServerMessage, SessionEnd, SessionError, TransportError,
+    WebSocketConnector, authenticate, memory_pair,
 };
 use keeper_types::{Address, Attempt, ChainId, Felt, JobId, WorkerId};
 use support::{Agent, Signer, StubChain, agent, challenge_of, config, expect_rejection, serve};
@@ -33,7 +33,7 @@ fn raw(server: &DispatchServer) -> (Agent, tokio::task::JoinHandle<SessionEnd>) 
 
 async fn connected(server: &DispatchServer) -> (Agent, tokio::task::JoinHandle<SessionEnd>) {
     let (mut agent, end) = raw(server);
-    authenticate(&mut agent, &support::identity(WORKER), &Signer).await.unwrap();
+    authenticate(&mut agent, &support::identity(WORKER), &support::profile(), &Signer).await.unwrap();
     (agent, end)
 }
 
@@ -82,7 +82,8 @@ async fn a_signature_of_another_is_refused() {
     let mut connection = Channel::new(WebSocketConnector::new(&served.url).unwrap().connect().await.unwrap());
     let challenge = challenge_of(&mut connection).await;
     let account = support::identity(WORKER).account;
-    connection.send(&AgentMessage::Hello { protocol: PROTOCOL, worker_id: WORKER, account }).await.unwrap();
+    let profile = support::profile();
+    connection.send(&AgentMessage::Hello { protocol: PROTOCOL, worker_id: WORKER, account, profile }).await.unwrap();
     let (nonce, expires_at) = (challenge.nonce, challenge.expires_at);
     connection.send(&AgentMessage::Proof { signature: vec![Felt::ONE], nonce, expires_at }).await.unwrap();
     let reason = expect_rejection(&mut connection, RejectionCode::BadProof).await;
@@ -138,7 +139,7 @@ async fn a_chain_that_does_not_answer_is_not_waited_for() {
     let chain = StubChain { hangs: true };
     let (server, _reports) = DispatchServer::new(config(), Arc::new(chain));
     let (mut agent, _end) = raw(&server);
-    let error = authenticate(&mut agent, &support::identity(WORKER), &Signer).await.unwrap_err();
+    let error = authenticate(&mut agent, &support::identity(WORKER), &support::profile(), &Signer).await.unwrap_err();
     assert!(matches!(error, SessionError::Rejected { code: RejectionCode::ChainUnavailable, .. }), "{error}");
 }
 
@@ -149,18 +150,18 @@ async fn another_protocol_is_told_apart_before_it_is_understood() {
     tokio::spawn(async move { server.accept(theirs).await });
     let mut transport = ours;
     transport.recv().await.unwrap();
-    transport.send(r#"{"type":"hello","protocol":2,"identity":{"worker":"7"}}"#.to_owned()).await.unwrap();
+    transport.send(r#"{"type":"hello","protocol":1,"identity":{"worker":"7"}}"#.to_owned()).await.unwrap();
     let mut agent = Agent::new(transport);
     let reason = expect_rejection(&mut agent, RejectionCode::UnsupportedProtocol).await;
     assert_eq!(
         reason,
-        "this keeper speaks protocol 1, the agent speaks 2: bring both to the same version of the software"
+        "this keeper speaks protocol 2, the agent speaks 1: bring both to the same version of the software"
     );
 }
 
 #[tokio::test]
 async fn what_is_no_message_ends_the_session() {
-    for frame in ["", "{}", r#"{"type":"welcome"}"#, r#"{"type":"pong"}"#, &"x".repeat(200_000)] {
+    for frame in ["", "{}", r#"{"type":"welcome"}"#, r#"{"type":"pong"}"#, &"x".repeat(MAX_MESSAGE_BYTES + 1)] {
         let (ours, theirs) = memory_pair();
         let server = server();
         tokio::spawn(async move { server.accept(theirs).await });
@@ -184,7 +185,7 @@ async fn an_agent_signs_only_for_its_own_market() {
         (wrong(|identity| identity.audience = "ws://another".to_owned()), "the keeper ws://keeper.example"),
     ] {
         let (mut agent, _end) = raw(&server());
-        let error = authenticate(&mut agent, &identity, &Signer).await.unwrap_err();
+        let error = authenticate(&mut agent, &identity, &support::profile(), &Signer).await.unwrap_err();
         assert!(matches!(error, SessionError::WrongMarket { .. }));
         assert!(error.to_string().contains(expected), "{error}");
     }
@@ -197,8 +198,9 @@ async fn a_session_that_another_keeper_relays_is_refused() {
     let identity = AgentIdentity { audience: RELAY.to_owned(), ..support::identity(WORKER) };
     let between = |identity: AgentIdentity| {
         let (to_agent, agents_end) = memory_pair();
-        let proving =
-            tokio::spawn(async move { authenticate(&mut Channel::new(agents_end), &identity, &Signer).await });
+        let proving = tokio::spawn(async move {
+            authenticate(&mut Channel::new(agents_end), &identity, &support::profile(), &Signer).await
+        });
         (Channel::<ServerMessage, AgentMessage>::new(to_agent), proving)
     };
 
@@ -225,17 +227,17 @@ async fn a_session_that_another_keeper_relays_is_refused() {
 async fn a_newer_session_replaces_the_older() {
     let served = serve(config()).await;
     let mut older = agent(&served.url, WORKER).await.unwrap();
-    let first = served.server.sessions().borrow()[&WORKER];
+    let first = served.server.sessions().borrow()[&WORKER].id;
     let mut newer = agent(&served.url, WORKER).await.unwrap();
     expect_rejection(&mut older, RejectionCode::Replaced).await;
-    let second = served.server.sessions().borrow()[&WORKER];
+    let second = served.server.sessions().borrow()[&WORKER].id;
     assert!(second > first);
     // The older session's end must not take the newer one's place with it.
     assert_eq!(older.recv().await.unwrap(), None);
     served.server.withdraw(WORKER, JobId(1), Attempt(1)).unwrap();
     let expected = ServerMessage::Withdraw { job_id: JobId(1), attempt: Attempt(1) };
     assert_eq!(next_but_pings(&mut newer).await, expected);
-    assert_eq!(served.server.sessions().borrow()[&WORKER], second);
+    assert_eq!(served.server.sessions().borrow()[&WORKER].id, second);
 }
 
 #[tokio::test(start_paused = true)]
@@ -337,7 +339,7 @@ async fn an_oversized_frame_ends_the_websocket() {
     let served = serve(config()).await;
     let mut transport = WebSocketConnector::new(&served.url).unwrap().connect().await.unwrap();
     transport.recv().await.unwrap();
-    let _ = transport.send("x".repeat(200_000)).await;
+    let _ = transport.send("x".repeat(MAX_MESSAGE_BYTES + 1)).await;
     assert!(!matches!(transport.recv().await, Ok(Some(frame)) if frame.contains("welcome")));
 }
 

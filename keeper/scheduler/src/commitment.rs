@@ -4,29 +4,73 @@
 //! begins with a word of its own, a short string, so that none can pass for another, and lists carry their length.
 //!
 //! ```text
-//! policy id      H("ciro-policy-v1", fit, load, reputation, price, fragmentation, age, aging s, full age s)
+//! policy id      H("ciro-policy-v2", fit, load, reputation, price, fragmentation, age, ordering, aging s, full age s,
+//!                  default, high and low queue (weight, longest wait, size, overflow), reservations, retry base s,
+//!                  retry max s, emergency priority, assignment, largest plan where that is exact else 0,
+//!                  count of client weights, client, weight, ...)
 //! plan root      H("ciro-plan-v1", count, items as they are packed for the chain, in the order of sending)
 //! snapshot root  root of the Merkle tree over
-//!                  H("ciro-snapshot-v1", block, now, seed, jobs, workers)
+//!                  H("ciro-snapshot-v2", block, now, seed, jobs, workers, running jobs, clients' uses)
 //!                  each job that could be placed, by id
 //!                  each worker that has not left, by id
-//! job            H("ciro-job-v1", id, attempt, client, requirements, priority, queue, max rate, deadline, its block,
-//!                  submitted at, model, timeout, group or 0, excluded workers by id)
-//! worker         H("ciro-worker-v1", id, status, capabilities, slots, free slots, free GPUs, rate, reputation, online)
+//!                  each running job, by id
+//!                  each client's use that is not 0, by address
+//! job            H("ciro-job-v2", id, attempt, client, requirements, priority, queue, max rate, deadline, its block,
+//!                  submitted at, queued at, latency, model, timeout, group or 0, what its manifest says,
+//!                  excluded workers by id)
+//! worker         H("ciro-worker-v2", id, status, capabilities, slots, free slots, free GPUs, rate, reputation, static,
+//!                  online, what its agent says)
+//! running job    H("ciro-running-v1", id, client, worker, GPUs, timeout, submitted at, ends by)
+//! use            H("ciro-usage-v1", client, thousandths of a GPU-second)
 //! ```
+//!
+//! What a manifest or an agent says is the content hash of its canonical JSON ([`ManifestView`](keeper_types::ManifestView), [`AgentView`](keeper_types::AgentView): fields as
+//! declared, nothing left out), or 0 where it says nothing.
 //!
 //! A pair of the tree hashes as `H("ciro-node-v1", left, right)`; the last of an odd number moves up as it is.
 
-use keeper_types::{AllocationItem, Capabilities, Features, Felt, PolicyId, Region, Requirements, WorkerId, poseidon};
+use keeper_types::{
+    AllocationItem, Capabilities, ContentHash, Features, Felt, PolicyId, Region, Requirements, WorkerId, poseidon,
+};
+use serde::Serialize;
 
-use crate::{PendingJob, Policy, Snapshot, WorkerView, plan::ruled_out};
+use crate::{Assignment, PendingJob, Policy, QueueRule, QueueRules, RunningJob, Snapshot, WorkerView, plan::ruled_out};
 
-/// What a policy is called on chain: two policies with the same id decide alike. How many items a plan holds is not
-/// part of it: a smaller batch decides the same about as many of the first jobs.
+/// What a policy is called on chain: two policies with the same id decide alike. How many items a plan holds is part of
+/// it only where the assignment is exact: otherwise a smaller batch decides the same about as many of the first jobs.
 pub fn policy_id(policy: &Policy) -> PolicyId {
-    let mut felts = vec![word(b"ciro-policy-v1")];
-    felts.extend(policy.weights.named().map(|(_, weight)| Felt::from(weight)));
-    felts.extend([Felt::from(policy.aging_interval_s), Felt::from(policy.age_full_s)]);
+    let Policy {
+        weights,
+        max_items,
+        ordering,
+        aging_interval_s,
+        age_full_s,
+        queues: QueueRules { default, high, low },
+        client_weights,
+        reservations,
+        retry_base_s,
+        retry_max_s,
+        emergency_priority,
+        assignment,
+    } = policy;
+    let mut felts = vec![word(b"ciro-policy-v2")];
+    felts.extend(weights.named().map(|(_, weight)| Felt::from(weight)));
+    felts.extend([Felt::from(*ordering as u8), Felt::from(*aging_interval_s), Felt::from(*age_full_s)]);
+    for QueueRule { weight, max_wait_s, max_jobs, overflow } in [default, high, low] {
+        felts.extend([weight, max_wait_s, max_jobs].map(|number| Felt::from(*number)));
+        felts.push(Felt::from(*overflow as u8));
+    }
+    let counted_items = if *assignment == Assignment::Exact { *max_items } else { 0 };
+    felts.extend([
+        Felt::from(*reservations),
+        Felt::from(*retry_base_s),
+        Felt::from(*retry_max_s),
+        Felt::from(*emergency_priority),
+        Felt::from(*assignment as u8),
+        Felt::from(counted_items),
+        Felt::from(client_weights.len()),
+    ]);
+    felts.extend(client_weights.iter().flat_map(|(client, weight)| [client.0, Felt::from(*weight)]));
     PolicyId(poseidon(&felts))
 }
 
@@ -47,22 +91,52 @@ pub fn snapshot_root(snapshot: &Snapshot) -> Felt {
     workers.retain(|worker| worker.status != keeper_types::WorkerStatus::Exited);
     workers.sort_by_key(|worker| worker.worker_id);
     workers.dedup_by_key(|worker| worker.worker_id);
+    let mut running: Vec<_> = snapshot.running.iter().collect();
+    running.sort_by_key(|job| job.job_id);
     let head = poseidon(&[
-        word(b"ciro-snapshot-v1"),
+        word(b"ciro-snapshot-v2"),
         Felt::from(snapshot.block.0),
         Felt::from(snapshot.now),
         Felt::from(snapshot.seed),
         Felt::from(jobs.len()),
         Felt::from(workers.len()),
+        Felt::from(running.len()),
+        Felt::from(snapshot.used_milli.len()),
     ]);
     let mut leaves = vec![head];
     leaves.extend(jobs.into_iter().map(job_leaf));
     leaves.extend(workers.into_iter().map(worker_leaf));
+    leaves.extend(running.into_iter().map(running_leaf));
+    let uses = snapshot.used_milli.iter();
+    leaves.extend(uses.map(|(client, used)| poseidon(&[word(b"ciro-usage-v1"), client.0, Felt::from(*used)])));
     root(leaves)
 }
 
+fn running_leaf(job: &RunningJob) -> Felt {
+    let RunningJob { job_id, client, worker_id, gpus, execution_timeout_s, submitted_at, ends_by } = job;
+    poseidon(&[
+        word(b"ciro-running-v1"),
+        Felt::from(job_id.0),
+        client.0,
+        Felt::from(worker_id.0),
+        Felt::from(*gpus),
+        Felt::from(*execution_timeout_s),
+        Felt::from(*submitted_at),
+        Felt::from(*ends_by),
+    ])
+}
+
+/// The content hash of what somebody says, 0 where that is nothing.
+fn said<T: Default + PartialEq + Serialize>(said: &T) -> Felt {
+    if *said == T::default() {
+        return Felt::ZERO;
+    }
+    let json = serde_json::to_vec(said).expect("numbers, names and lists of them have a JSON form");
+    ContentHash::of(&json).to_felt()
+}
+
 fn job_leaf(job: &PendingJob) -> Felt {
-    let mut felts = vec![word(b"ciro-job-v1"), Felt::from(job.job_id.0), Felt::from(job.attempt.0), job.client.0];
+    let mut felts = vec![word(b"ciro-job-v2"), Felt::from(job.job_id.0), Felt::from(job.attempt.0), job.client.0];
     felts.extend(requirements(&job.requirements));
     felts.extend([
         Felt::from(job.priority),
@@ -71,9 +145,12 @@ fn job_leaf(job: &PendingJob) -> Felt {
         Felt::from(job.deadline.0),
         Felt::from(job.deadline.1.0),
         Felt::from(job.submitted_at),
+        Felt::from(job.queued_at),
+        Felt::from(job.max_latency_ms),
         job.model_id,
         Felt::from(job.execution_timeout_s),
         Felt::from(job.group_id.map_or(0, |group_id| group_id.0)),
+        said(&job.manifest_view),
     ]);
     let mut excluded: Vec<WorkerId> = job.excluded.clone();
     excluded.sort_unstable();
@@ -84,7 +161,7 @@ fn job_leaf(job: &PendingJob) -> Felt {
 }
 
 fn worker_leaf(worker: &WorkerView) -> Felt {
-    let mut felts = vec![word(b"ciro-worker-v1"), Felt::from(worker.worker_id.0), Felt::from(worker.status as u8)];
+    let mut felts = vec![word(b"ciro-worker-v2"), Felt::from(worker.worker_id.0), Felt::from(worker.status as u8)];
     felts.extend(capabilities(&worker.capabilities));
     felts.extend([
         Felt::from(worker.slots),
@@ -92,7 +169,9 @@ fn worker_leaf(worker: &WorkerView) -> Felt {
         Felt::from(worker.free_gpus),
         Felt::from(worker.rate.0),
         Felt::from(worker.reputation),
+        Felt::from(u8::from(worker.is_static)),
         Felt::from(u8::from(worker.online)),
+        said(&worker.agent),
     ]);
     poseidon(&felts)
 }
@@ -173,114 +252,4 @@ fn word(text: &[u8]) -> Felt {
 }
 
 #[cfg(test)]
-mod tests {
-    use keeper_types::{Attempt, BlockNumber, JobId, Rate, Strategy, WorkerStatus};
-    use proptest::{prelude::*, strategy::Strategy as _};
-
-    use super::*;
-    use crate::{
-        FULL_BPS, ManifestStatus, Weights,
-        plan::fixtures::{job, snapshot, worker},
-    };
-
-    fn item(job_id: u64) -> AllocationItem {
-        AllocationItem {
-            job_id: JobId(job_id),
-            worker_id: WorkerId(1),
-            attempt: Attempt(1),
-            strategy: Strategy::Standard,
-            score: 1,
-            rate: Rate(1),
-        }
-    }
-
-    /// The encoding is public: others recompute it. This changes with the words' versions only.
-    #[test]
-    fn the_default_policys_id_is_known() {
-        let expected = poseidon(&[
-            Felt::from_bytes_be_slice(b"ciro-policy-v1"),
-            2_500.into(),
-            1_500.into(),
-            2_500.into(),
-            2_000.into(),
-            1_000.into(),
-            500.into(),
-            300.into(),
-            3_600.into(),
-        ]);
-        assert_eq!(policy_id(&Policy::BALANCED), PolicyId(expected));
-    }
-
-    #[test]
-    fn every_setting_of_a_policy_counts() {
-        let base = Policy::BALANCED;
-        let swapped = Weights { fit: base.weights.load, load: base.weights.fit, ..base.weights };
-        let others = [
-            Policy { weights: swapped, ..Policy::BALANCED },
-            Policy { aging_interval_s: 0, ..Policy::BALANCED },
-            Policy { age_full_s: u64::from(FULL_BPS), ..Policy::BALANCED },
-        ];
-        for other in others {
-            assert_ne!(policy_id(&other), policy_id(&base), "{other:?}");
-        }
-        assert_eq!(policy_id(&Policy { max_items: 7, ..Policy::BALANCED }), policy_id(&base));
-    }
-
-    #[test]
-    fn the_order_of_items_and_their_number_count() {
-        assert_ne!(plan_root(&[item(1), item(2)]), plan_root(&[item(2), item(1)]));
-        assert_ne!(plan_root(&[]), plan_root(&[item(1)]));
-    }
-
-    #[test]
-    fn everything_that_a_plan_depends_on_is_in_the_root() {
-        type Change = fn(&mut Snapshot);
-        let changes: [Change; 16] = [
-            |snapshot| snapshot.now += 1,
-            |snapshot| snapshot.block = BlockNumber(snapshot.block.0 + 1),
-            |snapshot| snapshot.seed += 1,
-            |snapshot| snapshot.jobs.truncate(2),
-            |snapshot| snapshot.workers.truncate(2),
-            |snapshot| snapshot.jobs[0].attempt = Attempt(2),
-            |snapshot| snapshot.jobs[0].priority += 1,
-            |snapshot| snapshot.jobs[0].excluded.push(WorkerId(1)),
-            |snapshot| snapshot.jobs[0].group_id = Some(JobId(1)),
-            |snapshot| snapshot.jobs[0].requirements.region = None,
-            |snapshot| snapshot.jobs[0].manifest = ManifestStatus::Missing,
-            |snapshot| snapshot.workers[0].free_gpus = 0,
-            |snapshot| snapshot.workers[0].online = false,
-            |snapshot| snapshot.workers[0].status = WorkerStatus::Draining,
-            |snapshot| snapshot.workers[0].rate = Rate(7),
-            |snapshot| snapshot.workers[0].capabilities.features = Features(9),
-        ];
-        let base = snapshot((1..4).map(job).collect(), (1..4).map(worker).collect());
-        let mut roots = vec![snapshot_root(&base)];
-        for change in changes {
-            let mut changed = base.clone();
-            change(&mut changed);
-            roots.push(snapshot_root(&changed));
-        }
-        let count = roots.len();
-        roots.sort_unstable();
-        roots.dedup();
-        assert_eq!(roots.len(), count);
-    }
-
-    #[test]
-    fn what_cannot_be_placed_does_not_count() {
-        let base = snapshot(vec![job(1)], vec![worker(1)]);
-        let mut more = base.clone();
-        more.jobs.push(PendingJob { manifest: ManifestStatus::Missing, ..job(2) });
-        more.workers.push(WorkerView { status: WorkerStatus::Exited, ..worker(2) });
-        assert_eq!(snapshot_root(&more), snapshot_root(&base));
-    }
-
-    proptest! {
-        #[test]
-        fn the_order_in_the_snapshot_does_not_matter(jobs in Just((1..9).collect::<Vec<_>>()).prop_shuffle(), workers in Just((1..6).collect::<Vec<_>>()).prop_shuffle()) {
-            let ordered = snapshot((1..9).map(job).collect(), (1..6).map(worker).collect());
-            let shuffled = snapshot(jobs.into_iter().map(job).collect(), workers.into_iter().map(worker).collect());
-            prop_assert_eq!(snapshot_root(&ordered), snapshot_root(&shuffled));
-        }
-    }
-}
+mod tests;

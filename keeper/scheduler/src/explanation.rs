@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use keeper_types::{Attempt, JobId, WorkerId};
+use keeper_types::{Attempt, JobId, Preference, Strategy, WorkerId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Rejection, ScoreBreakdown};
+use crate::{PendingJob, Rejection, ScoreBreakdown};
 
 /// What a plan decided about one job, and what it found on the way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,12 +26,52 @@ pub struct Explanation {
     pub winner: Option<ScoreBreakdown>,
     /// The next best worker's score, where a job was placed and another worker could have had it.
     pub runner_up: Option<ScoreBreakdown>,
+    /// How the job was placed.
+    #[serde(default)]
+    pub strategy: Strategy,
+    /// Preferences that the job does without, in the order in which they were dropped.
+    #[serde(default)]
+    pub dropped: Vec<Preference>,
+    /// The worker that is kept for the job, where it does not fit now and others might take its place.
+    #[serde(default)]
+    pub reservation: Option<Reservation>,
+}
+
+/// A worker that is kept for a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reservation {
+    /// The worker.
+    pub worker_id: WorkerId,
+    /// When it has room for the job at the latest: Unix timestamp in seconds.
+    pub start_by: u64,
+}
+
+impl Explanation {
+    /// Nothing found yet.
+    pub(crate) fn new(job: &PendingJob, outcome: Outcome) -> Self {
+        Self {
+            job_id: job.job_id,
+            attempt: job.attempt,
+            outcome,
+            workers_evaluated: 0,
+            rejections: BTreeMap::new(),
+            winner: None,
+            runner_up: None,
+            strategy: Strategy::Standard,
+            dropped: Vec::new(),
+            reservation: None,
+        }
+    }
 }
 
 /// One line for people: the outcome, then the rejections with their counts.
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "job {}, attempt {}: {}", self.job_id, self.attempt, self.outcome)?;
+        if let Some(Reservation { worker_id, start_by }) = self.reservation {
+            write!(f, "; worker {worker_id} is kept for it, free at {start_by} at the latest")?;
+        }
         if self.workers_evaluated == 0 {
             return Ok(());
         }
@@ -72,6 +112,13 @@ pub enum Outcome {
     DeadlinePassed,
     /// A worker could take it, but the batch is full: it is first in line for the next.
     BatchFull,
+    /// It failed a while ago, and waits before it is tried again.
+    BackingOff {
+        /// When it is tried again: Unix timestamp in seconds.
+        until: u64,
+    },
+    /// Its queue has more jobs than are considered.
+    QueueFull,
 }
 
 impl Outcome {
@@ -87,6 +134,8 @@ impl Outcome {
             Self::ManifestMalformed { .. } => "manifest_malformed",
             Self::DeadlinePassed => "deadline_passed",
             Self::BatchFull => "batch_full",
+            Self::BackingOff { .. } => "backing_off",
+            Self::QueueFull => "queue_full",
         }
     }
 }
@@ -105,6 +154,8 @@ impl fmt::Display for Outcome {
             Self::ManifestMalformed { reason } => write!(f, "the job's manifest cannot be read: {reason}"),
             Self::DeadlinePassed => f.write_str("the job's deadline has passed; it can only expire"),
             Self::BatchFull => f.write_str("a worker could take the job, but this batch is full; the next one follows"),
+            Self::BackingOff { until } => write!(f, "the last attempt failed; the next may start from {until} on"),
+            Self::QueueFull => f.write_str("the job's queue is full; the job waits outside until there is room"),
         }
     }
 }
@@ -125,6 +176,8 @@ mod tests {
             Outcome::ManifestMalformed { reason: "not JSON".to_owned() },
             Outcome::DeadlinePassed,
             Outcome::BatchFull,
+            Outcome::BackingOff { until: 7 },
+            Outcome::QueueFull,
         ] {
             let json = serde_json::to_value(&outcome).unwrap();
             assert_eq!(json["code"], outcome.code());
@@ -142,6 +195,9 @@ mod tests {
             rejections: [(Rejection::Rate, 1), (Rejection::Vram, 2)].into(),
             winner: None,
             runner_up: None,
+            strategy: Strategy::Standard,
+            dropped: Vec::new(),
+            reservation: None,
         };
         assert_eq!(
             explanation.to_string(),

@@ -45,11 +45,27 @@ pub enum Rejection {
     Rate,
     /// It failed this job, or had another replica of its group.
     Excluded,
+    /// Its agent is too far away, or how far is not known yet.
+    Latency,
+    /// Its GPUs are of another model.
+    GpuModel,
+    /// It has too little free disk.
+    Disk,
+    /// Its GPUs are connected by an older PCI Express.
+    PcieGeneration,
+    /// Nobody but its stake vouches for it.
+    Trust,
+    /// It does not take this client's jobs.
+    RefusesClient,
+    /// It does not take jobs of this kind.
+    RefusesExecutor,
+    /// It is kept for a job before this one.
+    Reserved,
 }
 
 impl Rejection {
     /// Every rejection, in order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 24] = [
         Self::Offline,
         Self::Unavailable,
         Self::NoFreeSlot,
@@ -66,6 +82,14 @@ impl Rejection {
         Self::Reputation,
         Self::Rate,
         Self::Excluded,
+        Self::Latency,
+        Self::GpuModel,
+        Self::Disk,
+        Self::PcieGeneration,
+        Self::Trust,
+        Self::RefusesClient,
+        Self::RefusesExecutor,
+        Self::Reserved,
     ];
 
     /// The reason code that the command line and the API write.
@@ -87,12 +111,20 @@ impl Rejection {
             Self::Reputation => "reputation",
             Self::Rate => "rate",
             Self::Excluded => "excluded",
+            Self::Latency => "latency",
+            Self::GpuModel => "gpu_model",
+            Self::Disk => "disk",
+            Self::PcieGeneration => "pcie_generation",
+            Self::Trust => "trust",
+            Self::RefusesClient => "refuses_client",
+            Self::RefusesExecutor => "refuses_executor",
+            Self::Reserved => "reserved",
         }
     }
 
-    /// Whether it goes away by itself: when an agent connects, or a running job ends.
+    /// Whether it goes away by itself: when an agent connects, or a job ends or starts.
     pub fn is_passing(self) -> bool {
-        matches!(self, Self::Offline | Self::NoFreeSlot | Self::NoFreeGpu)
+        matches!(self, Self::Offline | Self::NoFreeSlot | Self::NoFreeGpu | Self::Reserved)
     }
 }
 
@@ -116,15 +148,33 @@ impl fmt::Display for Rejection {
             Self::Reputation => "reputation too low",
             Self::Rate => "asks more than the job pays",
             Self::Excluded => "failed this job, or had a replica of it, before",
+            Self::Latency => "too far away",
+            Self::GpuModel => "GPUs of another model",
+            Self::Disk => "too little free disk",
+            Self::PcieGeneration => "PCI Express too old",
+            Self::Trust => "not admitted by the admin",
+            Self::RefusesClient => "does not take this client's jobs",
+            Self::RefusesExecutor => "does not take jobs of this kind",
+            Self::Reserved => "kept for a job before this one",
         })
     }
 }
 
 /// How many workers each rejection applies to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RejectionCounts([u32; Rejection::ALL.len()]);
 
 impl RejectionCounts {
+    pub(crate) fn add(&mut self, rejection: Rejection, count: u32) {
+        self.0[rejection as usize] += count;
+    }
+
+    pub(crate) fn add_all(&mut self, other: &Self) {
+        for (count, more) in self.0.iter_mut().zip(other.0) {
+            *count += more;
+        }
+    }
+
     pub(crate) fn set(&mut self, rejection: Rejection, count: u32) {
         self.0[rejection as usize] = count;
     }

@@ -1,40 +1,44 @@
 //! What a round was decided from that no chain tells. With it, whoever has the chain rebuilds the round's snapshot.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use keeper_types::{BlockNumber, Felt, JobId, Market, WorkerId};
+use keeper_types::{AgentView, BlockNumber, Felt, JobId, ManifestView, Market, WorkerId};
 use serde::{Deserialize, Serialize};
 
 use crate::{ManifestStatus, Policy, Snapshot};
 
 /// The form of [`RoundInputs`] that this program writes and reads.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The inputs of a round besides the chain. A keeper publishes them before it sends the round, under the snapshot's
 /// root, which vouches for them: other inputs give a snapshot with another root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RoundInputs {
-    /// The form of this record: 1.
+    /// The form of this record: 2.
     pub version: u32,
     /// What the keeper decided by.
     pub policy: Policy,
-    /// Workers whose agents were connected.
-    pub online: BTreeSet<WorkerId>,
+    /// Workers whose agents were connected, with what these said and how far away they were.
+    pub agents: BTreeMap<WorkerId, AgentView>,
     /// Queued jobs whose manifest was not there, or could not be read.
     pub without_manifest: BTreeSet<JobId>,
+    /// What queued jobs' manifests say about where they may run; what is not listed says nothing and needs a process.
+    pub manifests: BTreeMap<JobId, ManifestView>,
 }
 
 impl RoundInputs {
     /// The inputs that `snapshot` was made with.
     pub fn of(snapshot: &Snapshot, policy: &Policy) -> Self {
-        let online = snapshot.workers.iter().filter(|worker| worker.online).map(|worker| worker.worker_id);
+        let online = snapshot.workers.iter().filter(|worker| worker.online);
         let without_manifest = snapshot.jobs.iter().filter(|job| job.manifest != ManifestStatus::Available);
+        let said = snapshot.jobs.iter().filter(|job| job.manifest_view != ManifestView::default());
         Self {
             version: VERSION,
             policy: policy.clone(),
-            online: online.collect(),
+            agents: online.map(|worker| (worker.worker_id, worker.agent.clone())).collect(),
             without_manifest: without_manifest.map(|job| job.job_id).collect(),
+            manifests: said.map(|job| (job.job_id, job.manifest_view.clone())).collect(),
         }
     }
 
@@ -54,12 +58,15 @@ impl RoundInputs {
     /// The snapshot of `market` as of `block`, with its timestamp in seconds and its hash. Why a manifest could not be
     /// read is lost, which changes neither the plan nor the root.
     pub fn snapshot(&self, market: &Market, (block, now): (BlockNumber, u64), block_hash: Felt) -> Snapshot {
-        let manifest = |job: &keeper_types::Job| match self.without_manifest.contains(&job.job_id) {
-            true => ManifestStatus::Missing,
-            false => ManifestStatus::Available,
+        let manifest = |job: &keeper_types::Job| {
+            let status = match self.without_manifest.contains(&job.job_id) {
+                true => ManifestStatus::Missing,
+                false => ManifestStatus::Available,
+            };
+            (status, self.manifests.get(&job.job_id).cloned().unwrap_or_default())
         };
-        let online = |worker_id| self.online.contains(&worker_id);
-        Snapshot::of_market(market, (block, now), seed_of(block_hash), manifest, online)
+        let agent = |worker_id| self.agents.get(&worker_id).cloned();
+        Snapshot::of_market(market, (block, now), seed_of(block_hash), manifest, agent)
     }
 }
 
@@ -110,7 +117,7 @@ mod tests {
         snapshot.workers[1].online = false;
         snapshot.jobs[2].manifest = ManifestStatus::Malformed("no JSON".to_owned());
         let inputs = RoundInputs::of(&snapshot, &Policy::BALANCED);
-        assert_eq!(inputs.online.len(), 3);
+        assert_eq!(inputs.agents.len(), 3);
         assert_eq!(inputs.without_manifest, BTreeSet::from([snapshot.jobs[2].job_id]));
         let bytes = serde_json::to_vec(&inputs).unwrap();
         assert_eq!(RoundInputs::parse(&bytes).unwrap(), inputs);
@@ -119,8 +126,8 @@ mod tests {
     #[test]
     fn other_inputs_are_refused() {
         let inputs = RoundInputs::of(&snapshot(1, 1), &Policy::BALANCED);
-        let newer = serde_json::to_vec(&RoundInputs { version: 2, ..inputs.clone() }).unwrap();
-        assert!(RoundInputs::parse(&newer).unwrap_err().to_string().contains("version 2"));
+        let newer = serde_json::to_vec(&RoundInputs { version: 3, ..inputs.clone() }).unwrap();
+        assert!(RoundInputs::parse(&newer).unwrap_err().to_string().contains("version 3"));
         let policy = Policy { max_items: 0, ..Policy::BALANCED };
         let senseless = serde_json::to_vec(&RoundInputs { policy, ..inputs }).unwrap();
         assert!(RoundInputs::parse(&senseless).unwrap_err().to_string().contains("max_items"));

@@ -5,27 +5,29 @@
 //! again what protects money and fit; a plan that came too late is skipped there, never wrong.
 //!
 //! ```text
-//!  jobs, in order                workers, by id
-//!  queue, effective priority,          |
-//!  deadline, job id                    |
-//!        |                             |
-//!        +-----> feasibility <---------+   every requirement that fails is counted (Rejection)
+//!  queued jobs                                      workers, by id
+//!  queues: sizes, overflow; back-off of retries         |
+//!  order: emergencies, then the policy's                |
+//!        |                                              |
+//!        +-----> feasibility <-------------------------+   requirements on chain, manifest and agent, both ways;
+//!                     |                                     workers kept for a job before; each counted (Rejection)
+//!                preferences, static before dynamic
 //!                     |
 //!                   score                  six terms, 0 to 10,000 each, weighted in basis points
 //!                     |
 //!              best worker, lowest id on a tie; its slot and GPUs are gone for the jobs that follow
-//!                     |
+//!                     |                    no room: a worker is kept, others start beside it
 //!            AllocationItem + Explanation
 //! ```
 //!
 //! [`policy_id`], [`snapshot_root`] and [`plan_root`] name policy, snapshot and plan in a round's header, so that
 //! anybody can recompute what a keeper claims to have decided.
 //!
-//! [`matching`] finds the best worker without looking at every one, and is what [`plan`](plan()) uses; [`assignment`]
-//! assigns a whole batch at once. [`PackedJobs`] holds pending jobs by the million.
+//! [`plan`](plan()) goes through [`matching`] for the best worker, [`queueing`] for the order of jobs, and [`assignment`]
+//! where the policy wants a round's sum of scores to be the highest there is.
 //!
-//! [`balancing`], [`geography`], [`reputation`] and [`strategy`] choose among workers by other rules, and [`metrics`]
-//! counts what came of it; [`plan`](plan()) does not use them yet.
+//! [`sharing`] places jobs on GPUs that are shared, [`balancing`], [`geography`], [`reputation`] and [`strategy`] choose
+//! among workers by other rules, and [`metrics`] counts what came of it; [`plan`](plan()) does not use them.
 //!
 //! Every job of the snapshot gets exactly one [`Explanation`], placed or not.
 
@@ -40,7 +42,6 @@ pub mod geography;
 mod inputs;
 pub mod matching;
 pub mod metrics;
-mod packed_jobs;
 mod plan;
 mod policy;
 pub mod queueing;
@@ -51,11 +52,10 @@ mod snapshot;
 pub mod strategy;
 
 pub use commitment::{plan_root, policy_id, snapshot_root};
-pub use explanation::{Explanation, Outcome};
+pub use explanation::{Explanation, Outcome, Reservation};
 pub use feasibility::Rejection;
 pub use inputs::{InputsError, RoundInputs, seed_of};
-pub use packed_jobs::PackedJobs;
 pub use plan::{Plan, plan};
-pub use policy::{FULL_BPS, Policy, PolicyError, Weights};
+pub use policy::{Assignment, FULL_BPS, Ordering, OverflowRule, Policy, PolicyError, QueueRule, QueueRules, Weights};
 pub use score::{ScoreBreakdown, Terms};
-pub use snapshot::{ManifestStatus, PendingJob, Snapshot, WorkerView};
+pub use snapshot::{ManifestStatus, PendingJob, RunningJob, Snapshot, WorkerView};

@@ -1,18 +1,21 @@
-//! The plan: jobs in order, each to the best worker that is left.
+//! The plan: jobs in the policy's order, each to the best worker that is left.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, btree_map::Entry},
-};
+use std::collections::{BTreeMap, btree_map::Entry};
 
-use keeper_types::{AllocationItem, BlockNumber, JobId, Queue, Strategy, WorkerId};
+use keeper_types::{AllocationItem, JobId, Queue};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Explanation, ManifestStatus, Outcome, PendingJob, Policy, Snapshot,
-    matching::{Decision, Need, WorkerIndex},
-    score::age,
-};
+use crate::{Explanation, ManifestStatus, Outcome, PendingJob, Policy, Snapshot, queueing::RetryPolicy};
+
+mod agents;
+mod exact;
+mod line;
+mod pools;
+mod reservations;
+mod round;
+
+use line::Line;
+use round::Round;
 
 /// What was decided.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,49 +39,46 @@ impl Plan {
 
 /// Decides which worker gets which job.
 ///
-/// Jobs are taken by queue (high, default, low), then by effective priority (priority plus aging), then by
-/// deadline, then by job id. Each goes to the worker with the highest score among those that nothing speaks
-/// against, the lowest worker id on a tie, and takes a slot and its GPUs from that worker for the jobs that
-/// follow. A job is decided on once, so an early job may take a worker that a later one needed more.
+/// Jobs are taken in the order of [`Policy::ordering`], emergencies before all others. Each goes to one of the workers
+/// that nothing speaks against: to one that misses the fewest of the job's preferences, static workers before dynamic
+/// ones, to the highest score, to the lowest id. It takes a slot and its GPUs from that worker for the jobs that
+/// follow. For the first jobs that do not fit a worker is kept ([`Policy::reservations`]), on which only jobs may start
+/// that will not be in the way. A job is decided on once, so an early job may take a worker that a later one needed
+/// more; [`Assignment::Exact`](crate::Assignment::Exact) mends that among those that found room.
 ///
 /// The policy is taken to be valid ([`Policy::validate`]).
 pub fn plan(snapshot: &Snapshot, policy: &Policy) -> Plan {
-    let mut round = Round {
-        index: WorkerIndex::new(&snapshot.workers, policy),
-        replicas: BTreeMap::new(),
-        items: Vec::new(),
-        now: snapshot.now,
-        policy,
-    };
     let mut explanations = BTreeMap::new();
-    for job in in_order(snapshot, policy) {
-        if let Entry::Vacant(entry) = explanations.entry(job.job_id) {
-            entry.insert(round.decide(job, ruled_out(job, snapshot)));
+    let mut waiting = BTreeMap::new();
+    for job in &snapshot.jobs {
+        match ruled_out(job, snapshot).or_else(|| backing_off(job, snapshot.now, policy)) {
+            Some(outcome) => _ = explanations.entry(job.job_id).or_insert_with(|| Explanation::new(job, outcome)),
+            None => _ = waiting.entry(job.job_id).or_insert(job),
         }
     }
-    Plan { items: round.items, explanations }
+    waiting.retain(|job_id, _| !explanations.contains_key(job_id));
+
+    let mut line = Line::new(&waiting, snapshot, policy);
+    for job in line.left_outside() {
+        explanations.insert(job.job_id, Explanation::new(job, Outcome::QueueFull));
+    }
+    let mut round = Round::new(snapshot, policy);
+    while let Some((job, backfill)) = line.next() {
+        let Entry::Vacant(entry) = explanations.entry(job.job_id) else { continue };
+        let explanation = entry.insert(round.decide(job, backfill));
+        if matches!(explanation.outcome, Outcome::Placed { .. }) {
+            line.started(job);
+        }
+    }
+    let items = round.into_items();
+    let mut plan = Plan { items, explanations };
+    if policy.assignment == crate::Assignment::Exact {
+        exact::reassign(&mut plan, &waiting, snapshot, policy);
+    }
+    plan
 }
 
-/// The jobs in the order in which they are decided on.
-fn in_order<'a>(snapshot: &'a Snapshot, policy: &Policy) -> Vec<&'a PendingJob> {
-    let mut jobs: Vec<_> = snapshot.jobs.iter().collect();
-    jobs.sort_by_cached_key(|job| order_key(job, snapshot.now, policy));
-    jobs
-}
-
-type OrderKey = (u8, Reverse<u64>, (u64, BlockNumber), JobId);
-
-fn order_key(job: &PendingJob, now: u64, policy: &Policy) -> OrderKey {
-    let queue = match job.queue {
-        Queue::High => 0,
-        Queue::Default => 1,
-        Queue::Low => 2,
-    };
-    let priority = policy.effective_priority(job.priority, job.waited_s(now));
-    (queue, Reverse(priority), job.deadline, job.job_id)
-}
-
-/// What about the job itself rules out placing it, whatever the workers.
+/// What about the job itself rules out placing it, whatever the workers and the policy.
 pub(crate) fn ruled_out(job: &PendingJob, snapshot: &Snapshot) -> Option<Outcome> {
     if job.is_past_deadline(snapshot) {
         return Some(Outcome::DeadlinePassed);
@@ -90,92 +90,29 @@ pub(crate) fn ruled_out(job: &PendingJob, snapshot: &Snapshot) -> Option<Outcome
     }
 }
 
-/// What a plan has decided so far, and what that has left of the workers.
-struct Round<'a> {
-    index: WorkerIndex,
-    /// Workers that get a replica of a group in this plan.
-    replicas: BTreeMap<JobId, Vec<WorkerId>>,
-    items: Vec<AllocationItem>,
-    now: u64,
-    policy: &'a Policy,
+/// A job whose last attempt failed waits a while, the longer the more have failed.
+fn backing_off(job: &PendingJob, now: u64, policy: &Policy) -> Option<Outcome> {
+    let failures = job.attempt.0.checked_sub(1).filter(|failures| *failures > 0)?;
+    let retry =
+        RetryPolicy { base_delay_s: policy.retry_base_s, max_delay_s: policy.retry_max_s, ..RetryPolicy::default() };
+    let until = job.queued_at.saturating_add(u64::from(retry.delay_s(job.job_id, failures, 0)));
+    (now < until).then_some(Outcome::BackingOff { until })
 }
 
-impl Round<'_> {
-    /// Gives the job to the best worker that is left, if nothing rules the job out, there is one and the batch has
-    /// room, and says why.
-    fn decide(&mut self, job: &PendingJob, ruled_out: Option<Outcome>) -> Explanation {
-        let mut explanation = Explanation {
-            job_id: job.job_id,
-            attempt: job.attempt,
-            outcome: Outcome::NoWorkers,
-            workers_evaluated: 0,
-            rejections: BTreeMap::new(),
-            winner: None,
-            runner_up: None,
-        };
-        if let Some(outcome) = ruled_out {
-            explanation.outcome = outcome;
-            return explanation;
-        }
-        let (need, excluded) = (Need::of(job), self.excluded(job));
-        explanation.workers_evaluated = self.index.worker_count();
-        explanation.rejections = self.index.rejections(&need, &excluded);
-        match self.index.decide(&need, age(job, self.now, self.policy), &excluded) {
-            None => explanation.outcome = self.why_none(&need, &excluded),
-            Some(_) if self.items.len() >= self.policy.max_items => explanation.outcome = Outcome::BatchFull,
-            Some(decision) => {
-                self.take(job, &decision);
-                explanation.outcome = Outcome::Placed { worker_id: decision.winner.worker_id };
-                explanation.winner = Some(decision.winner);
-                explanation.runner_up = decision.runner_up;
-            }
-        }
-        explanation
-    }
-
-    /// Who does not get the job, each once: workers that failed it or had a replica, here or before.
-    fn excluded(&self, job: &PendingJob) -> Vec<WorkerId> {
-        let replicas = job.group_id.and_then(|group_id| self.replicas.get(&group_id));
-        let mut excluded: Vec<_> = job.excluded.iter().chain(replicas.into_iter().flatten()).copied().collect();
-        excluded.sort_unstable();
-        excluded.dedup();
-        excluded
-    }
-
-    fn take(&mut self, job: &PendingJob, decision: &Decision) {
-        let worker_id = decision.winner.worker_id;
-        self.index.reserve(worker_id, job.requirements.gpu_count);
-        if let Some(group_id) = job.group_id {
-            self.replicas.entry(group_id).or_default().push(worker_id);
-        }
-        self.items.push(AllocationItem {
-            job_id: job.job_id,
-            worker_id,
-            attempt: job.attempt,
-            strategy: Strategy::Standard,
-            score: decision.winner.total,
-            rate: decision.rate,
-        });
-    }
-
-    /// Why no worker can take a job.
-    fn why_none(&self, need: &Need, excluded: &[WorkerId]) -> Outcome {
-        if self.index.worker_count() == 0 {
-            return Outcome::NoWorkers;
-        }
-        match self.index.fits(need, excluded) {
-            (false, _) => Outcome::NoFeasibleWorker,
-            (true, false) => Outcome::WorkersOffline,
-            (true, true) => Outcome::NoCapacity,
-        }
-    }
+/// Whether the job goes before all others.
+fn is_emergency(job: &PendingJob, policy: &Policy) -> bool {
+    job.queue == Queue::High && job.priority >= policy.emergency_priority
 }
 
 #[cfg(test)]
 pub(crate) mod fixtures;
 #[cfg(test)]
+mod generators;
+#[cfg(test)]
 pub(crate) mod oracle;
 #[cfg(test)]
 mod property_tests;
+#[cfg(test)]
+mod rules_tests;
 #[cfg(test)]
 mod tests;

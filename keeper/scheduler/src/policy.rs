@@ -1,7 +1,11 @@
 //! What a plan prefers. Weights and limits, never code: a policy can be announced, hashed and compared.
 
-use keeper_types::MAX_ITEMS_PER_BATCH;
+use std::collections::BTreeMap;
+
+use keeper_types::{Address, MAX_ITEMS_PER_BATCH};
 use serde::{Deserialize, Serialize};
+
+use crate::queueing::{MAX_PRIORITY, Overflow, QueueConfig, QueueConfigError, resolve};
 
 /// All of something, in basis points.
 pub const FULL_BPS: u16 = 10_000;
@@ -14,22 +18,151 @@ pub struct Policy {
     pub weights: Weights,
     /// Items that one plan holds at most, 1 to 500 (what the contract takes in a batch).
     pub max_items: usize,
-    /// Seconds of waiting that are worth one level of priority; 0 turns aging off.
-    ///
-    /// Aging works within a queue: the high queue always goes before the default one, that before the low one.
-    pub aging_interval_s: u64,
+    /// In which order jobs are taken.
+    pub ordering: Ordering,
+    /// Seconds of waiting that are worth one level of priority under [`Ordering::Priority`]; 0 turns aging off.
+    pub aging_interval_s: u32,
     /// Seconds of waiting at which the score's age term is full; at least 1.
     pub age_full_s: u64,
+    /// The market's queues.
+    pub queues: QueueRules,
+    /// What clients count in fair sharing; who is not listed counts 1.
+    pub client_weights: BTreeMap<Address, u32>,
+    /// Jobs that do not fit for which a worker is kept, at most 64; 0 keeps none, so that small jobs may starve large
+    /// ones.
+    pub reservations: u8,
+    /// The wait before a job's second attempt, in seconds; it doubles with every further one.
+    pub retry_base_s: u32,
+    /// The longest wait before another attempt, in seconds.
+    pub retry_max_s: u32,
+    /// The least priority of a job in the high queue that goes before all others, 1 to 10; 11 for none.
+    pub emergency_priority: u8,
+    /// How a round's jobs are put on workers.
+    pub assignment: Assignment,
+}
+
+/// In which order jobs are taken. Ties go to the earlier submission, then to the lower id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum Ordering {
+    /// Short jobs first, tenants kept even, nobody for ever behind: [`Balanced`](crate::queueing::Balanced).
+    #[default]
+    Balanced = 0,
+    /// As they were submitted.
+    Fifo = 1,
+    /// The high queue, the default one, the low one; in each by priority, which rises with waiting.
+    Priority = 2,
+    /// The client first that has used the least GPU time for its weight.
+    FairShare = 3,
+    /// The earliest deadline first.
+    EarliestDeadline = 4,
+}
+
+/// How a round's jobs are put on workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum Assignment {
+    /// Each job in its turn to the worker with the highest score.
+    #[default]
+    Greedy = 0,
+    /// The jobs that find room are assigned once more together, those on as many GPUs at a time, so that the sum of
+    /// their scores is the highest there is.
+    Exact = 1,
+}
+
+/// What each of the market's queues is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueueRules {
+    /// The ordinary queue.
+    pub default: QueueRule,
+    /// The urgent one.
+    pub high: QueueRule,
+    /// The one for jobs that can wait.
+    pub low: QueueRule,
+}
+
+/// One queue. A keeper cannot refuse what the chain has taken: a job that finds its queue full is not considered while
+/// it is, and says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueueRule {
+    /// What its jobs count beside those of other queues; at least 1.
+    pub weight: u32,
+    /// The longest that a job should wait, in seconds: it falls due that long after its client's own share of the
+    /// market would have served it.
+    pub max_wait_s: u32,
+    /// Jobs that are considered at most; at least 1.
+    pub max_jobs: u32,
+    /// What happens to a job that finds it full.
+    pub overflow: OverflowRule,
+}
+
+/// What happens to a job that finds its queue full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum OverflowRule {
+    /// It waits outside.
+    Hold = 0,
+    /// It goes to the default queue.
+    SpillToDefault = 1,
+    /// It goes to the low queue.
+    SpillToLow = 2,
+    /// The queue's job with the lowest priority goes out, the latest of them; where none is lower, the new one.
+    ShedLowest = 3,
+}
+
+impl QueueRules {
+    const MARKET: Self = Self {
+        default: QueueRule { weight: 4, max_wait_s: 3_600, max_jobs: 1_000_000, overflow: OverflowRule::SpillToLow },
+        high: QueueRule { weight: 16, max_wait_s: 300, max_jobs: 1_000_000, overflow: OverflowRule::SpillToDefault },
+        low: QueueRule { weight: 1, max_wait_s: 86_400, max_jobs: 1_000_000, overflow: OverflowRule::ShedLowest },
+    };
+
+    /// The queues by their numbers on chain.
+    pub fn configs(&self) -> Vec<QueueConfig> {
+        let named = [("default", self.default), ("high", self.high), ("low", self.low)];
+        named.into_iter().map(|(name, rule)| rule.config(name)).collect()
+    }
+}
+
+impl Default for QueueRules {
+    fn default() -> Self {
+        Self::MARKET
+    }
+}
+
+impl QueueRule {
+    fn config(self, name: &str) -> QueueConfig {
+        let overflow = match self.overflow {
+            OverflowRule::Hold => Overflow::Reject,
+            OverflowRule::SpillToDefault => Overflow::Spill { to: "default".to_owned() },
+            OverflowRule::SpillToLow => Overflow::Spill { to: "low".to_owned() },
+            OverflowRule::ShedLowest => Overflow::ShedLowest,
+        };
+        let Self { weight, max_wait_s, max_jobs, .. } = self;
+        QueueConfig { name: name.to_owned(), weight, max_jobs, max_wait_s, overflow }
+    }
 }
 
 impl Policy {
-    /// The default: fit and reputation first, then price, then load; a level of priority for five minutes of
-    /// waiting.
+    /// The default: fit and reputation first, then price, then load; short jobs first and clients kept even.
     pub const BALANCED: Self = Self {
         weights: Weights { fit: 2_500, load: 1_500, reputation: 2_500, price: 2_000, fragmentation: 1_000, age: 500 },
         max_items: MAX_ITEMS_PER_BATCH,
+        ordering: Ordering::Balanced,
         aging_interval_s: 300,
         age_full_s: 3_600,
+        queues: QueueRules::MARKET,
+        client_weights: BTreeMap::new(),
+        reservations: 16,
+        retry_base_s: 4,
+        retry_max_s: 600,
+        emergency_priority: MAX_PRIORITY,
+        assignment: Assignment::Greedy,
     };
 
     /// Checks that the policy can be planned with.
@@ -47,12 +180,21 @@ impl Policy {
         if self.age_full_s == 0 {
             return Err(PolicyError::AgeFull);
         }
-        Ok(())
-    }
-
-    /// A job's priority after `waited_s` seconds.
-    pub(crate) fn effective_priority(&self, priority: u8, waited_s: u64) -> u64 {
-        u64::from(priority).saturating_add(waited_s.checked_div(self.aging_interval_s).unwrap_or(0))
+        resolve(&self.queues.configs())?;
+        let limits = [
+            ("reservations", u32::from(self.reservations), 0, 64),
+            ("emergency_priority", u32::from(self.emergency_priority), 1, u32::from(MAX_PRIORITY) + 1),
+            ("retry_max_s", self.retry_max_s, self.retry_base_s, u32::MAX),
+        ];
+        if let Some((field, value, min, max)) =
+            limits.into_iter().find(|(_, value, min, max)| value < min || value > max)
+        {
+            return Err(PolicyError::Range { field, value, min, max });
+        }
+        match self.client_weights.iter().find(|(_, weight)| **weight == 0) {
+            Some((client, _)) => Err(PolicyError::ClientWeight { client: *client }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -118,6 +260,27 @@ pub enum PolicyError {
     /// An age term that is full from the start says nothing.
     #[error("age_full_s must be at least 1 second")]
     AgeFull,
+    /// The queues make no sense.
+    #[error("policy.queues: {0}")]
+    Queues(#[from] QueueConfigError),
+    /// A number is out of its bounds.
+    #[error("policy.{field} is {value}, but must be {min} to {max}")]
+    Range {
+        /// The setting.
+        field: &'static str,
+        /// What it is.
+        value: u32,
+        /// The least that it may be.
+        min: u32,
+        /// The most that it may be.
+        max: u32,
+    },
+    /// A client that counts nothing would never be served.
+    #[error("policy.client_weights: client {client} has a weight of 0, but it must be at least 1")]
+    ClientWeight {
+        /// The client.
+        client: Address,
+    },
 }
 
 #[cfg(test)]
@@ -155,10 +318,33 @@ mod tests {
     }
 
     #[test]
-    fn waiting_raises_the_priority() {
-        let policy = Policy { aging_interval_s: 60, ..Policy::BALANCED };
-        assert_eq!(policy.effective_priority(5, 59), 5);
-        assert_eq!(policy.effective_priority(5, 120), 7);
-        assert_eq!(Policy { aging_interval_s: 0, ..policy }.effective_priority(5, u64::MAX), 5);
+    fn numbers_out_of_bounds_are_named() {
+        let refused = |change: fn(&mut Policy)| {
+            let mut policy = Policy::BALANCED;
+            change(&mut policy);
+            policy.validate().unwrap_err().to_string()
+        };
+        assert_eq!(refused(|policy| policy.reservations = 65), "policy.reservations is 65, but must be 0 to 64");
+        assert_eq!(
+            refused(|policy| policy.emergency_priority = 0),
+            "policy.emergency_priority is 0, but must be 1 to 11"
+        );
+        assert_eq!(refused(|policy| policy.retry_max_s = 1), "policy.retry_max_s is 1, but must be 4 to 4294967295");
+        assert_eq!(
+            refused(|policy| policy.queues.low.weight = 0),
+            "policy.queues: queue `low`: weight and max_jobs must be at least 1"
+        );
+        assert_eq!(
+            refused(|policy| policy.queues.low.overflow = OverflowRule::SpillToDefault),
+            "policy.queues: queue `default` spills back to itself"
+        );
+        let client = Address(keeper_types::Felt::TWO);
+        let nobody = Policy { client_weights: [(client, 0)].into(), ..Policy::BALANCED };
+        assert_eq!(nobody.validate(), Err(PolicyError::ClientWeight { client }));
+    }
+
+    #[test]
+    fn the_markets_queues_are_the_usual_ones() {
+        assert_eq!(QueueRules::default().configs(), QueueConfig::market());
     }
 }

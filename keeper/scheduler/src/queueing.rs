@@ -17,7 +17,6 @@ mod bound;
 mod cluster;
 mod config;
 mod dead_letters;
-mod decay;
 mod dispatch;
 mod histogram;
 mod metrics;
@@ -35,6 +34,7 @@ mod property_tests;
 
 pub use bound::MarketLimits;
 pub use cluster::{Cluster, Gang, Reservation, Running};
+pub(crate) use config::resolve;
 pub use config::{Overflow, QueueConfig, QueueConfigError};
 pub use dead_letters::{DeadLetter, DeadLetterReason, DeadLetters};
 pub use dispatch::{Round, Rules, Start, dispatch, in_order};

@@ -1,8 +1,10 @@
 //! What a plan is made from: queued jobs and registered workers as of one block.
 
+use std::collections::BTreeMap;
+
 use keeper_types::{
-    Address, Attempt, BlockNumber, Capabilities, Felt, Job, JobId, JobState, Market, Queue, Rate, Requirements, Worker,
-    WorkerId, WorkerStatus,
+    Address, AgentView, Attempt, BlockNumber, Capabilities, Felt, Job, JobId, JobState, ManifestView, Market, Queue,
+    Rate, Requirements, Worker, WorkerId, WorkerStatus,
 };
 use serde::{Deserialize, Serialize};
 
@@ -20,28 +22,76 @@ pub struct Snapshot {
     pub jobs: Vec<PendingJob>,
     /// Workers that are registered. Ids are unique: of two workers with the same id one is ignored.
     pub workers: Vec<WorkerView>,
+    /// Jobs that hold a worker's slot and GPUs.
+    pub running: Vec<RunningJob>,
+    /// What clients with queued jobs have used until now, in thousandths of a GPU-second, decayed
+    /// ([`Usage`](keeper_types::Usage)). Who is not listed has used nothing.
+    pub used_milli: BTreeMap<Address, u64>,
 }
 
 impl Snapshot {
-    /// The market's queued jobs and registered workers at `block`, whose timestamp is `now` seconds.
+    /// The market's queued and running jobs and registered workers at `block`, whose timestamp is `now` seconds.
     ///
-    /// `manifest` says how a job's manifest stands, `online` whether a worker's agent is connected.
+    /// `manifest` says how a job's manifest stands and what it says about placing the job, `agent` what is known of a
+    /// worker's agent where it is connected.
     pub fn of_market(
         market: &Market,
         (block, now): (BlockNumber, u64),
         seed: u64,
-        manifest: impl Fn(&Job) -> ManifestStatus,
-        online: impl Fn(WorkerId) -> bool,
+        manifest: impl Fn(&Job) -> (ManifestStatus, ManifestView),
+        agent: impl Fn(WorkerId) -> Option<AgentView>,
     ) -> Self {
-        let queued = market.jobs.values().filter(|job| job.state == JobState::Queued);
+        let of_state = |state| market.jobs.values().filter(move |job| job.state == state);
         let registered = market.workers.values().filter(|worker| worker.status != WorkerStatus::Exited);
+        let jobs: Vec<_> = of_state(JobState::Queued)
+            .map(|job| PendingJob::new(job, market.excluded_workers(job), manifest(job)))
+            .collect();
+        let used = |client| market.usage.get(&client).map_or(0, |usage| usage.used_milli(now));
+        let used_milli = jobs.iter().map(|job| (job.client, used(job.client))).filter(|(_, used)| *used > 0).collect();
         Self {
             now,
             block,
             seed,
-            jobs: queued.map(|job| PendingJob::new(job, market.excluded_workers(job), manifest(job))).collect(),
-            workers: registered.map(|worker| WorkerView::new(worker, online(worker.worker_id))).collect(),
+            jobs,
+            workers: registered.map(|worker| WorkerView::new(worker, agent(worker.worker_id))).collect(),
+            running: of_state(JobState::Allocated).filter_map(RunningJob::new).collect(),
+            used_milli,
         }
+    }
+}
+
+/// A job that holds a slot and GPUs of its worker until it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunningJob {
+    /// The job.
+    pub job_id: JobId,
+    /// Who submitted it.
+    pub client: Address,
+    /// Where it runs.
+    pub worker_id: WorkerId,
+    /// GPUs that it holds.
+    pub gpus: u8,
+    /// How long it reserves its worker, in seconds.
+    pub execution_timeout_s: u32,
+    /// When it was submitted: block timestamp, in seconds.
+    pub submitted_at: u64,
+    /// When its result is due, so that the worker is free at the latest: Unix timestamp in seconds.
+    pub ends_by: u64,
+}
+
+impl RunningJob {
+    /// A job of the market that is allocated; none otherwise.
+    pub fn new(job: &Job) -> Option<Self> {
+        Some(Self {
+            job_id: job.job_id,
+            client: job.client,
+            worker_id: job.worker_id?,
+            gpus: job.spec.requirements.gpu_count,
+            execution_timeout_s: job.spec.execution_timeout_s,
+            submitted_at: job.submitted_at,
+            ends_by: job.attempt_deadline?.0,
+        })
     }
 }
 
@@ -67,6 +117,10 @@ pub struct PendingJob {
     pub deadline: (u64, BlockNumber),
     /// When it was submitted: block timestamp, in seconds.
     pub submitted_at: u64,
+    /// When this attempt was queued: block timestamp, in seconds.
+    pub queued_at: u64,
+    /// The longest round trip to the worker's agent, in milliseconds; 0 for any.
+    pub max_latency_ms: u16,
     /// The model that it uses; zero where it uses none.
     pub model_id: Felt,
     /// The group that it is a replica of. A worker gets one replica of a group at most.
@@ -77,11 +131,13 @@ pub struct PendingJob {
     pub execution_timeout_s: u32,
     /// Whether what the worker is to run is there.
     pub manifest: ManifestStatus,
+    /// What its manifest says about where it may run.
+    pub manifest_view: ManifestView,
 }
 
 impl PendingJob {
     /// What placing `job` depends on. Only a queued job belongs into a snapshot.
-    pub fn new(job: &Job, excluded: Vec<WorkerId>, manifest: ManifestStatus) -> Self {
+    pub fn new(job: &Job, excluded: Vec<WorkerId>, (manifest, manifest_view): (ManifestStatus, ManifestView)) -> Self {
         Self {
             job_id: job.job_id,
             attempt: job.attempt,
@@ -92,11 +148,14 @@ impl PendingJob {
             max_rate: job.spec.max_rate(),
             deadline: (job.spec.deadline, job.deadline_block),
             submitted_at: job.submitted_at,
+            queued_at: job.queued_at,
+            max_latency_ms: job.spec.max_latency_ms,
             model_id: job.spec.model_id,
             group_id: job.group_id,
             excluded,
             execution_timeout_s: job.spec.execution_timeout_s,
             manifest,
+            manifest_view,
         }
     }
 
@@ -144,13 +203,17 @@ pub struct WorkerView {
     pub rate: Rate,
     /// 0 to 1,000.
     pub reputation: u16,
+    /// Whether the admin admitted it to the static workers, which are tried first.
+    pub is_static: bool,
     /// Whether its agent is connected, so that it would start a job now.
     pub online: bool,
+    /// What is known of its agent; nothing where it is not connected.
+    pub agent: AgentView,
 }
 
 impl WorkerView {
     /// What placing a job on `worker` depends on.
-    pub fn new(worker: &Worker, online: bool) -> Self {
+    pub fn new(worker: &Worker, agent: Option<AgentView>) -> Self {
         Self {
             worker_id: worker.worker_id,
             status: worker.status,
@@ -160,7 +223,9 @@ impl WorkerView {
             free_gpus: worker.free_gpus(),
             rate: worker.rate,
             reputation: worker.reputation,
-            online,
+            is_static: worker.is_static,
+            online: agent.is_some(),
+            agent: agent.unwrap_or_default(),
         }
     }
 }

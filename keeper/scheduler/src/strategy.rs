@@ -18,13 +18,12 @@
 mod batch;
 mod candidate;
 mod emergency;
-mod preference;
 mod warmth;
 
 pub use batch::{BatchAllocation, batch};
 pub use candidate::{Allocation, Candidate, Pool, fallback, standard};
 pub use emergency::{EmergencyAllocation, EmergencyError, EmergencyNeed, EmergencyRules, Host, RunningJob, emergency};
-pub use preference::{Preference, PreferenceSet, Preferences, WorkerFacts};
+pub use keeper_types::{Preference, PreferenceSet, Preferences, WorkerFacts};
 pub use warmth::ModelWarmth;
 
 #[cfg(test)]

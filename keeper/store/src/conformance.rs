@@ -309,6 +309,9 @@ fn explanation(job_id: u64, round: Option<u64>, block: u64) -> ExplanationRecord
         rejections: [(keeper_scheduler::Rejection::Vram, 2)].into(),
         winner: None,
         runner_up: None,
+        strategy: keeper_types::Strategy::Standard,
+        dropped: Vec::new(),
+        reservation: None,
     };
     ExplanationRecord { explanation, round, snapshot_block: BlockNumber(block), time_ms: 77 }
 }

@@ -225,6 +225,8 @@ pub struct Job {
     pub deadline_block: BlockNumber,
     /// When it was submitted: block timestamp, in seconds.
     pub submitted_at: u64,
+    /// When its present or latest attempt was queued: block timestamp, in seconds.
+    pub queued_at: u64,
     /// The block that submitted it.
     pub submitted_block: BlockNumber,
     /// The worker of the latest attempt.

@@ -10,6 +10,7 @@
 mod allocation;
 mod block;
 mod content_hash;
+pub mod decay;
 mod event;
 mod hash;
 mod ids;
@@ -17,9 +18,12 @@ mod job;
 mod manifest;
 mod market;
 mod money;
+mod placement;
+mod preference;
 mod proof;
 mod requirements;
 mod round;
+mod usage;
 mod verification;
 mod worker;
 
@@ -35,10 +39,15 @@ pub use manifest::{
 };
 pub use market::{ApplyError, Group, KeeperBond, Market, PolicyState};
 pub use money::{Fri, MoneyError, Rate};
+pub use placement::{
+    AgentProfile, AgentView, ExecutorKind, ManifestView, Placement, PlacementError, Refusals, TrustTier,
+};
+pub use preference::{Preference, PreferenceSet, Preferences, WorkerFacts};
 pub use proof::ProofOfAccount;
 pub use requirements::{Capabilities, Features, Region, RegionError, RequirementError, Requirements};
 pub use round::RoundHeader;
 pub use starknet_types_core::felt::Felt;
+pub use usage::{USAGE_HALF_LIFE_S, Usage};
 pub use verification::{
     MAX_LATENCY_MS, MAX_REPLICAS, RejectionCause, Replication, Verification, VerificationError, WorkerFault,
 };

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ContentHash;
+use crate::{ContentHash, ExecutorKind, ManifestView, Placement, PlacementError};
 
 /// The largest manifest that is accepted, in bytes.
 pub const MAX_MANIFEST_BYTES: usize = 64 * 1024;
@@ -29,6 +29,9 @@ pub struct Manifest {
     /// What it may use.
     #[serde(default)]
     pub limits: Limits,
+    /// Where it may run, besides what the job requires on chain.
+    #[serde(default)]
+    pub placement: Placement,
 }
 
 /// The ways in which a worker can run a job.
@@ -107,6 +110,15 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// What it says about where its job may run.
+    pub fn view(&self) -> ManifestView {
+        let executor = match self.executor {
+            Executor::Process(_) => ExecutorKind::Process,
+            Executor::Matmul(_) => ExecutorKind::Matmul,
+        };
+        ManifestView { executor, placement: self.placement.clone() }
+    }
+
     /// What the job's `manifest_hash` must be for this document.
     pub fn hash(bytes: &[u8]) -> ContentHash {
         ContentHash::of(bytes)
@@ -129,10 +141,12 @@ impl Manifest {
             ("limits.memory_mib", u64::from(self.limits.memory_mib), 16, 4_194_304),
             ("limits.output_bytes", self.limits.output_bytes, 1, 1 << 30),
         ];
-        match limits.into_iter().find(|(_, value, min, max)| value < min || value > max) {
-            Some((name, value, min, max)) => field(name, format!("is {value}, but must be {min} to {max}")),
-            None => Ok(()),
+        if let Some((name, value, min, max)) =
+            limits.into_iter().find(|(_, value, min, max)| value < min || value > max)
+        {
+            return field(name, format!("is {value}, but must be {min} to {max}"));
         }
+        Ok(self.placement.validate()?)
     }
 }
 
@@ -174,6 +188,9 @@ pub enum ManifestError {
         /// What is wrong with it.
         reason: String,
     },
+    /// It says where the job may run in a way that makes no sense.
+    #[error("the manifest's field `{}` {}", format_args!("placement.{}", .0.field), .0.reason)]
+    Placement(#[from] PlacementError),
 }
 
 #[cfg(test)]

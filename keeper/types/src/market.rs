@@ -22,7 +22,7 @@ use starknet_types_core::felt::Felt;
 
 use crate::{
     Address, AdminEvent, Attempt, BlockNumber, EventPosition, Fri, Job, JobId, JobState, MarketContract, MarketEvent,
-    PolicyId, Worker, WorkerId,
+    PolicyId, Usage, Worker, WorkerId,
 };
 
 mod groups;
@@ -49,6 +49,8 @@ pub struct Market {
     pub workers: BTreeMap<WorkerId, Worker>,
     /// The latest heartbeat epoch in which a worker was reported.
     pub beats: BTreeMap<WorkerId, u64>,
+    /// What each client's jobs have used of the workers.
+    pub usage: BTreeMap<Address, Usage>,
     /// What JobMgr owes to accounts.
     pub credits: BTreeMap<Address, Fri>,
     /// Each keeper's latest round.

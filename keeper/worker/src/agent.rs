@@ -13,23 +13,25 @@ mod commitments;
 mod job;
 mod link;
 mod runs;
+mod terms;
+mod watching;
 
 use std::{collections::HashMap, fmt, future::pending, io, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use keeper_dispatch::{
-    AgentIdentity, AgentMessage, ArtifactStore, Connector, Outcome, ProofSigner, RefusalCode, RetryPolicy,
+    AgentIdentity, AgentMessage, ArtifactStore, Connector, Outcome, ProfileLine, ProofSigner, RefusalCode, RetryPolicy,
 };
 use keeper_types::{Attempt, JobId};
 use tokio::{
-    sync::{Semaphore, mpsc},
+    sync::{Semaphore, mpsc, watch},
     task::{Id, JoinError, JoinSet},
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use crate::{Executor, WorkerChain, gpus::GpuPool, workspace::Workspaces};
+use crate::{Executor, ProfileSource, WorkerChain, gpus::GpuPool, workspace::Workspaces};
 use commitments::{Commitments, reveal};
 use job::{Context, Ending, Job};
 use link::{Incoming, Link};
@@ -57,6 +59,8 @@ pub struct AgentConfig {
     pub commitments: PathBuf,
     /// How often the chain is asked whether a result may be shown.
     pub reveal_poll: Duration,
+    /// How often it is looked at what the worker is.
+    pub profile_poll: Duration,
     /// When to connect again; waits are shortened at random by up to a half.
     pub reconnect: RetryPolicy,
     /// When to ask the chain, or the artifact store, again.
@@ -77,6 +81,7 @@ impl AgentConfig {
             commitments: workspaces.join("commitments"),
             workspaces,
             reveal_poll: Duration::from_secs(5),
+            profile_poll: Duration::from_secs(30),
             reconnect: RetryPolicy { first: Duration::from_secs(1), longest: Duration::from_secs(60) },
             retry: RetryPolicy { first: Duration::from_secs(1), longest: Duration::from_secs(30) },
             silence_limit: Duration::from_secs(15),
@@ -94,6 +99,8 @@ pub struct AgentParts {
     pub signer: Arc<dyn ProofSigner>,
     /// Reaches the keeper.
     pub connector: Arc<dyn Connector>,
+    /// Says what the worker is.
+    pub profile: Arc<dyn ProfileSource>,
     /// Where outputs go.
     pub artifacts: ArtifactStore,
     /// Runs jobs.
@@ -145,12 +152,17 @@ impl Agent {
         let (worker_id, cdc_pool) = (config.identity.worker_id, config.identity.cdc_pool);
         let commitments = Commitments::open(&config.commitments, worker_id, cdc_pool).map_err(unusable)?;
         let committed = commitments.waiting().map_err(unusable)?;
+        let profile = watching::look(&parts.profile).await.unwrap_or_default();
+        info!(profile = %ProfileLine(&profile), "what keepers are told of the worker");
+        let (profile, profiles) = watch::channel(profile);
+        tokio::spawn(watching::follow(Arc::clone(&parts.profile), config.profile_poll, profile));
         let (offers, incoming) = mpsc::channel(OFFERS);
         let (outgoing, reports) = mpsc::channel(REPORTS);
         let link = Link {
             connector: parts.connector,
             signer: parts.signer,
             identity: config.identity.clone(),
+            profile: profiles,
             reconnect: config.reconnect,
             silence_limit: config.silence_limit,
             offers,
@@ -161,6 +173,7 @@ impl Agent {
         let context = Arc::new(Context {
             worker_id: config.identity.worker_id,
             chain: parts.chain,
+            profile: parts.profile,
             artifacts: parts.artifacts,
             executor: parts.executor,
             workspaces,
@@ -199,6 +212,11 @@ impl Reports {
         if self.0.try_send(report).is_err() {
             warn!("too many reports wait for a session; dropped one");
         }
+    }
+
+    fn refuse(&self, (job_id, attempt): Key, code: RefusalCode, reason: String) {
+        warn!(%job_id, %attempt, %code, reason, "refused an offer");
+        self.send(AgentMessage::Refused { job_id, attempt, code, reason });
     }
 }
 
@@ -261,10 +279,11 @@ impl Owner {
             None => {}
         }
         if draining {
-            return self.refuse(key, RefusalCode::ShuttingDown, "the agent is going down".to_owned());
+            let reason = "the agent is going down".to_owned();
+            return self.context.reports.refuse(key, RefusalCode::ShuttingDown, reason);
         }
         let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
-            return self.refuse(key, RefusalCode::Busy, "every slot is in use".to_owned());
+            return self.context.reports.refuse(key, RefusalCode::Busy, "every slot is in use".to_owned());
         };
         let stop = self.context.shutdown.child_token();
         let job = Job { job_id, attempt, manifest, stop: stop.clone(), context: Arc::clone(&self.context) };
@@ -303,8 +322,9 @@ impl Owner {
         match ending {
             Ending::Refused { code, reason } => {
                 self.runs.forget(key);
-                self.refuse(key, code, reason);
+                self.context.reports.refuse(key, code, reason);
             }
+            Ending::Unwanted => self.runs.forget(key),
             Ending::Finished(outcome) => {
                 if matches!(outcome, Outcome::Committed { .. }) {
                     self.reveal(key);
@@ -321,11 +341,6 @@ impl Owner {
         // Those that have ended are not kept.
         while self.reveals.try_join_next().is_some() {}
         self.reveals.spawn(reveal(context, commitments, key, self.reveal_poll));
-    }
-
-    fn refuse(&self, (job_id, attempt): Key, code: RefusalCode, reason: String) {
-        warn!(%job_id, %attempt, %code, reason, "refused an offer");
-        self.context.reports.send(AgentMessage::Refused { job_id, attempt, code, reason });
     }
 
     fn report_finished(&self, (job_id, attempt): Key, outcome: Outcome) {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use keeper_types::{Attempt, ContentHash, Felt, JobId, JobState, TxHash, Verification, WorkerId};
+use keeper_types::{Address, Attempt, ContentHash, Felt, JobId, JobState, TxHash, Verification, WorkerId};
 
 /// The chain, as one worker's agent uses it. Calls that send transactions return once these are accepted.
 #[async_trait]
@@ -62,6 +62,8 @@ pub trait WorkerChain: Send + Sync {
 /// A job's allocation as JobMgr tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllocationOnChain {
+    /// Who submitted the job.
+    pub client: Address,
     /// The worker of the latest attempt; 0 where there was none.
     pub worker_id: WorkerId,
     /// The latest attempt.
@@ -114,6 +116,10 @@ pub enum FailureCode {
     ManifestMalformed,
     /// The worker does not run jobs of the manifest's kind.
     ExecutorNotOffered,
+    /// The worker's operator does not want jobs of this client, or of this kind.
+    Unwanted,
+    /// The worker is not what the manifest's placement asks for.
+    PlacementUnmet,
     /// The output exceeds the manifest's limit.
     OutputTooLarge,
     /// The job ran out of time.
@@ -136,9 +142,11 @@ pub enum FailureCode {
 
 impl FailureCode {
     /// Every code.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::ManifestMalformed,
         Self::ExecutorNotOffered,
+        Self::Unwanted,
+        Self::PlacementUnmet,
         Self::OutputTooLarge,
         Self::Timeout,
         Self::ExitCode,
@@ -155,6 +163,8 @@ impl FailureCode {
         match self {
             Self::ManifestMalformed => "MANIFEST_MALFORMED",
             Self::ExecutorNotOffered => "EXECUTOR_NOT_OFFERED",
+            Self::Unwanted => "UNWANTED",
+            Self::PlacementUnmet => "PLACEMENT_UNMET",
             Self::OutputTooLarge => "OUTPUT_TOO_LARGE",
             Self::Timeout => "TIMEOUT",
             Self::ExitCode => "EXIT_CODE",

@@ -4,6 +4,9 @@
 //! chain must say that it is allocated to this worker and that the manifest is the client's; before a result is
 //! submitted, that it still is. What is run is bounded by the manifest's limits and the job's time on chain.
 //!
+//! It tells the keeper what the worker is and which jobs it does not take ([`ProfileSource`]), and holds to it: what
+//! comes all the same is refused, and given up on chain so that another worker gets it.
+//!
 //! Everything the agent asks of Starknet goes through [`WorkerChain`].
 
 mod agent;
@@ -14,6 +17,7 @@ mod executor;
 mod gpus;
 pub mod matmul;
 mod probe;
+mod profile;
 mod workspace;
 
 pub use agent::{Agent, AgentConfig, AgentError, AgentParts};
@@ -24,3 +28,4 @@ pub use executor::{
     StderrTail,
 };
 pub use probe::{Gpu, Inventory, MachineProbe, Probe, ProbeReport};
+pub use profile::{MachineProfile, ProfileConfig, ProfileSource, model_id};

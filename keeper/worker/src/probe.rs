@@ -54,6 +54,8 @@ pub struct Gpu {
     pub has_ecc: bool,
     /// Whether it is split into instances.
     pub has_mig: bool,
+    /// The newest generation of PCI Express that the GPU and its slot have in common.
+    pub pcie_generation: Option<u32>,
 }
 
 /// A machine, and what to register it as.
@@ -173,6 +175,7 @@ mod tests {
             has_nvlink: true,
             has_ecc: true,
             has_mig: false,
+            pcie_generation: Some(5),
         }
     }
 

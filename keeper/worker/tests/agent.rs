@@ -10,11 +10,11 @@ use keeper_dispatch::{
     AgentMessage, Challenge, Channel, Connector, Outcome, PROTOCOL, RefusalCode, RejectionCode, ReportKind,
     RetryPolicy, ServerMessage, SessionEnd, Transport, TransportError, WebSocketConnector, memory_pair,
 };
-use keeper_types::{Address, Attempt, ChainId, ContentHash, Felt, JobId, JobState, TxHash, WorkerId};
+use keeper_types::{Address, AgentProfile, Attempt, ChainId, ContentHash, Felt, JobId, JobState, TxHash, WorkerId};
 use keeper_worker::{
     Agent, AgentConfig, AgentParts, Executors, FailureCode, HelperCommand, ProcessConfig, ProcessExecutor, matmul,
 };
-use support::{FIRST, FakeChain, Fate, JOB, MATMUL, OUTPUT, Site, Trusting, WORKER};
+use support::{FIRST, FakeChain, Fate, JOB, MATMUL, OUTPUT, Site, Told, Trusting, WORKER};
 use tokio::{net::TcpListener, sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -225,6 +225,7 @@ async fn a_keeper_that_falls_silent_is_left() {
         chain: Arc::new(FakeChain::default()),
         signer: Arc::new(Trusting),
         connector: Arc::new(Ends(ends)),
+        profile: Arc::new(Told::default()),
         artifacts: keeper_dispatch::ArtifactStore::open("memory://").unwrap(),
         executor: Arc::new(Executors::safe()),
     };
@@ -417,7 +418,9 @@ async fn two_agents_of_one_worker_do_not_push_each_other_out_in_a_hurry() {
         let server = site.server.clone();
         tokio::spawn(async move { server.accept(theirs).await });
         let mut channel = Channel::new(ours);
-        keeper_dispatch::authenticate(&mut channel, &support::identity(), &Trusting).await.unwrap();
+        keeper_dispatch::authenticate(&mut channel, &support::identity(), &AgentProfile::default(), &Trusting)
+            .await
+            .unwrap();
         channel
     };
     let _rival = rival.await;
@@ -444,6 +447,7 @@ async fn a_job_runs_over_a_websocket() {
         chain: Arc::new(chain.clone()),
         signer: Arc::new(Trusting),
         connector: Arc::new(WebSocketConnector::new(&address).unwrap()),
+        profile: Arc::new(Told::default()),
         artifacts: artifacts.clone(),
         executor: Arc::new(executors()),
     };

@@ -18,7 +18,8 @@ use keeper_scheduler::{
 };
 use keeper_store::{ExplanationRecord, Intent, IntentAction, IntentId, IntentState, IntentUpdate, NewIntent, Store};
 use keeper_types::{
-    BlockNumber, ContentHash, Felt, Job, JobId, JobState, MAX_MANIFEST_BYTES, Manifest, RoundHeader, TxHash,
+    BlockNumber, ContentHash, Felt, Job, JobId, JobState, MAX_MANIFEST_BYTES, Manifest, ManifestView, RoundHeader,
+    TxHash,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -49,7 +50,7 @@ pub(crate) struct Allocating {
 #[derive(Default)]
 struct Memory {
     /// Manifests that were read: they cannot change, since their hash is their name.
-    manifests: BTreeMap<ContentHash, ManifestStatus>,
+    manifests: BTreeMap<ContentHash, (ManifestStatus, ManifestView)>,
     /// Explanations that are recorded, so that only news is written.
     explained: BTreeMap<JobId, Explanation>,
     /// The newest round that was sent.
@@ -154,17 +155,18 @@ impl Allocating {
 
     fn snapshot(&self, believed: &Believed, memory: &Memory) -> Snapshot {
         let head = believed.head;
-        let sessions = self.sessions.borrow().clone();
+        let sessions = self.sessions.borrow();
+        let unread = |status| (status, ManifestView::default());
         let manifest = |job: &Job| match job.spec.manifest() {
-            Some(hash) => memory.manifests.get(&hash).cloned().unwrap_or(ManifestStatus::Missing),
-            None => ManifestStatus::Malformed("the job's manifest_hash is not a content hash".to_owned()),
+            Some(hash) => memory.manifests.get(&hash).cloned().unwrap_or_else(|| unread(ManifestStatus::Missing)),
+            None => unread(ManifestStatus::Malformed("the job's manifest_hash is not a content hash".to_owned())),
         };
         Snapshot::of_market(
             &believed.market,
             (head.number, head.timestamp),
             seed_of(head.hash),
             manifest,
-            |worker_id| sessions.contains_key(&worker_id),
+            |worker_id| sessions.get(&worker_id).map(|session| session.agent.clone()),
         )
     }
 
@@ -180,20 +182,21 @@ impl Allocating {
         if memory.manifests.contains_key(&hash) || !self.artifacts.contains(hash).await.unwrap_or(false) {
             return;
         }
-        let status = match self.artifacts.get(hash, MAX_MANIFEST_BYTES as u64).await {
+        let malformed = |reason| (ManifestStatus::Malformed(reason), ManifestView::default());
+        let read = match self.artifacts.get(hash, MAX_MANIFEST_BYTES as u64).await {
             Ok(bytes) => match Manifest::parse(&bytes) {
-                Ok(_) => ManifestStatus::Available,
-                Err(error) => ManifestStatus::Malformed(error.to_string()),
+                Ok(manifest) => (ManifestStatus::Available, manifest.view()),
+                Err(error) => malformed(error.to_string()),
             },
-            Err(keeper_dispatch::ArtifactError::TooLarge { bytes, .. }) => ManifestStatus::Malformed(format!(
-                "it is {bytes} bytes long, but at most {MAX_MANIFEST_BYTES} are accepted"
-            )),
+            Err(keeper_dispatch::ArtifactError::TooLarge { bytes, .. }) => {
+                malformed(format!("it is {bytes} bytes long, but at most {MAX_MANIFEST_BYTES} are accepted"))
+            }
             Err(error) => {
                 tracing::warn!(job_id = %job.job_id, %error, "a manifest cannot be read");
                 return;
             }
         };
-        memory.manifests.insert(hash, status);
+        memory.manifests.insert(hash, read);
     }
 
     /// Records the explanations that say something new.

@@ -66,6 +66,8 @@ fn what_is_wrong_is_named() {
         ("[chain]\npoll_ms = 1\n", "chain.poll_ms is 1, but must be 50 to 60000"),
         ("[keeper]\npublic_url = \"keeper.example:7070\"\n", "keeper.public_url"),
         ("[keeper]\nmax_batch = 501\n", "keeper.max_batch is 501, but must be 1 to 500"),
+        ("[worker]\nrefuse_executors = [\"docker\"]\n", "unknown variant `docker`"),
+        ("[worker]\nmodels = [\"\"]\n", "worker.models has ``, but a name has 1 to 31"),
         ("[policy]\nmax_items = \"many\"\n", "invalid type: string"),
     ] {
         let error = format!("{:#}", resolve(config).unwrap_err());

@@ -1,4 +1,7 @@
+use keeper_types::AgentView;
+
 use super::*;
+use crate::AgentSession;
 
 const FIRST: SessionId = SessionId(1);
 const SECOND: SessionId = SessionId(2);
@@ -9,7 +12,8 @@ fn allocation(job: u64, attempt: u8, worker: u32) -> Allocation {
 }
 
 fn sessions(sessions: &[(u32, SessionId)]) -> Sessions {
-    sessions.iter().map(|(worker, session)| (WorkerId(*worker), *session)).collect()
+    let session = |id: &SessionId| AgentSession { id: *id, agent: AgentView::default() };
+    sessions.iter().map(|(worker, id)| (WorkerId(*worker), session(id))).collect()
 }
 
 fn offer(allocation: Allocation, session: SessionId) -> Action {
@@ -73,10 +77,16 @@ fn a_refusal_for_good_holds_for_the_session() {
     let now = Instant::now();
     let allocated = BTreeSet::from([allocation(1, 1, 7)]);
     ledger.plan(&allocated, &sessions(&[(7, FIRST)]), now);
-    ledger.refused(JobId(1), Attempt(1), FIRST, RefusalCode::ManifestMismatch, now);
-    assert_eq!(ledger.next_due(), None);
-    assert_eq!(ledger.plan(&allocated, &sessions(&[(7, FIRST)]), now + Duration::from_secs(3_600)), []);
-    assert_eq!(ledger.plan(&allocated, &sessions(&[(7, SECOND)]), now), [offer(allocation(1, 1, 7), SECOND)]);
+    for (code, session, next) in [
+        (RefusalCode::ManifestMismatch, FIRST, SECOND),
+        (RefusalCode::Unwanted, SECOND, SessionId(3)),
+        (RefusalCode::PlacementUnmet, SessionId(3), SessionId(4)),
+    ] {
+        ledger.refused(JobId(1), Attempt(1), session, code, now);
+        assert_eq!(ledger.next_due(), None);
+        assert_eq!(ledger.plan(&allocated, &sessions(&[(7, session)]), now + Duration::from_secs(3_600)), []);
+        assert_eq!(ledger.plan(&allocated, &sessions(&[(7, next)]), now), [offer(allocation(1, 1, 7), next)]);
+    }
 }
 
 #[test]

@@ -2,13 +2,14 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use keeper_types::{Address, Felt, ProofOfAccount, WorkerId};
+use keeper_types::{Address, AgentProfile, Felt, ProofOfAccount, WorkerId};
 use serde::Deserialize;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{ServerChannel, ServerConfig, SessionEnd};
 use crate::{
-    AgentMessage, AuthError, Authenticator, Challenge, PROTOCOL, RejectionCode, ServerMessage, TransportError,
+    AgentMessage, AuthError, Authenticator, Challenge, PROTOCOL, ProfileError, RejectionCode, ServerMessage,
+    TransportError, check_profile,
 };
 
 /// Random bytes in a nonce: 248 bits, which any felt can hold.
@@ -32,6 +33,12 @@ impl Failure {
     }
 }
 
+impl From<ProfileError> for Failure {
+    fn from(error: ProfileError) -> Self {
+        Self::reject(RejectionCode::Malformed, error.to_string())
+    }
+}
+
 impl From<TransportError> for Failure {
     fn from(error: TransportError) -> Self {
         match error {
@@ -43,25 +50,45 @@ impl From<TransportError> for Failure {
     }
 }
 
+/// Whose agent it is, and what it says about its worker.
+pub(super) struct Proved {
+    pub(super) worker_id: WorkerId,
+    pub(super) profile: AgentProfile,
+}
+
+/// What the other end says that it is.
+struct Hello {
+    worker_id: WorkerId,
+    account: Address,
+    profile: AgentProfile,
+}
+
+/// What the other end says that it signed, with its signature.
+struct Answer {
+    proof: ProofOfAccount,
+    signature: Vec<Felt>,
+    profile: AgentProfile,
+}
+
 /// Challenges the other end and checks its proof. The nonce lives as long as this call, so that no other
 /// connection can use it, and it is answered once.
 pub(super) async fn run(
     channel: &mut ServerChannel,
     config: &ServerConfig,
     authenticator: &dyn Authenticator,
-) -> Result<WorkerId, Failure> {
+) -> Result<Proved, Failure> {
     // The deadline is kept on the monotonic clock; the time in the challenge is what the signature binds.
     let deadline = Instant::now() + config.challenge_ttl;
     let challenge = challenge(config);
     let answered = timeout_at(deadline, answer(channel, &challenge)).await;
-    let (proof, signature) = answered.map_err(|_| Failure::expired(config.challenge_ttl))??;
+    let Answer { proof, signature, profile } = answered.map_err(|_| Failure::expired(config.challenge_ttl))??;
     match timeout(config.verify_timeout, authenticator.verify(&proof, &signature)).await {
         Err(_) => Err(Failure::reject(
             RejectionCode::ChainUnavailable,
             "the proof could not be checked in time: the keeper does not reach the chain, try again later",
         )),
         Ok(Err(error)) => Err(Failure::reject(code_of(&error), error.to_string())),
-        Ok(Ok(())) => Ok(proof.worker_id),
+        Ok(Ok(())) => Ok(Proved { worker_id: proof.worker_id, profile }),
     }
 }
 
@@ -78,9 +105,9 @@ fn challenge(config: &ServerConfig) -> Challenge {
 }
 
 /// The other end's Hello and Proof, put together to what it signed.
-async fn answer(channel: &mut ServerChannel, challenge: &Challenge) -> Result<(ProofOfAccount, Vec<Felt>), Failure> {
+async fn answer(channel: &mut ServerChannel, challenge: &Challenge) -> Result<Answer, Failure> {
     channel.send(&ServerMessage::Challenge(challenge.clone())).await?;
-    let (worker_id, account) = hello(channel).await?;
+    let Hello { worker_id, account, profile } = hello(channel).await?;
     let Some(message) = channel.recv().await? else { return Err(Failure::Ended(SessionEnd::Closed)) };
     let AgentMessage::Proof { signature, nonce, expires_at } = message else {
         return Err(Failure::reject(RejectionCode::Malformed, "expected a proof after the hello"));
@@ -98,7 +125,7 @@ async fn answer(channel: &mut ServerChannel, challenge: &Challenge) -> Result<(P
         cdc_pool: challenge.cdc_pool,
         expires_at,
     };
-    Ok((proof, signature))
+    Ok(Answer { proof, signature, profile })
 }
 
 /// A Hello of any version, in so far as versions must be told apart before the rest is understood.
@@ -107,7 +134,7 @@ struct AnyHello {
     protocol: u32,
 }
 
-async fn hello(channel: &mut ServerChannel) -> Result<(WorkerId, Address), Failure> {
+async fn hello(channel: &mut ServerChannel) -> Result<Hello, Failure> {
     let Some(frame) = channel.recv_frame().await? else { return Err(Failure::Ended(SessionEnd::Closed)) };
     if let Ok(AnyHello { protocol }) = serde_json::from_str(&frame)
         && protocol != PROTOCOL
@@ -119,7 +146,10 @@ async fn hello(channel: &mut ServerChannel) -> Result<(WorkerId, Address), Failu
         return Err(Failure::reject(RejectionCode::UnsupportedProtocol, reason));
     }
     match ServerChannel::decode(&frame)? {
-        AgentMessage::Hello { worker_id, account, .. } => Ok((worker_id, account)),
+        AgentMessage::Hello { worker_id, account, profile, .. } => {
+            check_profile(&profile)?;
+            Ok(Hello { worker_id, account, profile })
+        }
         _ => Err(Failure::reject(RejectionCode::Malformed, "expected a hello first")),
     }
 }

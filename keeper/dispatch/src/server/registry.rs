@@ -5,11 +5,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use keeper_types::WorkerId;
+use keeper_types::{AgentProfile, AgentView, WorkerId};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{OfferError, ServerMessage, SessionId, Sessions};
+use crate::{AgentSession, OfferError, ServerMessage, SessionId, Sessions};
 
 /// Messages that may wait for one agent.
 const OUTBOX: usize = 64;
@@ -24,6 +24,7 @@ struct Inner {
     max_sessions: usize,
     // Guards the entries and the order of session numbers; held for a look-up at most, never across an await.
     state: Mutex<State>,
+    // Changed one entry at a time, since profiles may be large.
     sessions: watch::Sender<Sessions>,
 }
 
@@ -55,7 +56,7 @@ impl Registry {
     }
 
     /// Enters a new session of `worker_id`, which replaces an older one. `None` where there is no room.
-    pub(super) fn register(&self, worker_id: WorkerId) -> Option<Registration> {
+    pub(super) fn register(&self, worker_id: WorkerId, profile: AgentProfile) -> Option<Registration> {
         let (sender, outbox) = mpsc::channel(OUTBOX);
         let replaced = CancellationToken::new();
         let mut state = self.state();
@@ -68,7 +69,10 @@ impl Registry {
         if let Some(older) = state.entries.insert(worker_id, entry) {
             older.replaced.cancel();
         }
-        self.publish(&state);
+        let agent = AgentView { profile, latency_ms: None };
+        self.inner.sessions.send_modify(|sessions| {
+            sessions.insert(worker_id, AgentSession { id: session, agent });
+        });
         Some(Registration { worker_id, session, outbox, replaced, registry: self.clone() })
     }
 
@@ -90,13 +94,10 @@ impl Registry {
         let mut state = self.state();
         if state.entries.get(&worker_id).is_some_and(|entry| entry.session == session) {
             state.entries.remove(&worker_id);
-            self.publish(&state);
+            self.inner.sessions.send_modify(|sessions| {
+                sessions.remove(&worker_id);
+            });
         }
-    }
-
-    fn publish(&self, state: &State) {
-        let sessions = state.entries.iter().map(|(worker_id, entry)| (*worker_id, entry.session)).collect();
-        self.inner.sessions.send_replace(sessions);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -105,8 +106,47 @@ impl Registry {
     }
 }
 
+impl Registration {
+    /// Changes what is known of the agent, and tells whoever follows the sessions where `change` says that it did.
+    /// Nothing happens once a newer session has taken the place.
+    pub(super) fn update(&self, change: impl FnOnce(&mut AgentView) -> bool) {
+        self.registry.inner.sessions.send_if_modified(|sessions| {
+            let own = sessions.get_mut(&self.worker_id).filter(|session| session.id == self.session);
+            own.is_some_and(|session| change(&mut session.agent))
+        });
+    }
+}
+
 impl Drop for Registration {
     fn drop(&mut self) {
         self.registry.vacate(self.worker_id, self.session);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_was_replaced_changes_nothing_any_more() {
+        let registry = Registry::new(1);
+        let older = registry.register(WorkerId(7), AgentProfile::default()).unwrap();
+        let newer = registry.register(WorkerId(7), AgentProfile::default()).unwrap();
+        let mut sessions = registry.sessions();
+        let measure = |registration: &Registration, latency_ms: u32| {
+            registration.update(|agent| {
+                agent.latency_ms = Some(latency_ms);
+                true
+            });
+        };
+        measure(&older, 1);
+        assert!(!sessions.has_changed().unwrap());
+        measure(&newer, 2);
+        let seen = sessions.borrow_and_update()[&WorkerId(7)].clone();
+        assert_eq!((seen.id, seen.agent.latency_ms), (newer.session, Some(2)));
+        drop(older);
+        assert!(!sessions.has_changed().unwrap());
+        drop(newer);
+        assert!(sessions.borrow_and_update().is_empty());
     }
 }

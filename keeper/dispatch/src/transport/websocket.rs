@@ -18,6 +18,8 @@ use crate::{MAX_MESSAGE_BYTES, server::SESSION_PATH};
 /// How long opening a connection, or closing one properly, may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// What may wait to be written to one agent, in bytes: several of the largest offers, the largest that it is sent.
+const KEEPER_WRITE_BUFFER_BYTES: usize = 512 * 1024;
 
 /// Connects an agent to a keeper's WebSocket.
 #[derive(Clone, Debug)]
@@ -62,7 +64,7 @@ impl Connector for WebSocketConnector {
         let config = WebSocketConfig::default()
             .max_message_size(Some(MAX_MESSAGE_BYTES))
             .max_frame_size(Some(MAX_MESSAGE_BYTES))
-            .max_write_buffer_size(4 * MAX_MESSAGE_BYTES);
+            .max_write_buffer_size(2 * MAX_MESSAGE_BYTES);
         match timeout(CONNECT_TIMEOUT, connect_async_with_config(self.url.as_str(), Some(config), true)).await {
             Err(_) => Err(error(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))),
             Ok(Err(reason)) => Err(error(reason.to_string())),
@@ -117,7 +119,7 @@ pub(crate) fn size_limited(upgrade: WebSocketUpgrade) -> WebSocketUpgrade {
     upgrade
         .max_message_size(MAX_MESSAGE_BYTES)
         .max_frame_size(MAX_MESSAGE_BYTES)
-        .max_write_buffer_size(4 * MAX_MESSAGE_BYTES)
+        .max_write_buffer_size(KEEPER_WRITE_BUFFER_BYTES)
 }
 
 /// The keeper's end.

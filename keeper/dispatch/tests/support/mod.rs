@@ -10,7 +10,7 @@ use keeper_dispatch::{
     DispatchServer, PROTOCOL, ProofSigner, RejectionCode, Report, ServerConfig, ServerMessage, SessionError, SignError,
     WebSocketConnector, authenticate,
 };
-use keeper_types::{Address, ChainId, ContentHash, Felt, ProofOfAccount, WorkerId};
+use keeper_types::{Address, AgentProfile, ChainId, ContentHash, Felt, ProofOfAccount, WorkerId};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -29,6 +29,11 @@ pub fn config() -> ServerConfig {
 pub fn identity(worker_id: WorkerId) -> AgentIdentity {
     let audience = "ws://keeper.example".to_owned();
     AgentIdentity { worker_id, account: ACCOUNT, chain_id: ChainId::SEPOLIA, cdc_pool: CDC_POOL, audience }
+}
+
+/// What agents say about their workers.
+pub fn profile() -> AgentProfile {
+    AgentProfile { gpu_model: "NVIDIA L4".to_owned(), disk_gib: 200, pcie_generation: 4, ..AgentProfile::default() }
 }
 
 fn signature_of(proof: &ProofOfAccount) -> Vec<Felt> {
@@ -90,7 +95,7 @@ pub async fn serve(config: ServerConfig) -> Served {
 /// An agent that has been welcomed.
 pub async fn agent(url: &str, worker_id: WorkerId) -> Result<Agent, SessionError> {
     let mut channel = Channel::new(WebSocketConnector::new(url)?.connect().await?);
-    authenticate(&mut channel, &identity(worker_id), &Signer).await?;
+    authenticate(&mut channel, &identity(worker_id), &profile(), &Signer).await?;
     Ok(channel)
 }
 
@@ -114,7 +119,7 @@ pub fn prove(challenge: &Challenge, worker_id: WorkerId) -> [AgentMessage; 2] {
         expires_at,
     };
     [
-        AgentMessage::Hello { protocol: PROTOCOL, worker_id, account: ACCOUNT },
+        AgentMessage::Hello { protocol: PROTOCOL, worker_id, account: ACCOUNT, profile: profile() },
         AgentMessage::Proof { signature: signature_of(&proof), nonce, expires_at },
     ]
 }

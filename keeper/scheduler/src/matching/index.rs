@@ -42,8 +42,9 @@ pub struct WorkerIndex {
 impl WorkerIndex {
     /// Takes the registered workers, in any order. Ids are unique: of two workers with the same id the first
     /// counts.
-    pub fn new(workers: &[WorkerView], policy: &Policy) -> Self {
-        let mut registered: Vec<_> = workers.iter().filter(|worker| worker.status != WorkerStatus::Exited).collect();
+    pub fn new<'a>(workers: impl IntoIterator<Item = &'a WorkerView>, policy: &Policy) -> Self {
+        let workers = workers.into_iter();
+        let mut registered: Vec<_> = workers.filter(|worker| worker.status != WorkerStatus::Exited).collect();
         registered.sort_by_key(|worker| worker.worker_id);
         registered.dedup_by_key(|worker| worker.worker_id);
         let mut regions: Vec<_> = registered.iter().filter_map(|worker| worker.capabilities.region).collect();
@@ -84,7 +85,8 @@ impl WorkerIndex {
         self.counts.workers
     }
 
-    /// The best worker that can take a job with this need and age term, and the next best, leaving `excluded` out.
+    /// The best worker that can take a job with this need and age term, and the next best, leaving `excluded` out, which
+    /// is ascending.
     pub fn decide(&mut self, need: &Need, age: u16, excluded: &[WorkerId]) -> Option<Decision> {
         let query = self.query(need, age);
         let (first, second) = self.best_two(&query, excluded)?;
@@ -111,12 +113,13 @@ impl WorkerIndex {
         })
     }
 
-    /// How many workers each rejection applies to, as things stand now. `excluded` names each worker once.
+    /// How many workers each rejection applies to, as things stand now. `excluded` names each worker once,
+    /// ascending.
     pub fn rejections(&self, need: &Need, excluded: &[WorkerId]) -> BTreeMap<Rejection, u32> {
         self.rejection_counts(need, excluded).into_map()
     }
 
-    fn rejection_counts(&self, need: &Need, excluded: &[WorkerId]) -> RejectionCounts {
+    pub(crate) fn rejection_counts(&self, need: &Need, excluded: &[WorkerId]) -> RejectionCounts {
         let excluded = excluded.iter().map(|worker_id| u32::from(self.place(*worker_id).is_some())).sum();
         self.counts.rejections(need, need.region.map(|region| number(&self.regions, Some(region))), excluded)
     }

@@ -1,6 +1,8 @@
 //! The index beside plans made the plain way, on fleets large enough for several levels of nodes.
 
-use keeper_types::{BlockNumber, Capabilities, Features, JobId, Rate, Region, Requirements, WorkerId, WorkerStatus};
+use std::collections::BTreeSet;
+
+use keeper_types::{Capabilities, Features, JobId, Rate, Region, Requirements, WorkerId, WorkerStatus};
 use proptest::{collection::vec, prelude::*, strategy::Strategy};
 
 use super::*;
@@ -98,7 +100,7 @@ fn job() -> impl Strategy<Value = PendingJob> {
         .prop_map(|(requirements, max_rate, excluded, group_id, waited)| PendingJob {
             requirements,
             max_rate: Rate(max_rate),
-            excluded,
+            excluded: excluded.into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
             group_id: group_id.map(JobId),
             submitted_at: fixtures::NOW - waited,
             ..fixtures::job(0)
@@ -119,7 +121,7 @@ fn policy() -> impl Strategy<Value = Policy> {
 
 fn snapshot(workers: Vec<WorkerView>, mut jobs: Vec<PendingJob>) -> Snapshot {
     (1..).zip(&mut jobs).for_each(|(id, job)| job.job_id = JobId(id));
-    Snapshot { now: fixtures::NOW, block: BlockNumber(1_000), seed: 0, jobs, workers }
+    Snapshot { jobs, workers, ..fixtures::snapshot(Vec::new(), Vec::new()) }
 }
 
 proptest! {

@@ -1,18 +1,11 @@
-use keeper_types::{Attempt, JobId};
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
+use crate::plan::fixtures::job;
 
 fn decision(outcome: Outcome, rejections: &[(Rejection, u32)]) -> Explanation {
-    Explanation {
-        job_id: JobId(1),
-        attempt: Attempt(1),
-        outcome,
-        workers_evaluated: 3,
-        rejections: rejections.iter().copied().collect(),
-        winner: None,
-        runner_up: None,
-    }
+    let rejections = rejections.iter().copied().collect();
+    Explanation { workers_evaluated: 3, rejections, ..Explanation::new(&job(1), outcome) }
 }
 
 fn placed() -> Explanation {

@@ -1,35 +1,54 @@
-//! Plans made the plain way: every worker is looked at for every job, with the rules written out one by one.
+//! Plans made the plain way: every worker is looked at for every job, with the rules written out one by one. The order
+//! of jobs and the workers that are kept for some come from the code under test; both have tests of their own.
 
-use std::collections::BTreeMap;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
-use keeper_types::{AllocationItem, JobId, Strategy, WorkerStatus};
+use keeper_types::{AllocationItem, JobId, PreferenceSet, Strategy, WorkerId, WorkerStatus};
 
-use super::{Plan, in_order, ruled_out};
+use super::{
+    Plan,
+    agents::{each_objection, misses},
+    backing_off, is_emergency,
+    line::Line,
+    reservations::Reservations,
+    ruled_out,
+};
 use crate::{
     Explanation, FULL_BPS, Outcome, PendingJob, Policy, Rejection, ScoreBreakdown, Snapshot, Terms, WorkerView,
+    queueing::Backfill,
     score::{age, share},
 };
 
-/// As [`plan`](super::plan).
+/// As [`plan`](super::plan), where the assignment is not exact.
 pub(crate) fn plan(snapshot: &Snapshot, policy: &Policy) -> Plan {
     let mut candidates = candidates(snapshot);
     let mut plan = Plan::default();
-    for job in in_order(snapshot, policy) {
+    let mut waiting = BTreeMap::new();
+    for job in &snapshot.jobs {
+        match ruled_out(job, snapshot).or_else(|| backing_off(job, snapshot.now, policy)) {
+            Some(outcome) => _ = plan.explanations.insert(job.job_id, Explanation::new(job, outcome)),
+            None => _ = waiting.insert(job.job_id, job),
+        }
+    }
+    let workers = snapshot.workers.iter().filter(|worker| worker.status != WorkerStatus::Exited);
+    let workers: BTreeMap<_, _> = workers.map(|worker| (worker.worker_id, worker)).collect();
+    let mut reservations = Reservations::new(&workers, snapshot, policy.reservations);
+    let mut line = Line::new(&waiting, snapshot, policy);
+    for job in line.left_outside() {
+        plan.explanations.insert(job.job_id, Explanation::new(job, Outcome::QueueFull));
+    }
+    while let Some((job, backfill)) = line.next() {
         if plan.explanations.contains_key(&job.job_id) {
             continue;
         }
-        let explanation = match ruled_out(job, snapshot) {
-            Some(outcome) => Explanation {
-                job_id: job.job_id,
-                attempt: job.attempt,
-                outcome,
-                workers_evaluated: 0,
-                rejections: BTreeMap::new(),
-                winner: None,
-                runner_up: None,
-            },
-            None => place(job, &mut candidates, &mut plan.items, snapshot.now, policy),
-        };
+        let desk = Desk { candidates: &mut candidates, reservations: &mut reservations, now: snapshot.now, policy };
+        let explanation = desk.place(job, backfill, &mut plan.items);
+        if matches!(explanation.outcome, Outcome::Placed { .. }) {
+            line.started(job);
+        }
         plan.explanations.insert(job.job_id, explanation);
     }
     plan
@@ -44,41 +63,67 @@ fn candidates(snapshot: &Snapshot) -> Vec<Candidate<'_>> {
     candidates
 }
 
-/// Gives the job to the best worker that is left, if there is one and the batch has room, and says why.
-fn place(
-    job: &PendingJob,
-    candidates: &mut [Candidate<'_>],
-    items: &mut Vec<AllocationItem>,
+struct Desk<'a, 'b> {
+    candidates: &'a mut [Candidate<'b>],
+    reservations: &'a mut Reservations<'b>,
     now: u64,
-    policy: &Policy,
-) -> Explanation {
-    let survey = Survey::of(job, candidates, age(job, now, policy), policy);
-    let (outcome, winner, runner_up) = match survey.winner {
-        None => (survey.why_none(), None, None),
-        Some(_) if items.len() >= policy.max_items => (Outcome::BatchFull, None, None),
-        Some((index, winner)) => {
-            candidates[index].reserve(job);
-            items.push(AllocationItem {
-                job_id: job.job_id,
-                worker_id: winner.worker_id,
-                attempt: job.attempt,
-                strategy: Strategy::Standard,
-                score: winner.total,
-                rate: candidates[index].worker.rate,
-            });
-            (Outcome::Placed { worker_id: winner.worker_id }, Some(winner), survey.runner_up)
+    policy: &'a Policy,
+}
+
+impl Desk<'_, '_> {
+    /// Gives the job to the best worker that is left, if there is one and the batch has room, and says why.
+    fn place(self, job: &PendingJob, backfill: Backfill, items: &mut Vec<AllocationItem>) -> Explanation {
+        let is_emergency = is_emergency(job, self.policy);
+        let kept = self.reservations.kept_from(job);
+        let survey = Survey::of(job, self.candidates, &kept, age(job, self.now, self.policy), self.policy);
+        let mut explanation = Explanation::new(job, Outcome::NoWorkers);
+        explanation.workers_evaluated = survey.workers_evaluated;
+        match survey.best() {
+            None => {
+                explanation.outcome = survey.why_none();
+                if explanation.outcome == Outcome::NoCapacity {
+                    let unfit = self.candidates.iter().filter(|candidate| is_barred(job, candidate));
+                    let unfit: BTreeSet<_> = unfit.map(|candidate| candidate.worker.worker_id).collect();
+                    let unfit: Vec<_> = unfit.into_iter().collect();
+                    explanation.reservation = self.reservations.keep(job, &unfit, backfill);
+                }
+            }
+            Some(_) if items.len() >= self.policy.max_items => explanation.outcome = Outcome::BatchFull,
+            Some((index, winner, missed, runner_up)) => {
+                explanation.strategy = match (is_emergency, missed.is_empty()) {
+                    (true, _) => Strategy::Emergency,
+                    (false, true) => Strategy::Standard,
+                    (false, false) => Strategy::Fallback,
+                };
+                explanation.dropped = missed.iter().collect();
+                explanation.outcome = Outcome::Placed { worker_id: winner.worker_id };
+                (explanation.winner, explanation.runner_up) = (Some(winner), runner_up);
+                self.candidates[index].reserve(job);
+                self.reservations.started(job, winner.worker_id);
+                items.push(AllocationItem {
+                    job_id: job.job_id,
+                    worker_id: winner.worker_id,
+                    attempt: job.attempt,
+                    strategy: explanation.strategy,
+                    score: winner.total,
+                    rate: self.candidates[index].worker.rate,
+                });
+            }
         }
-    };
-    Explanation {
-        job_id: job.job_id,
-        attempt: job.attempt,
-        outcome,
-        workers_evaluated: survey.workers_evaluated,
-        rejections: survey.rejections.into_map(),
-        winner,
-        runner_up,
+        explanation.rejections = survey.rejections.into_map();
+        explanation
     }
 }
+
+/// Whether the job and the worker do not go together, whatever the requirements.
+fn is_barred(job: &PendingJob, candidate: &Candidate<'_>) -> bool {
+    let mut is_barred = judge(job, candidate, &[]).contains(Rejection::Excluded);
+    each_objection(job, candidate.worker, |_| is_barred = true);
+    is_barred
+}
+
+/// A worker's place for a job, the lowest first.
+type Place = (PreferenceSet, bool, Reverse<u16>, WorkerId);
 
 /// What one pass over the workers found for a job.
 #[derive(Debug, Default)]
@@ -89,19 +134,22 @@ struct Survey {
     some_fit: bool,
     /// Whether some worker that fits is online.
     some_fit_online: bool,
-    winner: Option<(usize, ScoreBreakdown)>,
-    runner_up: Option<ScoreBreakdown>,
+    /// The workers that nothing speaks against.
+    ready: Vec<(Place, usize, ScoreBreakdown)>,
 }
 
 impl Survey {
-    /// Candidates come by ascending id, so keeping the first of equal scores breaks ties by the lowest id.
-    fn of(job: &PendingJob, candidates: &[Candidate<'_>], age: u16, policy: &Policy) -> Self {
+    fn of(job: &PendingJob, candidates: &[Candidate<'_>], kept: &[WorkerId], age: u16, policy: &Policy) -> Self {
         let mut survey = Self::default();
         for (index, candidate) in candidates.iter().enumerate() {
             survey.workers_evaluated += 1;
-            let rejections = judge(job, candidate);
+            let rejections = judge(job, candidate, kept);
             if rejections.is_empty() {
-                survey.consider(index, score(job, candidate, age, policy));
+                let found = score(job, candidate, age, policy);
+                let missed =
+                    if is_emergency(job, policy) { PreferenceSet::NONE } else { misses(job, candidate.worker) };
+                let place = (missed, !candidate.worker.is_static, Reverse(found.total), found.worker_id);
+                survey.ready.push((place, index, found));
                 continue;
             }
             survey.rejections.add(rejections);
@@ -110,21 +158,14 @@ impl Survey {
                 survey.some_fit_online |= candidate.worker.online;
             }
         }
+        survey.ready.sort_by_key(|(place, ..)| *place);
         survey
     }
 
-    fn consider(&mut self, index: usize, score: ScoreBreakdown) {
-        match self.winner {
-            Some((_, winner)) if score.total <= winner.total => {
-                if self.runner_up.is_none_or(|runner_up| score.total > runner_up.total) {
-                    self.runner_up = Some(score);
-                }
-            }
-            _ => {
-                self.runner_up = self.winner.map(|(_, winner)| winner);
-                self.winner = Some((index, score));
-            }
-        }
+    /// The best, with what it misses, and the next best.
+    fn best(&self) -> Option<(usize, ScoreBreakdown, PreferenceSet, Option<ScoreBreakdown>)> {
+        let ((missed, ..), index, winner) = self.ready.first()?;
+        Some((*index, *winner, *missed, self.ready.get(1).map(|(_, _, found)| *found)))
     }
 
     /// Why there is no winner.
@@ -169,7 +210,9 @@ impl<'a> Candidate<'a> {
 pub(crate) struct Rejections(u32);
 
 impl Rejections {
-    const PASSING: Self = Self(bit(Rejection::Offline) | bit(Rejection::NoFreeSlot) | bit(Rejection::NoFreeGpu));
+    const PASSING: Self = Self(
+        bit(Rejection::Offline) | bit(Rejection::NoFreeSlot) | bit(Rejection::NoFreeGpu) | bit(Rejection::Reserved),
+    );
 
     pub(crate) fn is_empty(self) -> bool {
         self.0 == 0
@@ -195,8 +238,8 @@ const fn bit(rejection: Rejection) -> u32 {
     1 << rejection as u8
 }
 
-/// Everything that speaks against giving `job` to the candidate.
-pub(crate) fn judge(job: &PendingJob, candidate: &Candidate<'_>) -> Rejections {
+/// Everything that speaks against giving `job` to the candidate, where some are kept for others.
+pub(crate) fn judge(job: &PendingJob, candidate: &Candidate<'_>, kept: &[WorkerId]) -> Rejections {
     let (needs, worker) = (&job.requirements, candidate.worker);
     let has = &worker.capabilities;
     let mut found = Rejections::default();
@@ -218,6 +261,8 @@ pub(crate) fn judge(job: &PendingJob, candidate: &Candidate<'_>) -> Rejections {
     found.add_if(worker.rate > job.max_rate, Rejection::Rate);
     let has_replica = job.group_id.is_some_and(|group_id| candidate.groups.contains(&group_id));
     found.add_if(has_replica || job.excluded.contains(&worker.worker_id), Rejection::Excluded);
+    each_objection(job, worker, |rejection| found.add_if(true, rejection));
+    found.add_if(kept.contains(&worker.worker_id), Rejection::Reserved);
     found
 }
 

@@ -1,116 +1,15 @@
 use std::collections::BTreeSet;
 
-use keeper_types::{Attempt, BlockNumber, Capabilities, Features, Rate, Region, Requirements, WorkerStatus};
+use keeper_types::{AgentView, Rate, TrustTier, WorkerId, WorkerStatus};
 use proptest::{collection::vec, prelude::*, sample::subsequence, strategy::Strategy};
 
 use super::{
     fixtures::*,
+    generators::{any_job, any_policy, any_snapshot, any_worker},
     oracle::{self, Candidate, score},
     *,
 };
-use crate::WorkerView;
-
-/// Few regions and small numbers, so that jobs and workers meet and miss each other about equally often.
-fn region() -> impl Strategy<Value = Region> {
-    prop_oneof![Just("eu-w1"), Just("us-e1")].prop_map(|text| text.parse().unwrap())
-}
-
-prop_compose! {
-    fn requirements()(
-        (gpu_count, vram_gib, compute_capability) in (0_u8..4, 0_u16..3, 0_u8..3),
-        (cpu_cores, memory_gib, min_reputation) in (0_u16..3, 0_u16..3, 0_u16..700),
-        (cuda_version, driver_version) in (0_u8..2, 0_u16..2),
-        features in 0_u16..4,
-        region in proptest::option::weighted(0.2, region()),
-    ) -> Requirements {
-        Requirements {
-            gpu_count, vram_gib, compute_capability, cuda_version, driver_version, cpu_cores, memory_gib,
-            min_reputation, features: Features(features & features >> 1), region,
-        }
-    }
-}
-
-prop_compose! {
-    fn capabilities()(
-        (gpu_count, vram_gib, compute_capability) in (0_u8..8, 1_u16..4, 1_u8..4),
-        (cpu_cores, memory_gib) in (1_u16..4, 1_u16..4),
-        (cuda_version, driver_version) in (0_u8..4, 0_u16..4),
-        features in 0_u16..4,
-        region in region(),
-    ) -> Capabilities {
-        Capabilities {
-            gpu_count, vram_gib, compute_capability, cuda_version, driver_version, cpu_cores, memory_gib,
-            features: Features(features), region: Some(region),
-        }
-    }
-}
-
-fn manifest() -> impl Strategy<Value = ManifestStatus> {
-    prop_oneof![
-        8 => Just(ManifestStatus::Available),
-        1 => Just(ManifestStatus::Missing),
-        1 => Just(ManifestStatus::Malformed("unreadable".to_owned())),
-    ]
-}
-
-prop_compose! {
-    fn any_job()(
-        requirements in requirements(),
-        (attempt, priority, max_rate) in (1_u8..4, 1_u8..=10, 1_u64..20),
-        queue in prop_oneof![Just(Queue::Default), Just(Queue::High), Just(Queue::Low)],
-        (deadline_delta, deadline_block) in (0_u64..40, 997_u64..1_010),
-        waited in 0_u64..4_000,
-        excluded in vec((1_u32..12).prop_map(WorkerId), 0..3),
-        manifest in manifest(),
-    ) -> PendingJob {
-        PendingJob {
-            attempt: Attempt(attempt), requirements, priority, queue, max_rate: Rate(max_rate),
-            deadline: (NOW - 10 + deadline_delta, BlockNumber(deadline_block)),
-            submitted_at: NOW - waited, excluded, manifest, ..job(0)
-        }
-    }
-}
-
-prop_compose! {
-    fn any_worker()(
-        capabilities in capabilities(),
-        status in prop_oneof![
-            8 => Just(WorkerStatus::Active),
-            1 => Just(WorkerStatus::Draining),
-            1 => Just(WorkerStatus::Exiting),
-            1 => Just(WorkerStatus::Exited),
-        ],
-        slots in 1_u8..5,
-        (used_slots, used_gpus) in (0_u8..5, 0_u8..8),
-        (rate, reputation) in (1_u64..20, 0_u16..=1_000),
-        online in proptest::bool::weighted(0.8),
-    ) -> WorkerView {
-        WorkerView {
-            status, slots, free_slots: slots.saturating_sub(used_slots),
-            free_gpus: capabilities.gpu_count.saturating_sub(used_gpus),
-            capabilities, rate: Rate(rate), reputation, online, ..worker(0)
-        }
-    }
-}
-
-fn any_snapshot(jobs: usize, workers: usize) -> impl Strategy<Value = Snapshot> {
-    (vec(any_job(), 0..jobs), vec(any_worker(), 0..workers)).prop_map(|(mut jobs, mut workers)| {
-        (1..).zip(&mut jobs).for_each(|(id, job)| job.job_id = JobId(id));
-        (1..).zip(&mut workers).for_each(|(id, worker)| worker.worker_id = WorkerId(id));
-        snapshot(jobs, workers)
-    })
-}
-
-fn any_policy() -> impl Strategy<Value = Policy> {
-    let orders = Just(vec![0_u16, 500, 1_000, 2_000, 2_500, 4_000]).prop_shuffle();
-    (orders, 1_usize..12, prop_oneof![Just(0_u64), 1_u64..1_000], 1_u64..5_000).prop_map(
-        |(weights, max_items, aging_interval_s, age_full_s)| {
-            let [fit, load, reputation, price, fragmentation, age] = weights[..] else { unreachable!() };
-            let weights = crate::Weights { fit, load, reputation, price, fragmentation, age };
-            Policy { weights, max_items, aging_interval_s, age_full_s }
-        },
-    )
-}
+use crate::{Assignment, WorkerView};
 
 /// Whether waiting could be enough for `job` to run on `worker`: written from the contracts' rules, not from
 /// the code under test.
@@ -129,10 +28,41 @@ fn fits(job: &PendingJob, worker: &WorkerView) -> bool {
         && worker.reputation >= needs.min_reputation
         && worker.rate <= job.max_rate
         && !job.excluded.contains(&worker.worker_id)
+        && (worker.is_static || job.manifest_view.placement.trust == TrustTier::Staked)
+        && (!worker.online || suits(job, &worker.agent))
+}
+
+/// Whether what an agent says goes together with what a job and its manifest say.
+fn suits(job: &PendingJob, agent: &AgentView) -> bool {
+    let (placement, profile) = (&job.manifest_view.placement, &agent.profile);
+    (job.max_latency_ms == 0 || agent.latency_ms.is_some_and(|latency_ms| latency_ms <= job.max_latency_ms.into()))
+        && (placement.gpu_models.is_empty() || profile.gpu_model.contains("H100"))
+        && profile.disk_gib >= placement.disk_gib
+        && profile.pcie_generation >= placement.pcie_generation
+        && !profile.refuses.clients.contains(&job.client)
+        && !profile.refuses.executors.contains(&job.manifest_view.executor)
 }
 
 fn has_room(job: &PendingJob, worker: &WorkerView) -> bool {
     worker.free_slots > 0 && worker.free_gpus >= job.requirements.gpu_count
+}
+
+/// The jobs in the order in which they were decided on; those that were not decided on first.
+fn in_order(snapshot: &Snapshot, policy: &Policy, plan: &Plan) -> Vec<PendingJob> {
+    let is_decided = |job: &&PendingJob| plan.explanations[&job.job_id].workers_evaluated > 0;
+    let (decided, others): (Vec<_>, Vec<_>) = snapshot.jobs.iter().partition(is_decided);
+    let waiting: BTreeMap<_, _> = decided.iter().map(|job| (job.job_id, *job)).collect();
+    let outside = others.iter().filter(|job| plan.explanations[&job.job_id].outcome == Outcome::QueueFull);
+    let waiting: BTreeMap<_, _> = waiting.into_iter().chain(outside.map(|job| (job.job_id, *job))).collect();
+    let mut line = Line::new(&waiting, snapshot, policy);
+    let mut order: Vec<_> = others.into_iter().cloned().collect();
+    while let Some((job, _)) = line.next() {
+        if matches!(plan.explanations[&job.job_id].outcome, Outcome::Placed { .. }) {
+            line.started(job);
+        }
+        order.push(job.clone());
+    }
+    order
 }
 
 /// Replays the plan job by job on plain copies of the workers, and checks every outcome against all of them.
@@ -140,12 +70,24 @@ fn check_against_brute_force(snapshot: &Snapshot, policy: &Policy, plan: &Plan) 
     let mut workers: BTreeMap<_, _> =
         snapshot.workers.iter().map(|worker| (worker.worker_id, worker.clone())).collect();
     workers.retain(|_, worker| worker.status != WorkerStatus::Exited);
-    let mut jobs = snapshot.jobs.clone();
-    jobs.sort_by_key(|job| order_key(job, snapshot.now, policy));
     let mut items = plan.items.iter();
     let mut placed = 0;
-    for job in &jobs {
+    for job in &in_order(snapshot, policy, plan) {
         let explanation = &plan.explanations[&job.job_id];
+        let kept = explanation.rejections.get(&crate::Rejection::Reserved).copied().unwrap_or(0);
+        if kept > 0 || matches!(explanation.outcome, Outcome::QueueFull | Outcome::BackingOff { .. }) {
+            // Whom a worker is kept from is checked elsewhere.
+            if let Outcome::Placed { worker_id } = explanation.outcome {
+                let item = items.next().unwrap();
+                prop_assert_eq!(item.worker_id, worker_id);
+                let worker = workers.get_mut(&worker_id).unwrap();
+                prop_assert!(worker.online && fits(job, worker) && has_room(job, worker));
+                worker.free_slots -= 1;
+                worker.free_gpus -= job.requirements.gpu_count;
+                placed += 1;
+            }
+            continue;
+        }
         let fitting: Vec<_> = workers.values().filter(|worker| fits(job, worker)).collect();
         let ready: BTreeSet<_> = fitting.iter().filter(|w| w.online && has_room(job, w)).map(|w| w.worker_id).collect();
         let over = snapshot.now > job.deadline.0 && snapshot.block > job.deadline.1;
@@ -167,10 +109,18 @@ fn check_against_brute_force(snapshot: &Snapshot, policy: &Policy, plan: &Plan) 
             let winner = explanation.winner.unwrap();
             prop_assert_eq!((item.job_id, item.worker_id, item.attempt), (job.job_id, worker_id, job.attempt));
             prop_assert_eq!((item.score, winner.worker_id), (winner.total, worker_id));
-            for other in &ready {
-                let found = score(job, &Candidate::new(&workers[other]), winner.terms.age, policy).total;
-                prop_assert!(found < winner.total || (found == winner.total && worker_id <= *other));
-            }
+            let place = |id: WorkerId| {
+                let worker = &workers[&id];
+                let wanted = job.manifest_view.placement.prefers.wanted();
+                let missed = match is_emergency(job, policy) {
+                    true => keeper_types::PreferenceSet::NONE,
+                    false => wanted.without(agents::met(job, worker)),
+                };
+                let found = score(job, &Candidate::new(worker), winner.terms.age, policy).total;
+                (missed, !worker.is_static, std::cmp::Reverse(found), id)
+            };
+            prop_assert!(ready.iter().all(|other| place(worker_id) <= place(*other)));
+            prop_assert_eq!(place(worker_id).0.iter().collect::<Vec<_>>(), explanation.dropped.clone());
             prop_assert_eq!(explanation.runner_up.is_some(), ready.len() > 1);
             let worker = workers.get_mut(&worker_id).unwrap();
             worker.free_slots -= 1;
@@ -213,6 +163,31 @@ proptest! {
     }
 
     #[test]
+    fn an_exact_assignment_places_the_same_jobs_within_bounds_and_scores_no_less(
+        snapshot in any_snapshot(30, 8),
+        policy in any_policy(),
+    ) {
+        let greedy = plan(&snapshot, &policy);
+        let exact = plan(&snapshot, &Policy { assignment: Assignment::Exact, ..policy });
+        let jobs = |plan: &Plan| plan.items.iter().map(|item| item.job_id).collect::<Vec<_>>();
+        prop_assert_eq!(jobs(&greedy), jobs(&exact));
+        for worker in &snapshot.workers {
+            let given = exact.items.iter().filter(|item| item.worker_id == worker.worker_id);
+            let jobs: Vec<_> = given.map(|item| snapshot.jobs.iter().find(|job| job.job_id == item.job_id).unwrap()).collect();
+            let gpus: u32 = jobs.iter().map(|job| u32::from(job.requirements.gpu_count)).sum();
+            prop_assert!(jobs.len() <= usize::from(worker.free_slots));
+            prop_assert!(gpus <= u32::from(worker.free_gpus));
+            prop_assert!(jobs.iter().all(|job| fits(job, worker) && worker.online));
+        }
+        for (before, after) in greedy.items.iter().zip(&exact.items) {
+            let explanation = &exact.explanations[&after.job_id];
+            prop_assert_eq!(explanation.strategy, after.strategy);
+            prop_assert_eq!(explanation.winner.map(|winner| (winner.worker_id, winner.total)), Some((after.worker_id, after.score)));
+            prop_assert!(after.strategy == keeper_types::Strategy::Batch || before == after);
+        }
+    }
+
+    #[test]
     fn each_job_is_explained_exactly_once(snapshot in any_snapshot(20, 8), policy in any_policy()) {
         let plan = plan(&snapshot, &policy);
         let jobs: BTreeSet<_> = snapshot.jobs.iter().map(|job| job.job_id).collect();
@@ -231,8 +206,10 @@ proptest! {
             let (jobs, workers) = (given.jobs.clone(), given.workers.clone());
             (Just(given), Just(jobs).prop_shuffle(), Just(workers).prop_shuffle())
         }),
-        policy in any_policy(),
+        mut policy in any_policy(),
+        assignment in prop_oneof![Just(Assignment::Greedy), Just(Assignment::Exact)],
     ) {
+        policy.assignment = assignment;
         let expected = plan(&given, &policy);
         prop_assert_eq!(plan(&Snapshot { jobs, workers, ..given }, &policy), expected);
     }

@@ -1,10 +1,10 @@
 use keeper_types::{
-    Address, Attempt, BlockNumber, Capabilities, EventPosition, Felt, Fri, Job, JobSpec, Market, MarketEvent, Rate,
-    Requirements, TxHash, Verification, WorkerId, WorkerStatus,
+    Address, AgentView, Attempt, BlockNumber, Capabilities, EventPosition, Felt, Fri, Job, JobSpec, ManifestView,
+    Market, MarketEvent, Rate, Requirements, Strategy, TxHash, Verification, WorkerId, WorkerStatus,
 };
 
 use super::{fixtures::*, *};
-use crate::{Rejection, WorkerView};
+use crate::{Ordering, Rejection, WorkerView};
 
 fn planned(jobs: Vec<PendingJob>, workers: Vec<WorkerView>) -> Plan {
     plan(&snapshot(jobs, workers), &Policy::BALANCED)
@@ -26,7 +26,7 @@ fn easy_job(id: u64) -> PendingJob {
 
 #[test]
 fn a_job_goes_to_the_worker_that_fits_and_the_item_says_so() {
-    let plan = planned(vec![PendingJob { attempt: Attempt(3), ..job(7) }], vec![worker(4)]);
+    let plan = planned(vec![PendingJob { attempt: Attempt(3), queued_at: NOW - 60, ..job(7) }], vec![worker(4)]);
     let [item] = plan.items[..] else { panic!("{plan:?}") };
     assert_eq!((item.job_id, item.worker_id, item.attempt), (JobId(7), WorkerId(4), Attempt(3)));
     assert_eq!(item.strategy, Strategy::Standard);
@@ -38,24 +38,25 @@ fn a_job_goes_to_the_worker_that_fits_and_the_item_says_so() {
 }
 
 #[test]
-fn queues_then_priority_then_deadline_then_id_decide_who_goes_first() {
+fn queues_then_priority_then_id_decide_who_goes_first() {
     let jobs = vec![
         PendingJob { queue: Queue::Low, priority: 10, ..job(1) },
         job(2),
         job(3),
-        PendingJob { deadline: (NOW + 1, BlockNumber(1_001)), ..job(4) },
         PendingJob { priority: 6, ..job(5) },
         PendingJob { queue: Queue::High, priority: 1, ..job(6) },
     ];
-    let plan = planned(jobs, (1..=6).map(worker).collect());
-    assert_eq!(pairs(&plan).into_iter().map(|(job, _)| job).collect::<Vec<_>>(), [6, 5, 4, 2, 3, 1]);
+    let policy = Policy { ordering: Ordering::Priority, ..Policy::BALANCED };
+    let plan = plan(&snapshot(jobs, (1..=6).map(worker).collect()), &policy);
+    assert_eq!(pairs(&plan).into_iter().map(|(job, _)| job).collect::<Vec<_>>(), [6, 5, 2, 3, 1]);
 }
 
 #[test]
 fn waiting_makes_up_for_priority() {
     let fresh = PendingJob { priority: 6, ..job(1) };
     let waited = PendingJob { priority: 5, submitted_at: NOW - 600, ..job(2) };
-    assert_eq!(pairs(&planned(vec![fresh, waited], vec![worker(1)])), [(2, 1)]);
+    let policy = Policy { ordering: Ordering::Priority, ..Policy::BALANCED };
+    assert_eq!(pairs(&plan(&snapshot(vec![fresh, waited], vec![worker(1)]), &policy)), [(2, 1)]);
 }
 
 #[test]
@@ -162,7 +163,7 @@ fn a_full_batch_leaves_the_rest_for_the_next_and_still_explains_it() {
 
 #[test]
 fn a_failed_job_does_not_return_to_the_worker_that_failed_it() {
-    let again = PendingJob { excluded: vec![WorkerId(1)], attempt: Attempt(2), ..job(1) };
+    let again = PendingJob { excluded: vec![WorkerId(1)], attempt: Attempt(2), queued_at: NOW - 60, ..job(1) };
     let plan = planned(vec![again], vec![worker(1), worker(2)]);
     assert_eq!(pairs(&plan), [(1, 2)]);
     assert_eq!(plan.explanations[&JobId(1)].rejections, [(Rejection::Excluded, 1)].into());
@@ -184,11 +185,12 @@ fn a_known_snapshot_gives_a_known_plan() {
     let waited = PendingJob { submitted_at: NOW - 1_800, ..job(1) };
     let plan = planned(vec![waited, easy_job(2), job(3)], vec![host, worker(2)]);
     let found: Vec<_> = plan.items.iter().map(|item| (item.job_id.0, item.worker_id.0, item.score)).collect();
-    assert_eq!(found, [(1, 1, 7_297), (2, 1, 4_913), (3, 2, 6_250)]);
+    // The narrower job first.
+    assert_eq!(found, [(2, 1, 5_038), (1, 1, 7_047), (3, 2, 6_250)]);
     let winner = plan.explanations[&JobId(1)].winner.unwrap();
-    let terms = [("fit", 8_888), ("load", 7_500), ("reputation", 8_000), ("price", 6_000)];
+    let terms = [("fit", 8_888), ("load", 5_000), ("reputation", 8_000), ("price", 6_000)];
     assert_eq!(winner.terms.named()[..4], terms);
-    assert_eq!(winner.terms.named()[4..], [("fragmentation", 5_000), ("age", 5_000)]);
+    assert_eq!(winner.terms.named()[4..], [("fragmentation", 6_250), ("age", 5_000)]);
 }
 
 #[test]
@@ -241,8 +243,9 @@ fn a_snapshot_of_the_market_holds_queued_jobs_and_registered_workers() {
     ] {
         market.apply(&event, &position).unwrap();
     }
-    let manifest = |_: &Job| ManifestStatus::Available;
-    let snapshot = Snapshot::of_market(&market, (BlockNumber(6), 60), 7, manifest, |worker| worker == WorkerId(1));
+    let manifest = |_: &Job| (ManifestStatus::Available, ManifestView::default());
+    let agent = |worker| (worker == WorkerId(1)).then(AgentView::default);
+    let snapshot = Snapshot::of_market(&market, (BlockNumber(6), 60), 7, manifest, agent);
     let [job] = &snapshot.jobs[..] else { panic!("{snapshot:?}") };
     assert_eq!((job.job_id, job.max_rate, job.deadline), (JobId(1), Rate(2), (99, BlockNumber(9))));
     assert_eq!((job.submitted_at, job.waited_s(snapshot.now), job.queue), (50, 10, Queue::High));

@@ -1,9 +1,8 @@
 //! What every tenant has used, weighted and decayed, and what it is promised.
 
-use super::{
-    decay::{accrued, halving, log2_q10, multiply_q32},
-    pending::TenantIndex,
-};
+use keeper_types::decay::{accrued, halving, log2_q10, multiply_q32};
+
+use super::pending::TenantIndex;
 
 /// One tenant's account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +62,14 @@ impl Tenants {
         let (used_milli, promised_ms) = (0, 0);
         self.tenants.push(Tenant { weight, held_gpus: 0, awaited_gpus: 0, used_milli, settled_s: now_s, promised_ms });
         TenantIndex(index)
+    }
+
+    /// Notes what a tenant had used before it was added, decayed until then: thousandths of a GPU-second.
+    ///
+    /// # Panics
+    /// With a number that [`Tenants::add`] never gave.
+    pub fn carry_over(&mut self, tenant: TenantIndex, used_milli: u64) {
+        self.account(tenant).used_milli = used_milli;
     }
 
     /// How many tenants there are.

@@ -4,8 +4,8 @@ use keeper_types::{JobId, Strategy};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    PreferenceSet,
     candidate::{Allocation, Candidate},
-    preference::PreferenceSet,
 };
 
 /// What a batch of jobs would get.

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use keeper_types::{Strategy, WorkerId};
 use serde::{Deserialize, Serialize};
 
-use super::preference::{Preference, PreferenceSet};
+use super::{Preference, PreferenceSet};
 
 /// Where a worker comes from. Static before dynamic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -6,8 +6,8 @@ use keeper_types::{JobId, Strategy, WorkerId};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    PreferenceSet,
     candidate::{Allocation, Candidate},
-    preference::PreferenceSet,
 };
 use crate::queueing::MAX_PRIORITY;
 

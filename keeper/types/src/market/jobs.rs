@@ -4,7 +4,7 @@ use super::{
     ApplyErrorKind, Attempt, BlockNumber, EventPosition, Job, JobId, JobState, Market, MarketEvent, REVEAL_WINDOW_S,
     SECONDS_PER_BLOCK, WorkerId,
 };
-use crate::{Address, AllocationItem, Dispute, Fri};
+use crate::{Address, AllocationItem, Dispute, Fri, Usage, Worker};
 
 /// What a worker has for its transaction on top of the execution timeout, in seconds; as in `deadlines.cairo`.
 const ATTEMPT_GRACE_S: u64 = 60;
@@ -19,7 +19,7 @@ impl Market {
         match event {
             MarketEvent::JobSubmitted { .. } => self.submit(event, position),
             MarketEvent::ResultCommitted { job_id, attempt, commitment, .. } => {
-                let group_id = self.release_worker(*job_id, *attempt)?.group_id;
+                let group_id = self.release_worker(*job_id, *attempt, position)?.group_id;
                 self.hold(*job_id)?;
                 let job = self.job(*job_id)?;
                 (job.state, job.commitment) = (JobState::Committed, Some(*commitment));
@@ -28,7 +28,7 @@ impl Market {
                 self.leave_pending(group_id, position);
                 Ok(())
             }
-            MarketEvent::ResultSubmitted { .. } => self.reveal(event),
+            MarketEvent::ResultSubmitted { .. } => self.reveal(event, position),
             MarketEvent::ResultDisputed { job_id, bond, ends_at, ends_block, committee, .. } => {
                 let worker_id = self.worker_of(*job_id, &[JobState::Revealed])?;
                 self.hold(*job_id)?;
@@ -88,6 +88,7 @@ impl Market {
             attempt: Attempt(1),
             deadline_block: *deadline_block,
             submitted_at: position.timestamp,
+            queued_at: position.timestamp,
             submitted_block: position.block,
             worker_id: None,
             allocated_at: None,
@@ -118,14 +119,17 @@ impl Market {
         items: &[AllocationItem],
         position: &EventPosition,
     ) -> Result<(), ApplyErrorKind> {
-        let before: Vec<_> = items
-            .iter()
-            .map(|item| (self.jobs.get(&item.job_id).cloned(), self.workers.get(&item.worker_id).cloned()))
-            .collect();
+        let before: Vec<_> = items.iter().map(|item| self.touched_by(item)).collect();
         for (done, item) in items.iter().enumerate() {
             let Err(error) = self.allocate(item, position) else { continue };
-            for (job, worker) in before.into_iter().take(done).rev() {
-                self.jobs.extend(job.map(|job| (job.job_id, job)));
+            for (job, usage, worker) in before.into_iter().take(done).rev() {
+                if let Some(job) = job {
+                    match usage {
+                        Some(usage) => _ = self.usage.insert(job.client, usage),
+                        None => _ = self.usage.remove(&job.client),
+                    }
+                    self.jobs.insert(job.job_id, job);
+                }
                 self.workers.extend(worker.map(|worker| (worker.worker_id, worker)));
             }
             return Err(error);
@@ -135,6 +139,13 @@ impl Market {
             self.exclude_from_group(group_id, item.worker_id);
         }
         Ok(())
+    }
+
+    /// What allocating an item changes, as it is now.
+    fn touched_by(&self, item: &AllocationItem) -> (Option<Job>, Option<Usage>, Option<Worker>) {
+        let job = self.jobs.get(&item.job_id).cloned();
+        let usage = job.as_ref().and_then(|job| self.usage.get(&job.client)).copied();
+        (job, usage, self.workers.get(&item.worker_id).cloned())
     }
 
     fn allocate(&mut self, item: &AllocationItem, position: &EventPosition) -> Result<(), ApplyErrorKind> {
@@ -151,15 +162,17 @@ impl Market {
         worker.used_slots += 1;
         worker.used_gpus += gpus;
         let job = self.job(job_id)?;
+        let (client, units) = (job.client, job.spec.requirements.billed_units());
         job.state = JobState::Allocated;
         job.worker_id = Some(worker_id);
         job.allocated_at = Some(position.timestamp);
         (job.rate, job.score, job.strategy) = (Some(rate), Some(score), Some(strategy));
         job.attempt_deadline = Some(attempt_deadline(position, job.spec.execution_timeout_s));
+        self.usage.entry(client).or_default().hold(units, position.timestamp);
         Ok(())
     }
 
-    fn reveal(&mut self, event: &MarketEvent) -> Result<(), ApplyErrorKind> {
+    fn reveal(&mut self, event: &MarketEvent, position: &EventPosition) -> Result<(), ApplyErrorKind> {
         let MarketEvent::ResultSubmitted {
             job_id, attempt, result_hash, challenge_ends_at, challenge_ends_block, ..
         } = event
@@ -171,7 +184,7 @@ impl Market {
             return Err(ApplyErrorKind::Attempt { job_id: *job_id, known: job.attempt, told: *attempt });
         }
         if job.state == JobState::Allocated {
-            self.release_worker(*job_id, *attempt)?;
+            self.release_worker(*job_id, *attempt, position)?;
         }
         let job = self.job(*job_id)?;
         (job.state, job.result_hash, job.attempt_deadline) = (JobState::Revealed, Some(*result_hash), None);
@@ -190,7 +203,7 @@ impl Market {
             return Err(ApplyErrorKind::Attempt { job_id: *job_id, known: job.attempt, told: *attempt });
         }
         if was_running {
-            self.release_worker(*job_id, *attempt)?;
+            self.release_worker(*job_id, *attempt, position)?;
         }
         self.unhold(*job_id)?;
         let job = self.job(*job_id)?;
@@ -201,6 +214,7 @@ impl Market {
         if *requeued {
             job.state = JobState::Queued;
             job.attempt = Attempt(attempt.0.saturating_add(1));
+            job.queued_at = position.timestamp;
             (job.rate, job.score, job.strategy, job.allocated_at) = (None, None, None, None);
             job.worker_id = None;
         } else if was_running {
@@ -225,13 +239,20 @@ impl Market {
     }
 
     /// Frees what the job's attempt holds on its worker.
-    fn release_worker(&mut self, job_id: JobId, attempt: Attempt) -> Result<&Job, ApplyErrorKind> {
+    fn release_worker(
+        &mut self,
+        job_id: JobId,
+        attempt: Attempt,
+        position: &EventPosition,
+    ) -> Result<&Job, ApplyErrorKind> {
         let job = self.job_in(job_id, &[JobState::Allocated])?;
         if job.attempt != attempt {
             return Err(ApplyErrorKind::Attempt { job_id, known: job.attempt, told: attempt });
         }
         let gpus = job.spec.requirements.gpu_count;
-        if let Some(worker_id) = job.worker_id {
+        let (client, units, worker_id) = (job.client, job.spec.requirements.billed_units(), job.worker_id);
+        self.usage.entry(client).or_default().release(units, position.timestamp);
+        if let Some(worker_id) = worker_id {
             let worker = self.worker(worker_id)?;
             worker.used_slots = worker.used_slots.saturating_sub(1);
             worker.used_gpus = worker.used_gpus.saturating_sub(gpus);

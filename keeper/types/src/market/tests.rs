@@ -121,6 +121,21 @@ fn a_failed_attempt_queues_the_next_and_frees_the_worker() {
 }
 
 #[test]
+fn what_a_client_holds_and_has_used_follows_its_jobs() {
+    let client = Address(Felt::TWO);
+    let until = |events: &[MarketEvent]| market(events).unwrap().usage[&client];
+    let events = [submitted(1, 3), submitted(2, 0), registered(1, 2, 4), allocated(1, 1, 1), allocated(2, 1, 1)];
+    assert_eq!(until(&events).held_gpus, 4, "three GPUs, and a job without that counts as one");
+    let ended = [&events[..], &[failed(1, 1, 1, true), failed(2, 1, 1, false)]].concat();
+    let usage = until(&ended);
+    assert_eq!(usage.held_gpus, 0);
+    // Blocks are 10 s apart: three GPUs for 20 s, one for 20 s.
+    assert!((79_900..=80_000).contains(&usage.used_milli(70)), "{}", usage.used_milli(70));
+    let requeued = market(&ended).unwrap();
+    assert_eq!((requeued.jobs[&JobId(1)].submitted_at, requeued.jobs[&JobId(1)].queued_at), (10, 60));
+}
+
+#[test]
 fn the_last_failed_attempt_ends_the_job() {
     let refund = MarketEvent::JobFailed { job_id: JobId(1), client: Address(Felt::TWO), refunded: Fri(5) };
     let market =

@@ -7,14 +7,21 @@ use std::{
 
 use bytes::Bytes;
 use keeper_dispatch::{AgentMessage, ArtifactStore, Outcome, RefusalCode, RetryPolicy};
-use keeper_types::{Attempt, ContentHash, JobId, JobState, Manifest, TxHash, Verification, WorkerId};
+use keeper_types::{
+    Address, Attempt, ContentHash, JobId, JobState, Manifest, ManifestError, TxHash, Verification, WorkerId,
+};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, debug, info, info_span, warn};
 
-use super::{Reports, commitments::Commitments};
+use super::{
+    Reports,
+    commitments::Commitments,
+    terms::{self, Unwanted},
+    watching,
+};
 use crate::{
-    AllocationOnChain, Executor, FailureCode, JobRun, Output, RunError, WorkerChain, WorkerChainError,
+    AllocationOnChain, Executor, FailureCode, JobRun, Output, ProfileSource, RunError, WorkerChain, WorkerChainError,
     canonical_matmul,
     gpus::{GpuPool, HeldGpus},
     workspace::Workspaces,
@@ -29,6 +36,7 @@ const SEND_TRIES: u32 = 3;
 pub(super) struct Context {
     pub(super) worker_id: WorkerId,
     pub(super) chain: Arc<dyn WorkerChain>,
+    pub(super) profile: Arc<dyn ProfileSource>,
     pub(super) artifacts: ArtifactStore,
     pub(super) executor: Arc<dyn Executor>,
     pub(super) workspaces: Workspaces,
@@ -64,19 +72,31 @@ pub(super) struct Job {
 
 /// How an offer ended.
 pub(super) enum Ending {
-    Refused { code: RefusalCode, reason: String },
+    Refused {
+        code: RefusalCode,
+        reason: String,
+    },
+    /// The offer stands and was refused all the same, which was said and done on chain.
+    Unwanted,
     Finished(Outcome),
 }
 
 /// What may run, by the chain's word.
 struct Approved {
+    manifest: Result<Manifest, ManifestError>,
     execution_timeout: Duration,
     verification: Verification,
     is_replica: bool,
     gpus: HeldGpus,
 }
 
-type Refusal = (RefusalCode, String);
+/// Why an offer is not taken.
+enum Refusal {
+    /// It does not stand, or cannot be taken now.
+    Offer(RefusalCode, String),
+    /// The worker does not take such jobs.
+    Job(Unwanted),
+}
 
 /// What became of a transaction that ends the attempt.
 enum Sent {
@@ -92,7 +112,15 @@ impl Job {
             info_span!("job", job_id = %self.job_id, attempt = %self.attempt, worker_id = %self.context.worker_id);
         async {
             match self.approve().await {
-                Err((code, reason)) => Ending::Refused { code, reason },
+                Err(Refusal::Offer(code, reason)) => Ending::Refused { code, reason },
+                Err(Refusal::Job(unwanted)) => {
+                    // Nobody else gets the job while it is this worker's. To give it up costs a part of what letting
+                    // it expire would.
+                    let code = unwanted.failure();
+                    self.context.reports.refuse((self.job_id, self.attempt), unwanted.code, unwanted.reason);
+                    self.give_up(code).await;
+                    Ending::Unwanted
+                }
                 Ok(approved) => {
                     let (job_id, attempt) = (self.job_id, self.attempt);
                     self.context.reports.send(AgentMessage::Accepted { job_id, attempt });
@@ -108,7 +136,7 @@ impl Job {
 
     /// Asks the chain whether the offer stands.
     async fn approve(&self) -> Result<Approved, Refusal> {
-        let refuse = |code, reason: String| Err((code, reason));
+        let refuse = |code, reason: String| Err(Refusal::Offer(code, reason));
         let allocation = match self.context.chain.allocation(self.job_id).await {
             Ok(Some(allocation)) => allocation,
             Ok(None) => return refuse(RefusalCode::JobUnknown, "the chain knows no such job".to_owned()),
@@ -133,10 +161,13 @@ impl Job {
         if now >= attempt_deadline {
             return refuse(RefusalCode::DeadlinePassed, format!("the attempt's deadline was {attempt_deadline}"));
         }
+        let manifest = Manifest::parse(&self.manifest);
+        self.check_terms(allocation.client, &manifest).await?;
         let Some(gpus) = self.context.gpus.take(allocation.gpu_count) else {
             return refuse(RefusalCode::Busy, format!("{} GPUs are not free", allocation.gpu_count));
         };
         Ok(Approved {
+            manifest,
             execution_timeout: Duration::from_secs(allocation.execution_timeout_s.into()),
             verification: allocation.verification,
             is_replica: allocation.is_replica,
@@ -144,13 +175,23 @@ impl Job {
         })
     }
 
+    /// Whether the worker takes the job. A manifest that is none fails the job, whoever's it is.
+    async fn check_terms(&self, client: Address, manifest: &Result<Manifest, ManifestError>) -> Result<(), Refusal> {
+        let Ok(manifest) = manifest else { return Ok(()) };
+        let Some(profile) = watching::look(&self.context.profile).await else {
+            return Err(Refusal::Offer(RefusalCode::Busy, "the worker cannot be looked at".to_owned()));
+        };
+        terms::check(&profile, client, &manifest.view()).map_err(Refusal::Job)
+    }
+
     async fn work(&self, approved: Approved) -> Outcome {
-        let manifest = match Manifest::parse(&self.manifest) {
+        let Approved { manifest, execution_timeout, verification, is_replica, gpus } = approved;
+        let manifest = match manifest {
             Ok(manifest) => manifest,
             Err(error) => return self.fail(FailureCode::ManifestMalformed, error.to_string()).await,
         };
         // Where nobody could judge the result, nobody could defend it, and the worker would lose any dispute.
-        if approved.verification == Verification::Matmul
+        if verification == Verification::Matmul
             && let Err(error) = canonical_matmul(&self.manifest)
         {
             return self.fail(FailureCode::NotJudgeable, error.to_string()).await;
@@ -158,13 +199,12 @@ impl Job {
         let (job_id, attempt) = (self.job_id, self.attempt);
         self.context.reports.send(AgentMessage::Started { job_id, attempt });
         info!(kind = manifest.executor.kind(), "running the job");
-        let output = match self.execute(manifest, &approved).await {
+        let output = match self.execute(manifest, execution_timeout, &gpus).await {
             Ok(output) => output,
             Err(RunError::Cancelled) if !self.context.shutdown.is_cancelled() => return withdrawn(),
             Err(error) => return self.fail(error.code(), error.to_string()).await,
         };
-        let is_replica = approved.is_replica;
-        drop(approved);
+        drop(gpus);
         if is_replica {
             return self.commit(output).await;
         }
@@ -174,7 +214,7 @@ impl Job {
         }
     }
 
-    async fn execute(&self, manifest: Manifest, approved: &Approved) -> Result<Output, RunError> {
+    async fn execute(&self, manifest: Manifest, timeout: Duration, gpus: &HeldGpus) -> Result<Output, RunError> {
         let workspace = self.context.workspaces.create(self.job_id, self.attempt);
         let workspace = workspace.map_err(|error| RunError::fault("make the job's folder", error))?;
         let run = JobRun {
@@ -182,8 +222,8 @@ impl Job {
             attempt: self.attempt,
             kind: manifest.executor,
             limits: manifest.limits,
-            time_limit: Duration::from_secs(manifest.limits.time_s.into()).min(approved.execution_timeout),
-            gpus: approved.gpus.indices().to_vec(),
+            time_limit: Duration::from_secs(manifest.limits.time_s.into()).min(timeout),
+            gpus: gpus.indices().to_vec(),
         };
         let ran = self.context.executor.run(&run, workspace.path(), self.stop.clone()).await;
         workspace.remove().await;
@@ -247,11 +287,15 @@ impl Job {
 
     async fn fail(&self, code: FailureCode, detail: String) -> Outcome {
         warn!(%code, detail, "the job failed");
+        self.give_up(code).await;
+        Outcome::Failed { reason: format!("{code}: {detail}") }
+    }
+
+    async fn give_up(&self, code: FailureCode) {
         let sent = self.send(|chain| async move { chain.fail_attempt(self.job_id, self.attempt, code).await }).await;
         if let Sent::GivenUp(reason) = sent {
             warn!(reason, "cannot give the attempt up on chain; it ends at its deadline");
         }
-        Outcome::Failed { reason: format!("{code}: {detail}") }
     }
 
     /// Sends a transaction that ends the attempt, as long as the chain says that there is an attempt to end. What

@@ -7,9 +7,9 @@ use keeper_dispatch::{
     AgentChannel, AgentIdentity, AgentMessage, Channel, Connector, ProofSigner, RejectionCode, RetryPolicy,
     ServerMessage, SessionError, authenticate,
 };
-use keeper_types::{Attempt, JobId};
+use keeper_types::{AgentProfile, Attempt, JobId};
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -29,6 +29,7 @@ pub(super) struct Link {
     pub(super) connector: Arc<dyn Connector>,
     pub(super) signer: Arc<dyn ProofSigner>,
     pub(super) identity: AgentIdentity,
+    pub(super) profile: watch::Receiver<AgentProfile>,
     pub(super) reconnect: RetryPolicy,
     pub(super) silence_limit: Duration,
     pub(super) offers: mpsc::Sender<Incoming>,
@@ -73,9 +74,10 @@ impl Link {
         }
     }
 
-    async fn connect(&self) -> Result<AgentChannel, SessionError> {
+    async fn connect(&mut self) -> Result<AgentChannel, SessionError> {
         let mut channel = Channel::new(self.connector.connect().await?);
-        authenticate(&mut channel, &self.identity, &*self.signer).await?;
+        let profile = self.profile.borrow_and_update().clone();
+        authenticate(&mut channel, &self.identity, &profile, &*self.signer).await?;
         Ok(channel)
     }
 
@@ -98,6 +100,10 @@ impl Link {
                     self.heard(&mut channel, message).await?;
                 }
                 Some(report) = self.reports.recv() => self.say(&mut channel, &report).await?,
+                Ok(()) = self.profile.changed() => {
+                    let profile = self.profile.borrow_and_update().clone();
+                    self.say(&mut channel, &AgentMessage::Profile { profile }).await?;
+                }
             }
         }
     }

@@ -68,5 +68,7 @@ fn look_at(device: &Device<'_>) -> Result<Gpu, NvmlError> {
         has_nvlink: (0..MAX_NVLINKS).any(|link| device.link_wrapper_for(link).is_active().unwrap_or(false)),
         has_ecc: device.is_ecc_enabled().is_ok_and(|state| state.currently_enabled),
         has_mig: device.mig_mode().is_ok_and(|mode| mode.current == MIG_ENABLED),
+        // Not the one in use, which falls while the GPU is idle.
+        pcie_generation: device.max_pcie_link_gen().ok(),
     })
 }

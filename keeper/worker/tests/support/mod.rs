@@ -16,12 +16,12 @@ use keeper_dispatch::{
     ServerConfig, SessionEnd, SignError, Transport, TransportError, memory_pair,
 };
 use keeper_types::{
-    Address, Attempt, ChainId, ContentHash, Felt, JobId, JobState, Manifest, ProofOfAccount, TxHash, Verification,
-    WorkerId,
+    Address, AgentProfile, Attempt, ChainId, ContentHash, Felt, JobId, JobState, Manifest, ProofOfAccount, TxHash,
+    Verification, WorkerId,
 };
 use keeper_worker::{
-    Agent, AgentConfig, AgentError, AgentParts, AllocationOnChain, Executor, FailureCode, JobRun, Output, RunError,
-    WorkerChain, WorkerChainError,
+    Agent, AgentConfig, AgentError, AgentParts, AllocationOnChain, Executor, FailureCode, JobRun, Output,
+    ProfileSource, RunError, WorkerChain, WorkerChainError,
 };
 use tempfile::TempDir;
 use tokio::{
@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 pub const WORKER: WorkerId = WorkerId(7);
 pub const JOB: JobId = JobId(1);
 pub const FIRST: Attempt = Attempt(1);
+pub const CLIENT: Address = Address(Felt::from_hex_unchecked("0xc11e"));
 pub const MATMUL: &[u8] = br#"{"version":1,"executor":{"kind":"matmul","size":8,"seed":7}}"#;
 
 const TX: TxHash = TxHash(Felt::from_hex_unchecked("0x7a"));
@@ -65,6 +66,7 @@ impl FakeChain {
     /// A job that is allocated to [`WORKER`].
     pub fn allocate(&self, job_id: JobId, manifest: &[u8]) {
         let allocation = AllocationOnChain {
+            client: CLIENT,
             worker_id: WORKER,
             attempt: FIRST,
             state: JobState::Allocated,
@@ -188,6 +190,22 @@ impl WorkerChain for FakeChain {
     }
 }
 
+/// A worker that is what the test says.
+#[derive(Clone, Debug, Default)]
+pub struct Told(Arc<Mutex<AgentProfile>>);
+
+impl Told {
+    pub fn change(&self, change: impl FnOnce(&mut AgentProfile)) {
+        change(&mut self.0.lock().unwrap());
+    }
+}
+
+impl ProfileSource for Told {
+    fn profile(&self) -> AgentProfile {
+        self.0.lock().unwrap().clone()
+    }
+}
+
 /// Accepts everybody: proofs are `keeper-dispatch`'s matter.
 pub struct Trusting;
 
@@ -273,6 +291,7 @@ impl Executor for Gate {
 pub struct Site {
     pub chain: FakeChain,
     pub gate: Gate,
+    pub profile: Told,
     pub artifacts: ArtifactStore,
     pub server: DispatchServer,
     pub reports: mpsc::Receiver<Report>,
@@ -301,7 +320,7 @@ impl Site {
     /// An agent whose jobs run at the gate, or by `executor`.
     pub fn with(configure: impl FnOnce(&mut AgentConfig), executor: Option<Arc<dyn Executor>>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let (chain, gate) = (FakeChain::default(), Gate::default());
+        let (chain, gate, profile) = (FakeChain::default(), Gate::default(), Told::default());
         let artifacts = ArtifactStore::open("memory://").unwrap();
         let (server, reports) = server();
         let (ended, ends) = mpsc::unbounded_channel();
@@ -313,12 +332,13 @@ impl Site {
             chain: Arc::new(chain.clone()),
             signer: Arc::new(Trusting),
             connector: Arc::new(line.clone()),
+            profile: Arc::new(profile.clone()),
             artifacts: artifacts.clone(),
             executor: executor.unwrap_or_else(|| Arc::new(gate.clone())),
         };
         let cancel = CancellationToken::new();
         let agent = tokio::spawn(Agent::new(config, parts).run(cancel.clone()));
-        Self { chain, gate, artifacts, server, reports, line, ends, cancel, agent, _folder: folder }
+        Self { chain, gate, profile, artifacts, server, reports, line, ends, cancel, agent, _folder: folder }
     }
 
     pub async fn until_online(&self) {

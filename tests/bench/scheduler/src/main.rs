@@ -9,8 +9,9 @@ use std::{collections::VecDeque, hint::black_box, io::Write as _, time::Instant}
 
 use anyhow::{Context as _, Result, bail, ensure};
 use keeper_scheduler::{
-    PackedJobs, Policy, WorkerView,
+    PendingJob, Policy, WorkerView,
     matching::{Decision, Need, WorkerIndex},
+    queueing::{PendingPool, PendingRecord, QueueIndex, TenantIndex},
 };
 use keeper_types::WorkerId;
 use serde_json::{Value, json};
@@ -151,23 +152,46 @@ fn rate(steps: usize, mut step: impl FnMut()) -> f64 {
     rates[rates.len() / 2]
 }
 
-/// Packs jobs and says by how much the process has grown; then reads every hundredth back.
+/// Queues jobs, each with needs of its own, and says by how much the process has grown; then reads every hundredth back.
 fn pending(count: u64) -> Result<Value> {
     let before = resident_bytes()?;
-    let mut packed = PackedJobs::default();
+    let mut pool = PendingPool::new();
+    let mut needs: Vec<Need> = Vec::new();
     let mut lots = Lots(1);
     let start = Instant::now();
     for id in 1..=count {
-        packed.insert(&job(id, &mut lots));
+        let job = job(id, &mut lots);
+        pool.insert(record(&job, needs.len())?);
+        needs.push(Need::of(&job));
     }
     let seconds = start.elapsed().as_secs_f64();
     let grown = resident_bytes()?.saturating_sub(before);
     let mut lots = Lots(1);
     for id in 1..=count {
         let expected = job(id, &mut lots);
-        ensure!(id % 100 != 0 || packed.get(expected.job_id) == Some(expected), "job {id} came out changed");
+        if id % 100 == 0 {
+            let found = pool.get(expected.job_id).context("a job is missing")?;
+            ensure!(*found == record(&expected, found.requirements as usize)?, "job {id} came out changed");
+            ensure!(needs[found.requirements as usize] == Need::of(&expected), "job {id} needs something else");
+        }
     }
-    Ok(json!({ "jobs": packed.len(), "bytes_per_pending_job": grown as f64 / count as f64, "seconds": seconds }))
+    Ok(json!({ "jobs": pool.len(), "bytes_per_pending_job": grown as f64 / count as f64, "seconds": seconds }))
+}
+
+fn record(job: &PendingJob, need: usize) -> Result<PendingRecord> {
+    Ok(PendingRecord {
+        job_id: job.job_id,
+        submitted_s: u32::try_from(job.submitted_at)?,
+        deadline_s: u32::try_from(job.deadline.0)?,
+        due_s: u32::MAX,
+        not_before_s: 0,
+        limit_s: job.execution_timeout_s,
+        tenant: TenantIndex(0),
+        requirements: u32::try_from(need)?,
+        gpus: u16::from(job.requirements.gpu_count),
+        priority: job.priority,
+        queue: QueueIndex(job.queue as u8),
+    })
 }
 
 /// What the process holds in memory, as Linux counts it.

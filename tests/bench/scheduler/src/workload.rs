@@ -3,8 +3,8 @@
 
 use keeper_scheduler::{ManifestStatus, PendingJob, WorkerView};
 use keeper_types::{
-    Address, Attempt, BlockNumber, Capabilities, Features, Felt, JobId, Queue, Rate, Region, Requirements, WorkerId,
-    WorkerStatus,
+    Address, AgentView, Attempt, BlockNumber, Capabilities, Features, Felt, JobId, ManifestView, Queue, Rate, Region,
+    Requirements, WorkerId, WorkerStatus,
 };
 
 /// SplitMix64 (Steele, Lea and Flood 2014): the same market everywhere.
@@ -104,7 +104,9 @@ fn worker(id: u32, fleet: Fleet, lots: &mut Lots) -> WorkerView {
         // Everybody asks something else, up to a third off the model's price.
         rate: Rate(model.rate * (667 + lots.below(667)) / 1_000),
         reputation: 300 + below(lots, MAX_REPUTATION - 300 + 1),
+        is_static: false,
         online: true,
+        agent: AgentView::default(),
     }
 }
 
@@ -143,10 +145,13 @@ pub(crate) fn job(id: u64, lots: &mut Lots) -> PendingJob {
         max_rate: Rate(model.rate * (900 + lots.below(1_100)) / 1_000),
         deadline: (NOW + lots.below(86_400), BlockNumber(1_000_000)),
         submitted_at: NOW - lots.below(7_200),
+        queued_at: NOW,
+        max_latency_ms: 0,
         model_id: if lots.is_one_in(2) { Felt::from(1 + lots.below(40)) } else { Felt::ZERO },
         group_id: None,
         excluded: if lots.is_one_in(50) { vec![WorkerId(1 + u32::from(below(lots, 1_000)))] } else { Vec::new() },
         execution_timeout_s: 60 + u32::from(below(lots, 36_000)),
         manifest: ManifestStatus::Available,
+        manifest_view: ManifestView::default(),
     }
 }

@@ -3,11 +3,17 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use clap::Args;
+use clap::{
+    Args,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use keeper_chain::{Contracts, SaltSource, Sender};
 use keeper_dispatch::{AgentIdentity, ArtifactStore, Connector as _, WebSocketConnector, session_url};
-use keeper_types::{Features, Worker};
-use keeper_worker::{Agent, AgentConfig, AgentParts, Executors, HelperCommand, ProcessConfig, ProcessExecutor};
+use keeper_types::{Address, ExecutorKind, Features, Worker};
+use keeper_worker::{
+    Agent, AgentConfig, AgentParts, Executors, HelperCommand, MachineProbe, MachineProfile, Probe as _, ProcessConfig,
+    ProcessExecutor,
+};
 use serde_json::json;
 
 use crate::{
@@ -16,6 +22,7 @@ use crate::{
     context::Context,
     output,
     services::{Supervisor, stop_signal},
+    settings::WorkerSettings,
 };
 
 /// How long giving up unfinished jobs on chain may take at a shutdown.
@@ -42,6 +49,38 @@ pub(crate) struct AgentArgs {
     /// How long running jobs may go on after the agent was told to stop
     #[arg(long, value_name = "DURATION", default_value = "5s")]
     grace: humantime::Duration,
+    #[command(flatten)]
+    profile: ProfileArgs,
+}
+
+/// What the worker holds, and what it does not take.
+#[derive(Debug, Args)]
+struct ProfileArgs {
+    /// Refuse this client's jobs; may be repeated
+    #[arg(long = "refuse-client", env = "KEEPER_REFUSE_CLIENTS", value_name = "ADDRESS", value_delimiter = ',')]
+    refuse_clients: Vec<Address>,
+    /// Refuse jobs of this kind; may be repeated
+    #[arg(
+        long = "refuse-executor",
+        env = "KEEPER_REFUSE_EXECUTORS",
+        value_name = "KIND",
+        value_delimiter = ',',
+        value_parser = executor_kind()
+    )]
+    refuse_executors: Vec<ExecutorKind>,
+    /// A folder whose entries are models that the worker holds, by the names that jobs use
+    #[arg(long, env = "KEEPER_MODELS_DIR", value_name = "DIR")]
+    models_dir: Option<PathBuf>,
+    /// A model that the worker holds, wherever it is; may be repeated
+    #[arg(long = "model", env = "KEEPER_MODELS", value_name = "NAME", value_delimiter = ',')]
+    models: Vec<String>,
+}
+
+fn executor_kind() -> impl TypedValueParser<Value = ExecutorKind> {
+    PossibleValuesParser::new(["process", "matmul"]).map(|kind| match kind.as_str() {
+        "matmul" => ExecutorKind::Matmul,
+        _ => ExecutorKind::Process,
+    })
 }
 
 /// Runs the agent until it is told to stop.
@@ -69,6 +108,7 @@ pub(super) async fn run(context: &Context, contracts: Contracts, args: &AgentArg
         audience,
     };
     let workspaces = args.workspaces.clone().unwrap_or_else(|| context.settings.data_dir.join("jobs"));
+    let profile = profile(&context.settings.worker, &args.profile, workspaces.clone())?;
     let config = AgentConfig {
         slots: worker.slots,
         gpus: worker.capabilities.gpu_count,
@@ -81,6 +121,7 @@ pub(super) async fn run(context: &Context, contracts: Contracts, args: &AgentArg
         chain: Arc::new(AgentChain { contracts, sender, salts: SaltSource::new(&credentials) }),
         signer: Arc::new(AccountSigner { credentials }),
         connector: Arc::new(connector),
+        profile: Arc::new(profile),
         artifacts: ArtifactStore::open(&context.settings.artifacts)?,
         executor: Arc::new(executors),
     };
@@ -106,6 +147,22 @@ async fn own_worker(contracts: &Contracts, sender: &Sender) -> Result<Worker> {
         Some(worker) => Ok(worker),
         None => bail!("worker {worker_id} of account {address} cannot be found"),
     }
+}
+
+/// What the agent says about the machine that it runs on.
+fn profile(file: &WorkerSettings, args: &ProfileArgs, workspaces: PathBuf) -> Result<MachineProfile> {
+    let ProfileArgs { refuse_clients, refuse_executors, models_dir, models } = args;
+    let flags = WorkerSettings {
+        refuse_clients: refuse_clients.clone(),
+        refuse_executors: refuse_executors.clone(),
+        models_dir: models_dir.clone(),
+        models: models.clone(),
+    };
+    let config = file.under(&flags).profile(workspaces)?;
+    if let Some(folder) = config.models_dir.as_ref().filter(|folder| !folder.is_dir()) {
+        bail!("the folder for models {} is not there\nhint: make it, or leave --models-dir out", folder.display());
+    }
+    Ok(MachineProfile::new(config, &MachineProbe.inventory()))
 }
 
 fn executors(worker: &Worker, args: &AgentArgs) -> Result<Executors> {

@@ -1,7 +1,8 @@
 //! The default: short jobs first, tenants kept even, nobody for ever behind.
 
+use keeper_types::decay::log2_q10;
+
 use super::{Backfill, OrderingPolicy, OrderingView, PendingRecord, Rank};
-use crate::queueing::decay::log2_q10;
 
 /// A demand of four times the capacity, up to which shortness goes before evenness: bursts as short jobs make them.
 const CALM_Q10: u32 = 2 << 10;

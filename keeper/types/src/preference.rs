@@ -1,7 +1,8 @@
 //! What a job would like and can do without.
 
-use keeper_types::{Rate, Region};
 use serde::{Deserialize, Serialize};
+
+use crate::{Rate, Region};
 
 /// A preference. The order is that in which fallback drops them: the first costs the least to do without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -82,7 +83,7 @@ impl From<PreferenceSet> for Vec<Preference> {
 }
 
 /// What a job prefers; what is left out it does not care about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Preferences {
     /// A worker that holds the job's model.

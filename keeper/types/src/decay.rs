@@ -1,7 +1,9 @@
 //! Powers and logarithms of two in fixed point, for usage that halves and for ratios that are compared.
+//!
+//! Integers only, so that everybody computes the same.
 
 /// One in fixed point with 32 fractional bits.
-pub(crate) const ONE_Q32: u64 = 1 << 32;
+pub const ONE_Q32: u64 = 1 << 32;
 
 /// ln 2 with 32 fractional bits, rounded down.
 const LN_2_Q32: u64 = 2_977_044_471;
@@ -26,7 +28,7 @@ const fn root_q32(square: u64) -> u64 {
 }
 
 /// 2^-(elapsed / half-life) with 32 fractional bits, rounded down: at most 33 units in the last place too small.
-pub(crate) fn halving(elapsed_s: u64, half_life_s: u64) -> u64 {
+pub fn halving(elapsed_s: u64, half_life_s: u64) -> u64 {
     let half_life_s = half_life_s.max(1);
     let halvings = elapsed_s / half_life_s;
     if halvings > 32 {
@@ -46,21 +48,21 @@ pub(crate) fn halving(elapsed_s: u64, half_life_s: u64) -> u64 {
 
 /// What `rate` units a second leave after `elapsed` seconds of which every half-life halves the weight: the integral
 /// of rate * 2^-(t / H) over the elapsed time, which is rate * H / ln 2 * (1 - 2^-(elapsed / H)).
-pub(crate) fn accrued(rate: u64, elapsed_s: u64, half_life_s: u64) -> u64 {
+pub fn accrued(rate: u64, elapsed_s: u64, half_life_s: u64) -> u64 {
     let lost = ONE_Q32 - halving(elapsed_s, half_life_s);
     let numerator = u128::from(rate) * u128::from(half_life_s.max(1)) * u128::from(lost);
     u64::try_from(numerator / u128::from(LN_2_Q32)).unwrap_or(u64::MAX)
 }
 
 /// `value * factor`, where the factor has 32 fractional bits.
-pub(crate) fn multiply_q32(value: u64, factor: u64) -> u64 {
+pub fn multiply_q32(value: u64, factor: u64) -> u64 {
     u64::try_from((u128::from(value) * u128::from(factor)) >> 32).unwrap_or(u64::MAX)
 }
 
 /// The binary logarithm of `value` with 10 fractional bits, straight between powers of two; 0 for nothing.
 ///
 /// It grows with its argument and is at most 0.087 too small, which moves a ratio by at most 6 %.
-pub(crate) fn log2_q10(value: u64) -> u32 {
+pub fn log2_q10(value: u64) -> u32 {
     let Some(whole) = value.checked_ilog2() else { return 0 };
     let fraction = if whole >= 10 { value >> (whole - 10) } else { value << (10 - whole) } & 0x3ff;
     (whole << 10) | u32::try_from(fraction).unwrap_or(0)

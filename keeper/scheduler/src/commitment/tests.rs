@@ -1,0 +1,157 @@
+use keeper_types::{Address, Attempt, BlockNumber, JobId, Rate, Strategy, WorkerStatus};
+use proptest::{prelude::*, strategy::Strategy as _};
+
+use super::*;
+use crate::{
+    FULL_BPS, ManifestStatus, Ordering, OverflowRule,
+    plan::fixtures::{job, running, snapshot, worker},
+};
+
+fn item(job_id: u64) -> AllocationItem {
+    AllocationItem {
+        job_id: JobId(job_id),
+        worker_id: WorkerId(1),
+        attempt: Attempt(1),
+        strategy: Strategy::Standard,
+        score: 1,
+        rate: Rate(1),
+    }
+}
+
+/// The encoding is public: others recompute it. This changes with the words' versions only.
+#[test]
+fn the_default_policys_id_is_known() {
+    let expected = poseidon(&[
+        Felt::from_bytes_be_slice(b"ciro-policy-v2"),
+        // Weights.
+        2_500.into(),
+        1_500.into(),
+        2_500.into(),
+        2_000.into(),
+        1_000.into(),
+        500.into(),
+        // Order, aging, age.
+        0.into(),
+        300.into(),
+        3_600.into(),
+        // Queues.
+        4.into(),
+        3_600.into(),
+        1_000_000.into(),
+        2.into(),
+        16.into(),
+        300.into(),
+        1_000_000.into(),
+        1.into(),
+        1.into(),
+        86_400.into(),
+        1_000_000.into(),
+        3.into(),
+        // Reservations, retries, emergencies, assignment, clients.
+        16.into(),
+        4.into(),
+        600.into(),
+        10.into(),
+        0.into(),
+        0.into(),
+        0.into(),
+    ]);
+    assert_eq!(policy_id(&Policy::BALANCED), PolicyId(expected));
+}
+
+#[test]
+fn every_setting_of_a_policy_counts() {
+    let base = Policy::BALANCED;
+    let changes: [fn(&mut Policy); 14] = [
+        |policy| std::mem::swap(&mut policy.weights.fit, &mut policy.weights.load),
+        |policy| policy.ordering = Ordering::Fifo,
+        |policy| policy.aging_interval_s = 0,
+        |policy| policy.age_full_s = u64::from(FULL_BPS),
+        |policy| policy.queues.default.weight += 1,
+        |policy| policy.queues.high.max_wait_s += 1,
+        |policy| policy.queues.low.max_jobs -= 1,
+        |policy| policy.queues.low.overflow = OverflowRule::Hold,
+        |policy| _ = policy.client_weights.insert(Address(Felt::TWO), 3),
+        |policy| policy.reservations = 0,
+        |policy| policy.retry_base_s = 0,
+        |policy| policy.retry_max_s += 1,
+        |policy| policy.emergency_priority += 1,
+        |policy| policy.assignment = Assignment::Exact,
+    ];
+    let others = changes.map(|change| {
+        let mut other = base.clone();
+        change(&mut other);
+        other
+    });
+    for other in others {
+        assert_ne!(policy_id(&other), policy_id(&base), "{other:?}");
+    }
+    assert_eq!(policy_id(&Policy { max_items: 7, ..Policy::BALANCED }), policy_id(&base));
+    let exact = Policy { assignment: Assignment::Exact, ..Policy::BALANCED };
+    assert_ne!(policy_id(&Policy { max_items: 7, ..exact.clone() }), policy_id(&exact));
+}
+
+#[test]
+fn the_order_of_items_and_their_number_count() {
+    assert_ne!(plan_root(&[item(1), item(2)]), plan_root(&[item(2), item(1)]));
+    assert_ne!(plan_root(&[]), plan_root(&[item(1)]));
+}
+
+#[test]
+fn everything_that_a_plan_depends_on_is_in_the_root() {
+    type Change = fn(&mut Snapshot);
+    let changes: [Change; 23] = [
+        |snapshot| snapshot.now += 1,
+        |snapshot| snapshot.block = BlockNumber(snapshot.block.0 + 1),
+        |snapshot| snapshot.seed += 1,
+        |snapshot| snapshot.jobs.truncate(2),
+        |snapshot| snapshot.workers.truncate(2),
+        |snapshot| snapshot.jobs[0].attempt = Attempt(2),
+        |snapshot| snapshot.jobs[0].priority += 1,
+        |snapshot| snapshot.jobs[0].excluded.push(WorkerId(1)),
+        |snapshot| snapshot.jobs[0].group_id = Some(JobId(1)),
+        |snapshot| snapshot.jobs[0].requirements.region = None,
+        |snapshot| snapshot.jobs[0].manifest = ManifestStatus::Missing,
+        |snapshot| snapshot.jobs[0].queued_at += 1,
+        |snapshot| snapshot.jobs[0].max_latency_ms = 9,
+        |snapshot| snapshot.jobs[0].manifest_view.placement.disk_gib = 1,
+        |snapshot| snapshot.running.push(running(9, 1)),
+        |snapshot| _ = snapshot.used_milli.insert(Address(Felt::TWO), 1),
+        |snapshot| snapshot.workers[0].is_static = true,
+        |snapshot| snapshot.workers[0].agent.latency_ms = Some(9),
+        |snapshot| snapshot.workers[0].free_gpus = 0,
+        |snapshot| snapshot.workers[0].online = false,
+        |snapshot| snapshot.workers[0].status = WorkerStatus::Draining,
+        |snapshot| snapshot.workers[0].rate = Rate(7),
+        |snapshot| snapshot.workers[0].capabilities.features = Features(9),
+    ];
+    let base = snapshot((1..4).map(job).collect(), (1..4).map(worker).collect());
+    let mut roots = vec![snapshot_root(&base)];
+    for change in changes {
+        let mut changed = base.clone();
+        change(&mut changed);
+        roots.push(snapshot_root(&changed));
+    }
+    let count = roots.len();
+    roots.sort_unstable();
+    roots.dedup();
+    assert_eq!(roots.len(), count);
+}
+
+#[test]
+fn what_cannot_be_placed_does_not_count() {
+    let base = snapshot(vec![job(1)], vec![worker(1)]);
+    let mut more = base.clone();
+    more.jobs.push(PendingJob { manifest: ManifestStatus::Missing, ..job(2) });
+    more.workers.push(WorkerView { status: WorkerStatus::Exited, ..worker(2) });
+    assert_eq!(snapshot_root(&more), snapshot_root(&base));
+}
+
+proptest! {
+    #[test]
+    fn the_order_in_the_snapshot_does_not_matter(jobs in Just((1..9).collect::<Vec<_>>()).prop_shuffle(), workers in Just((1..6).collect::<Vec<_>>()).prop_shuffle()) {
+        let ordered = snapshot((1..9).map(job).collect(), (1..6).map(worker).collect());
+        let shuffled = snapshot(jobs.into_iter().map(job).collect(), workers.into_iter().map(worker).collect());
+        prop_assert_eq!(snapshot_root(&ordered), snapshot_root(&shuffled));
+    }
+}

@@ -1,0 +1,215 @@
+//! Who is next: queued jobs in the policy's order, with what their clients hold by then.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
+};
+
+use keeper_types::{Address, JobId, WorkerStatus};
+
+use super::is_emergency;
+use crate::{
+    Ordering, PendingJob, Policy, RunningJob, Snapshot,
+    queueing::{
+        Admission, Backfill, Balanced, EarliestDeadline, FairShare, Fifo, JobPrioritizer, MarketLimits, OrderingPolicy,
+        OrderingView, PendingRecord, QueueIndex, Queues, Rank, RetryPolicy, TenantIndex, Tenants,
+    },
+};
+
+/// How long a client's past use counts half; the snapshot's use was decayed by the same.
+const HALF_LIFE_S: u32 = 86_400;
+
+/// The jobs that have not been considered in this round.
+pub(super) struct Line<'a> {
+    ordering: Box<dyn OrderingPolicy>,
+    jobs: &'a BTreeMap<JobId, &'a PendingJob>,
+    queues: Queues,
+    outside: Vec<&'a PendingJob>,
+    /// The first to go first.
+    line: BinaryHeap<Reverse<Place>>,
+    capacity_gpus: u32,
+    now_s: u32,
+    policy: &'a Policy,
+}
+
+/// A place in the line, the lowest first. Its last part is the job's id.
+type Place = (bool, (Rank, u32, u64));
+
+impl<'a> Line<'a> {
+    /// Lets everybody line up, by what the queues admit.
+    pub(super) fn new(jobs: &'a BTreeMap<JobId, &'a PendingJob>, snapshot: &'a Snapshot, policy: &'a Policy) -> Self {
+        let limits = limits(jobs, snapshot);
+        let (tenants, numbers) = tenants(jobs, snapshot, policy, &limits);
+        let queues = Queues::new(policy.queues.configs(), tenants, RetryPolicy::default(), jobs.len());
+        let mut line = Self {
+            ordering: ordering(policy),
+            jobs,
+            queues: queues.expect("the policy was validated"),
+            outside: Vec::new(),
+            line: BinaryHeap::new(),
+            capacity_gpus: limits.capacity_gpus,
+            now_s: seconds(snapshot.now),
+            policy,
+        };
+        line.admit(snapshot, &numbers);
+        line.queues.tenants.measure(limits.capacity_gpus);
+        let places = line.queues.pending().iter().filter_map(|record| line.place(record)).map(Reverse);
+        line.line = places.collect();
+        line
+    }
+
+    /// The jobs that their queue, and those that it spills to, had no room for.
+    pub(super) fn left_outside(&self) -> impl Iterator<Item = &'a PendingJob> {
+        self.outside.iter().copied()
+    }
+
+    /// The job that goes next, and what may start before it where it does not fit.
+    pub(super) fn next(&mut self) -> Option<(&'a PendingJob, Backfill)> {
+        loop {
+            let Reverse(stood) = self.line.pop()?;
+            let (_, (_, _, job_id)) = stood;
+            let Some(record) = self.queues.pending().get(JobId(job_id)).copied() else { continue };
+            let Some(place) = self.place(&record) else { continue };
+            // A start before may have put its client's jobs further back: the line is put right where it is looked at.
+            if place > stood {
+                self.line.push(Reverse(place));
+                continue;
+            }
+            let job = self.jobs.get(&record.job_id)?;
+            return Some((job, self.ordering.backfill(&record, &self.view())));
+        }
+    }
+
+    /// A job has started: its client holds more.
+    pub(super) fn started(&mut self, job: &PendingJob) {
+        let Some(record) = self.queues.pending().get(job.job_id).copied() else { return };
+        self.queues.tenants.dequeue(record.tenant, record.gpus);
+        self.queues.tenants.hold(record.tenant, u32::from(record.gpus), self.now_s);
+    }
+
+    fn place(&self, record: &PendingRecord) -> Option<Place> {
+        let job = self.jobs.get(&record.job_id)?;
+        Some((!is_emergency(job, self.policy), self.ordering.place(record, &self.view())))
+    }
+
+    fn view(&self) -> OrderingView<'_> {
+        self.queues.view(self.capacity_gpus, self.now_s)
+    }
+
+    /// Queues all jobs in the order of their submission. Jobs that run count towards what their clients were promised.
+    fn admit(&mut self, snapshot: &Snapshot, numbers: &BTreeMap<Address, TenantIndex>) {
+        enum Open<'a> {
+            Queued(&'a PendingJob),
+            Running(&'a RunningJob),
+        }
+        let queued = self.jobs.values().map(|job| ((job.submitted_at, job.job_id), Open::Queued(job)));
+        let running = snapshot.running.iter().map(|job| ((job.submitted_at, job.job_id), Open::Running(job)));
+        let mut open: Vec<_> = queued.chain(running).collect();
+        open.sort_by_key(|(place, _)| *place);
+        let mut outside = BTreeSet::new();
+        for ((submitted_at, job_id), job) in open {
+            match job {
+                Open::Running(job) => {
+                    let area = u64::from(job.gpus.max(1)) * u64::from(job.execution_timeout_s);
+                    self.queues.tenants.promise(numbers[&job.client], area, seconds(submitted_at));
+                }
+                Open::Queued(job) => {
+                    match self.queues.submit(record(job, numbers[&job.client]), seconds(submitted_at)) {
+                        Admission::Queued { shed, .. } => outside.extend(shed),
+                        Admission::QueueFull { .. } => _ = outside.insert(job_id),
+                        Admission::Duplicate => {}
+                    }
+                }
+            }
+        }
+        self.outside = outside.iter().filter_map(|job_id| self.jobs.get(job_id)).copied().collect();
+    }
+}
+
+fn limits(jobs: &BTreeMap<JobId, &PendingJob>, snapshot: &Snapshot) -> MarketLimits {
+    let active = snapshot.workers.iter().filter(|worker| worker.status == WorkerStatus::Active);
+    let capacity = active.map(|worker| u32::from(worker.capabilities.gpu_count.max(1))).sum();
+    let queued = jobs.values().map(|job| job.requirements.gpu_count);
+    let widest = queued.chain(snapshot.running.iter().map(|job| job.gpus)).max().unwrap_or(1).max(1);
+    MarketLimits {
+        capacity_gpus: capacity,
+        widest_gpus: u32::from(widest),
+        longest_limit_s: 0,
+        tenants: 0,
+        max_wait_spread_s: 0,
+    }
+}
+
+/// The accounts of all clients with open jobs, numbered by address.
+fn tenants(
+    jobs: &BTreeMap<JobId, &PendingJob>,
+    snapshot: &Snapshot,
+    policy: &Policy,
+    limits: &MarketLimits,
+) -> (Tenants, BTreeMap<Address, TenantIndex>) {
+    let now_s = seconds(snapshot.now);
+    let clients = jobs.values().map(|job| job.client).chain(snapshot.running.iter().map(|job| job.client));
+    let clients: BTreeSet<Address> = clients.collect();
+    let mut tenants = Tenants::new(HALF_LIFE_S, limits.promised_gpus());
+    let mut numbers = BTreeMap::new();
+    for client in clients {
+        let number = tenants.add(policy.client_weights.get(&client).copied().unwrap_or(1), now_s);
+        tenants.carry_over(number, snapshot.used_milli.get(&client).copied().unwrap_or(0));
+        numbers.insert(client, number);
+    }
+    for job in &snapshot.running {
+        tenants.hold(numbers[&job.client], u32::from(job.gpus.max(1)), now_s);
+    }
+    (tenants, numbers)
+}
+
+fn record(job: &PendingJob, tenant: TenantIndex) -> PendingRecord {
+    PendingRecord {
+        job_id: job.job_id,
+        submitted_s: seconds(job.submitted_at),
+        deadline_s: seconds(job.deadline.0),
+        due_s: 0,
+        not_before_s: 0,
+        limit_s: job.execution_timeout_s,
+        tenant,
+        requirements: 0,
+        // A job without GPUs counts as one with one, as it does for its price.
+        gpus: u16::from(job.requirements.gpu_count.max(1)),
+        priority: job.priority,
+        queue: QueueIndex(job.queue as u8),
+    }
+}
+
+/// Unix seconds in 32 bits, which last until 2106.
+fn seconds(at: u64) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+fn ordering(policy: &Policy) -> Box<dyn OrderingPolicy> {
+    match policy.ordering {
+        Ordering::Balanced => Box::new(Balanced::default()),
+        Ordering::Fifo => Box::new(Fifo::default()),
+        Ordering::Priority => Box::new(QueueFirst(JobPrioritizer {
+            aging_interval_s: policy.aging_interval_s,
+            ..JobPrioritizer::default()
+        })),
+        Ordering::FairShare => Box::new(FairShare::default()),
+        Ordering::EarliestDeadline => Box::new(EarliestDeadline::default()),
+    }
+}
+
+/// The high queue before the default one, that before the low one; in each by priority.
+#[derive(Debug)]
+struct QueueFirst(JobPrioritizer);
+
+impl OrderingPolicy for QueueFirst {
+    fn name(&self) -> &str {
+        "priority"
+    }
+
+    fn rank(&self, job: &PendingRecord, view: &OrderingView<'_>) -> Rank {
+        // By number on chain: default, high, low.
+        let class = [1, 0, 2].get(usize::from(job.queue.0)).copied().unwrap_or(3);
+        Rank { class, ..self.0.rank(job, view) }
+    }
+}

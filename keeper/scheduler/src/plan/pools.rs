@@ -1,0 +1,104 @@
+//! The workers that are left, static ones before dynamic ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use keeper_types::{PreferenceSet, WorkerId, WorkerStatus};
+
+use crate::{
+    Policy, WorkerView,
+    feasibility::RejectionCounts,
+    matching::{Decision, Need, WorkerIndex},
+};
+
+/// Two indexes over the workers.
+pub(super) struct Pools {
+    /// Static workers, dynamic workers.
+    pools: [WorkerIndex; 2],
+    all: BTreeSet<WorkerId>,
+}
+
+/// Workers by which of a job's preferences they miss, those first that miss the least.
+pub(super) type Tiers = BTreeMap<PreferenceSet, BTreeSet<WorkerId>>;
+
+impl Pools {
+    pub(super) fn new(workers: &BTreeMap<WorkerId, &WorkerView>, policy: &Policy) -> Self {
+        let pool = |is_static| {
+            let of_pool = workers.values().filter(move |worker| worker.is_static == is_static).copied();
+            WorkerIndex::new(of_pool, policy)
+        };
+        let all = workers.values().filter(|worker| worker.status == WorkerStatus::Active);
+        Self { pools: [pool(true), pool(false)], all: all.map(|worker| worker.worker_id).collect() }
+    }
+
+    pub(super) fn worker_count(&self) -> u32 {
+        self.pools.iter().map(WorkerIndex::worker_count).sum()
+    }
+
+    /// The best worker that can take a job and the next best, with the preferences that the best one misses. Without
+    /// tiers there are no preferences. `excluded` is ascending.
+    pub(super) fn decide(
+        &mut self,
+        need: &Need,
+        age: u16,
+        excluded: &[WorkerId],
+        tiers: &Tiers,
+    ) -> Option<(Decision, PreferenceSet)> {
+        let mut found = None;
+        if tiers.is_empty() {
+            self.look_through(need, age, excluded, PreferenceSet::NONE, &mut found);
+        }
+        for (misses, tier) in tiers {
+            let others = self.all.difference(tier).copied();
+            let barred: BTreeSet<WorkerId> = excluded.iter().copied().chain(others).collect();
+            let barred: Vec<_> = barred.into_iter().collect();
+            if self.look_through(need, age, &barred, *misses, &mut found) {
+                break;
+            }
+        }
+        found
+    }
+
+    /// Looks for the best and the next best, one after the other; whether both are found.
+    fn look_through(
+        &mut self,
+        need: &Need,
+        age: u16,
+        excluded: &[WorkerId],
+        misses: PreferenceSet,
+        found: &mut Option<(Decision, PreferenceSet)>,
+    ) -> bool {
+        for pool in &mut self.pools {
+            let Some(decision) = pool.decide(need, age, excluded) else { continue };
+            match found {
+                None => *found = Some((decision, misses)),
+                Some((best, _)) => best.runner_up = Some(decision.winner),
+            }
+            if found.is_some_and(|(best, _)| best.runner_up.is_some()) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Takes a slot and GPUs from a worker.
+    pub(super) fn reserve(&mut self, worker_id: WorkerId, gpus: u8) {
+        for pool in &mut self.pools {
+            pool.reserve(worker_id, gpus);
+        }
+    }
+
+    /// How many workers each requirement on chain speaks against.
+    pub(super) fn rejections(&self, need: &Need, excluded: &[WorkerId]) -> RejectionCounts {
+        let mut counts = RejectionCounts::default();
+        for pool in &self.pools {
+            counts.add_all(&pool.rejection_counts(need, excluded));
+        }
+        counts
+    }
+
+    /// Whether some worker meets the need, free and connected or not, and whether one that does is connected.
+    pub(super) fn fits(&self, need: &Need, excluded: &[WorkerId]) -> (bool, bool) {
+        let [first, second] = [0, 1].map(|pool| self.pools[pool].fits(need, excluded));
+        (first.0 || second.0, first.1 || second.1)
+    }
+}

@@ -1,0 +1,149 @@
+//! Workers that are kept for jobs that do not fit now, so that smaller jobs behind them do not starve them.
+//!
+//! A kept worker is free for its job, at the latest, when enough of what runs there has come to its deadline, which no
+//! running job can exceed. What starts on it meanwhile ends before, or takes what the job will not need (EASY
+//! backfill; D. Lifka, 1995), so that this time never becomes later while the job keeps its place in the order and the
+//! worker stays.
+
+use std::collections::BTreeMap;
+
+use keeper_types::{WorkerId, WorkerStatus};
+
+use crate::{PendingJob, Reservation, Snapshot, WorkerView, queueing::Backfill};
+
+/// What an attempt may take beyond its execution timeout, in seconds: the contracts' minute for the result's
+/// transaction, and a minute until the round that starts it is included.
+const BEYOND_TIMEOUT_S: u64 = 120;
+
+/// What is kept for whom, and what every worker has left.
+pub(super) struct Reservations<'a> {
+    kept: Vec<Kept>,
+    /// How many more may be kept.
+    left: u8,
+    room: BTreeMap<WorkerId, Room<'a>>,
+    now: u64,
+}
+
+struct Kept {
+    worker_id: WorkerId,
+    start_by: u64,
+    /// What is left beside the job when it starts.
+    spare_gpus: u8,
+    spare_slots: u8,
+    backfill: Backfill,
+}
+
+struct Room<'a> {
+    worker: &'a WorkerView,
+    free_slots: u8,
+    free_gpus: u8,
+    /// When what runs ends at the latest, with its GPUs.
+    busy: Vec<(u64, u8)>,
+}
+
+impl<'a> Reservations<'a> {
+    pub(super) fn new(workers: &BTreeMap<WorkerId, &'a WorkerView>, snapshot: &Snapshot, most: u8) -> Self {
+        let room = |worker: &'a WorkerView| Room {
+            worker,
+            free_slots: worker.free_slots,
+            free_gpus: worker.free_gpus,
+            busy: Vec::new(),
+        };
+        let mut room: BTreeMap<_, _> = workers.iter().map(|(worker_id, worker)| (*worker_id, room(worker))).collect();
+        for job in &snapshot.running {
+            if let Some(room) = room.get_mut(&job.worker_id) {
+                room.busy.push((job.ends_by, job.gpus));
+            }
+        }
+        Self { kept: Vec::new(), left: most, room, now: snapshot.now }
+    }
+
+    /// Workers that the job may not have, since it would be in the way of the job that they are kept for.
+    pub(super) fn kept_from(&self, job: &PendingJob) -> Vec<WorkerId> {
+        let ends_by = self.ends_by(job);
+        let is_in_the_way = |kept: &&Kept| match kept.backfill {
+            Backfill::None => true,
+            _ if ends_by <= kept.start_by => false,
+            Backfill::BeforeReservation => true,
+            Backfill::Easy => kept.spare_slots == 0 || kept.spare_gpus < job.requirements.gpu_count,
+        };
+        let mut workers: Vec<_> = self.kept.iter().filter(is_in_the_way).map(|kept| kept.worker_id).collect();
+        workers.sort_unstable();
+        workers
+    }
+
+    /// A job starts on a worker.
+    pub(super) fn started(&mut self, job: &PendingJob, worker_id: WorkerId) {
+        let (gpus, ends_by) = (job.requirements.gpu_count, self.ends_by(job));
+        if let Some(room) = self.room.get_mut(&worker_id) {
+            room.free_slots = room.free_slots.saturating_sub(1);
+            room.free_gpus = room.free_gpus.saturating_sub(gpus);
+            room.busy.push((ends_by, gpus));
+        }
+        if let Some(kept) = self.kept.iter_mut().find(|kept| kept.worker_id == worker_id && ends_by > kept.start_by) {
+            kept.spare_slots = kept.spare_slots.saturating_sub(1);
+            kept.spare_gpus = kept.spare_gpus.saturating_sub(gpus);
+        }
+    }
+
+    /// Keeps the worker for the job that has room for it first, of those that are not excluded (ascending) and not kept
+    /// already; none where as many are kept as may be.
+    pub(super) fn keep(&mut self, job: &PendingJob, excluded: &[WorkerId], backfill: Backfill) -> Option<Reservation> {
+        self.left = self.left.checked_sub(1)?;
+        let is_kept = |worker_id: WorkerId| self.kept.iter().any(|kept| kept.worker_id == worker_id);
+        let open = self.room.iter().filter(|(worker_id, room)| {
+            meets(job, room.worker) && excluded.binary_search(worker_id).is_err() && !is_kept(**worker_id)
+        });
+        let starts = open.filter_map(|(worker_id, room)| Some((room.start(job, self.now)?, *worker_id)));
+        let ((start_by, spare_slots, spare_gpus), worker_id) =
+            starts.min_by_key(|((start_by, ..), worker_id)| (*start_by, *worker_id))?;
+        self.kept.push(Kept { worker_id, start_by, spare_gpus, spare_slots, backfill });
+        Some(Reservation { worker_id, start_by })
+    }
+
+    fn ends_by(&self, job: &PendingJob) -> u64 {
+        self.now.saturating_add(u64::from(job.execution_timeout_s)).saturating_add(BEYOND_TIMEOUT_S)
+    }
+}
+
+impl Room<'_> {
+    /// When the worker has room for the job at the latest, and the slots and GPUs that are then left beside it.
+    fn start(&self, job: &PendingJob, now: u64) -> Option<(u64, u8, u8)> {
+        let wanted = job.requirements.gpu_count;
+        let (mut slots, mut gpus) = (self.free_slots, self.free_gpus);
+        let mut busy = self.busy.clone();
+        busy.sort_unstable();
+        let mut start = None;
+        for (ends_by, held) in busy {
+            // What is past its deadline is about to be ended; it is not counted on before the next second.
+            let ends_by = ends_by.max(now.saturating_add(1));
+            if start.is_some_and(|start| ends_by > start) {
+                break;
+            }
+            slots = slots.saturating_add(1);
+            gpus = gpus.saturating_add(held);
+            if slots > 0 && gpus >= wanted {
+                start = start.or(Some(ends_by));
+            }
+        }
+        start.map(|start| (start, slots - 1, gpus - wanted))
+    }
+}
+
+/// Whether the worker is connected and meets the job's requirements, full or not.
+fn meets(job: &PendingJob, worker: &WorkerView) -> bool {
+    let (needs, has) = (&job.requirements, &worker.capabilities);
+    worker.online
+        && worker.status == WorkerStatus::Active
+        && has.gpu_count >= needs.gpu_count
+        && has.vram_gib >= needs.vram_gib
+        && has.compute_capability >= needs.compute_capability
+        && has.cuda_version >= needs.cuda_version
+        && has.driver_version >= needs.driver_version
+        && has.cpu_cores >= needs.cpu_cores
+        && has.memory_gib >= needs.memory_gib
+        && has.features.contains(needs.features)
+        && (needs.region.is_none() || has.region == needs.region)
+        && worker.reputation >= needs.min_reputation
+        && worker.rate <= job.max_rate
+}

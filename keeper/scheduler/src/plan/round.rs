@@ -1,0 +1,158 @@
+//! What a plan has decided so far, and what that has left of the workers.
+
+use std::collections::BTreeMap;
+
+use keeper_types::{AllocationItem, JobId, PreferenceSet, Strategy, WorkerId, WorkerStatus};
+
+use super::{
+    agents::{Agents, Barred},
+    is_emergency,
+    pools::{Pools, Tiers},
+    reservations::Reservations,
+};
+use crate::{
+    Explanation, Outcome, PendingJob, Policy, Rejection, Snapshot, WorkerView,
+    matching::{Decision, Need},
+    queueing::Backfill,
+    score::age,
+};
+
+/// A round of decisions.
+pub(super) struct Round<'a> {
+    pools: Pools,
+    agents: Agents<'a>,
+    reservations: Reservations<'a>,
+    /// Workers that get a replica of a group in this plan.
+    replicas: BTreeMap<JobId, Vec<WorkerId>>,
+    items: Vec<AllocationItem>,
+    now: u64,
+    policy: &'a Policy,
+}
+
+/// The registered workers by id, each once.
+pub(super) fn registered(snapshot: &Snapshot) -> BTreeMap<WorkerId, &WorkerView> {
+    let mut workers = BTreeMap::new();
+    for worker in snapshot.workers.iter().filter(|worker| worker.status != WorkerStatus::Exited) {
+        workers.entry(worker.worker_id).or_insert(worker);
+    }
+    workers
+}
+
+impl<'a> Round<'a> {
+    pub(super) fn new(snapshot: &'a Snapshot, policy: &'a Policy) -> Self {
+        let workers = registered(snapshot);
+        Self {
+            pools: Pools::new(&workers, policy),
+            agents: Agents::new(&workers),
+            reservations: Reservations::new(&workers, snapshot, policy.reservations),
+            replicas: BTreeMap::new(),
+            items: Vec::new(),
+            now: snapshot.now,
+            policy,
+        }
+    }
+
+    /// Gives the job to the best worker that is left, if there is one and the batch has room, and says why. Where there
+    /// is none now, one may be kept for it, beside which others start as `backfill` says.
+    pub(super) fn decide(&mut self, job: &PendingJob, backfill: Backfill) -> Explanation {
+        let mut explanation = Explanation::new(job, Outcome::NoWorkers);
+        let (need, excluded, barred) = (Need::of(job), self.excluded(job), self.agents.barred(job));
+        let kept = self.reservations.kept_from(job);
+        explanation.workers_evaluated = self.pools.worker_count();
+        explanation.rejections = self.rejections(&need, &excluded, &barred, &kept);
+
+        let unfit = union(&excluded, &barred.workers);
+        let is_emergency = is_emergency(job, self.policy);
+        let tiers = if is_emergency { Tiers::new() } else { self.agents.tiers(job) };
+        match self.pools.decide(&need, age(job, self.now, self.policy), &union(&unfit, &kept), &tiers) {
+            None => {
+                explanation.outcome = self.why_none(&need, &unfit);
+                if explanation.outcome == Outcome::NoCapacity {
+                    explanation.reservation = self.reservations.keep(job, &unfit, backfill);
+                }
+            }
+            Some(_) if self.items.len() >= self.policy.max_items => explanation.outcome = Outcome::BatchFull,
+            Some((decision, dropped)) => {
+                explanation.strategy = strategy(is_emergency, dropped);
+                explanation.dropped = dropped.iter().collect();
+                self.take(job, &decision, explanation.strategy);
+                explanation.outcome = Outcome::Placed { worker_id: decision.winner.worker_id };
+                explanation.winner = Some(decision.winner);
+                explanation.runner_up = decision.runner_up;
+            }
+        }
+        explanation
+    }
+
+    /// What was decided, in the order of the decisions.
+    pub(super) fn into_items(self) -> Vec<AllocationItem> {
+        self.items
+    }
+
+    /// Who does not get the job, ascending: workers that failed it or had a replica, here or before.
+    fn excluded(&self, job: &PendingJob) -> Vec<WorkerId> {
+        let replicas = job.group_id.and_then(|group_id| self.replicas.get(&group_id));
+        let mut excluded: Vec<_> = job.excluded.iter().chain(replicas.into_iter().flatten()).copied().collect();
+        excluded.sort_unstable();
+        excluded.dedup();
+        excluded
+    }
+
+    fn rejections(
+        &self,
+        need: &Need,
+        excluded: &[WorkerId],
+        barred: &Barred,
+        kept: &[WorkerId],
+    ) -> BTreeMap<Rejection, u32> {
+        let mut counts = self.pools.rejections(need, excluded);
+        counts.add_all(&barred.counts);
+        counts.add(Rejection::Reserved, u32::try_from(kept.len()).unwrap_or(u32::MAX));
+        counts.into_map()
+    }
+
+    fn take(&mut self, job: &PendingJob, decision: &Decision, strategy: Strategy) {
+        let worker_id = decision.winner.worker_id;
+        self.pools.reserve(worker_id, job.requirements.gpu_count);
+        self.reservations.started(job, worker_id);
+        if let Some(group_id) = job.group_id {
+            self.replicas.entry(group_id).or_default().push(worker_id);
+        }
+        self.items.push(AllocationItem {
+            job_id: job.job_id,
+            worker_id,
+            attempt: job.attempt,
+            strategy,
+            score: decision.winner.total,
+            rate: decision.rate,
+        });
+    }
+
+    /// Why no worker can take a job.
+    fn why_none(&self, need: &Need, unfit: &[WorkerId]) -> Outcome {
+        if self.pools.worker_count() == 0 {
+            return Outcome::NoWorkers;
+        }
+        match self.pools.fits(need, unfit) {
+            (false, _) => Outcome::NoFeasibleWorker,
+            (true, false) => Outcome::WorkersOffline,
+            (true, true) => Outcome::NoCapacity,
+        }
+    }
+}
+
+fn strategy(is_emergency: bool, dropped: PreferenceSet) -> Strategy {
+    match (is_emergency, dropped.is_empty()) {
+        (true, _) => Strategy::Emergency,
+        (false, false) => Strategy::Fallback,
+        (false, true) => Strategy::Standard,
+    }
+}
+
+/// Both together, ascending, each once.
+fn union(one: &[WorkerId], other: &[WorkerId]) -> Vec<WorkerId> {
+    let mut both = [one, other].concat();
+    both.sort_unstable();
+    both.dedup();
+    both
+}
