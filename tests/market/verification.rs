@@ -42,7 +42,7 @@ async fn anyone_recomputes_a_round_and_sees_what_was_changed() {
     let honest = fs::read(&path).unwrap();
     let mut published: Value = serde_json::from_slice(&honest).unwrap();
     // A worker that is said to have been away would have been passed over.
-    published["online"].as_array_mut().unwrap().remove(0);
+    published["agents"].as_object_mut().unwrap().remove("1");
     fs::write(&path, published.to_string()).unwrap();
     let refused = place.run(&["verify", "allocation", "2"]).await;
     let round = verdict["round"].as_u64().unwrap();
@@ -62,7 +62,7 @@ async fn anyone_recomputes_a_round_and_sees_what_was_changed() {
     assert_ne!(told["difference"]["recomputed"], told["difference"]["round"]);
 
     let mut published: Value = serde_json::from_slice(&honest).unwrap();
-    published["online"].as_array_mut().unwrap().push(json!(99));
+    published["agents"]["99"] = json!({});
     fs::write(&path, published.to_string()).unwrap();
     let refused = place.run(&["verify", "allocation", "2"]).await;
     assert!(refused.error().contains(": the inputs. They name"), "{}", refused.error());

@@ -34,7 +34,8 @@ pub(crate) async fn open(context: &Context, contracts: &Contracts) -> Result<Sql
         return Err(StoreError::IdentityMismatch { path, found, expected: Box::new(expected) }.into());
     }
     let Some(first) = first_block(&store).await? else { return Ok(store) };
-    if !Follower::new(&context.rpc, contracts.deployment()).contains(first.reference()).await? {
+    // The whole header: a local chain that began anew may repeat the first blocks' hashes, not their times.
+    if Follower::new(&context.rpc, contracts.deployment()).header(first.number).await? != Some(first) {
         bail!(
             "`{}` was recorded from another chain: its first block, {} ({:#066x}), is not on the chain of {}\n\
              hint: where a local chain began anew, `keeper run` forgets the old one and reads the new one; otherwise \
