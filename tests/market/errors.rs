@@ -27,14 +27,17 @@ async fn a_node_that_does_not_answer_is_named() {
 }
 
 #[tokio::test]
-async fn a_missing_deployment_says_how_to_deploy() {
+async fn a_missing_deployment_is_asked_for_before_it_is_made() {
     let chain = Localnet::start(LocalnetOptions::default());
     let place = Workplace::new(&chain);
     let outcome = place.run(&["run", "--account", "devnet-1"]).await;
     let error = outcome.error();
     assert!(error.contains("deployments/devnet.json does not exist"), "{error}");
+    assert!(error.contains("hint: get the deployment file from whoever deployed the contracts"), "{error}");
     assert!(error.contains("keeper contracts deploy --network devnet"), "{error}");
     assert!(error.contains("--deployment"), "{error}");
+    let checked = place.run(&["doctor"]).await;
+    assert!(checked.stdout.contains("hint: get the deployment file from whoever deployed"), "{}", checked.stdout);
 }
 
 #[tokio::test]
@@ -148,6 +151,11 @@ async fn a_workers_output_over_its_limit_fails_the_attempt_and_the_job_is_refund
     eventually("the job fails", async || (jobs(&place).await[0]["state"] == "failed").then_some(())).await;
     let log = place.log("worker.log");
     assert!(log.contains("OUTPUT_TOO_LARGE"), "{log}");
+    let watched = place.run(&["job", "watch", "1"]).await;
+    assert_eq!(
+        watched.stdout,
+        "job 1 attempt 1 by worker 1 failed: OUTPUT_TOO_LARGE\njob 1 failed, attempt 1 by worker 1\n"
+    );
     let worker = place.json(4, &["worker", "show", "1"]).await;
     assert_eq!(worker["reputation"], 475, "a twentieth of its reputation is gone");
     crate::whole_loop::sound_status(&place).await;
@@ -195,19 +203,124 @@ async fn the_admin_lets_keepers_in_and_out() {
     assert!(refused.error().contains(&format!("keeper contracts add-keeper {address}")), "{}", refused.error());
     let stranger = place.run(&["contracts", "add-keeper", &address, "--account", "devnet-8"]).await;
     assert!(stranger.error().contains("Access: caller not admin"), "{}", stranger.error());
+    assert!(stranger.error().contains("hint: pass --account with the admin's account"), "{}", stranger.error());
     place.json(1, &["contracts", "add-keeper", &address]).await;
+    let checked = place.run(&["doctor", "--account", "devnet-8"]).await;
+    assert_eq!(checked.code, Some(1));
+    assert!(checked.stdout.contains("FAILED  rounds"), "{}", checked.stdout);
+    assert!(checked.stdout.contains("its bond lacks 10 STRK; hint: `keeper contracts bond`"), "{}", checked.stdout);
     let unbonded = place.run(&["run", "--account", "devnet-8"]).await;
     assert!(unbonded.error().contains("its bond lacks 10 STRK"), "{}", unbonded.error());
     assert!(unbonded.error().contains("keeper contracts bond"), "{}", unbonded.error());
     place.json(8, &["contracts", "bond"]).await;
     let checked = place.run(&["doctor", "--account", "devnet-8"]).await;
-    assert!(checked.stdout.contains(", keeper"), "{}", checked.stdout);
+    assert!(checked.success && checked.stdout.contains(", keeper"), "{}", checked.stdout);
+    assert!(checked.stdout.contains("may apply rounds, with a bond of 10 STRK"), "{}", checked.stdout);
     // Deploying again makes nobody a keeper.
     place.json(1, &["contracts", "deploy", "--challenge-window", "1s"]).await;
     let admin = place.run(&["doctor", "--account", "devnet-1"]).await;
     assert!(!admin.stdout.contains(", keeper"), "{}", admin.stdout);
     place.json(1, &["contracts", "remove-keeper", &address]).await;
     assert!(!place.run(&["run", "--account", "devnet-8"]).await.success);
+    let removed = place.run(&["doctor", "--account", "devnet-8"]).await;
+    assert_eq!(removed.code, Some(1));
+    assert!(removed.stdout.contains("may not apply rounds on devnet any more"), "{}", removed.stdout);
+    assert!(removed.stdout.contains("`keeper contracts withdraw-bond`"), "{}", removed.stdout);
+}
+
+#[tokio::test]
+async fn a_pause_is_reported_by_whatever_it_stops() {
+    let (_chain, place) = market().await;
+    let keeper = place.start_keeper().await;
+    let _agent = place.start_agent(4, &keeper, 1).await;
+    place.json(1, &["admin", "pause", "--contract", "TaskAllocator"]).await;
+    let checked = place.run(&["doctor"]).await;
+    assert_eq!(checked.code, Some(1));
+    assert!(checked.stdout.contains("FAILED  pauses         paused: TaskAllocator (no rounds)"), "{}", checked.stdout);
+    assert!(checked.stdout.contains("`keeper admin unpause --contract TaskAllocator`"), "{}", checked.stdout);
+
+    // The round is refused, and the job is not said to be placed.
+    crate::whole_loop::submit(&place, &[1], &[]).await;
+    let refused = eventually("the keeper has decided", async || {
+        let text = place.run(&["job", "explain", "1"]).await.stdout;
+        text.contains("round ").then_some(text)
+    })
+    .await;
+    assert!(refused.contains("decision  worker 1 was chosen (placed)"), "{refused}");
+    assert!(refused.contains("refused before it was sent: TaskAllocator is paused"), "{refused}");
+    place.json(1, &["admin", "pause", "--contract", "JobMgr"]).await;
+    let manifest = place.write("job.json", &matmul(2)).display().to_string();
+    let submit = ["job", "submit", "--manifest", &manifest, "--max-price", "1", "--account", "devnet-3"];
+    let submitted = place.run(&submit).await;
+    assert!(submitted.error().contains("Pausable: paused\nhint: "), "{}", submitted.error());
+    assert!(submitted.error().contains("`keeper admin unpause`"), "{}", submitted.error());
+
+    for contract in ["JobMgr", "TaskAllocator"] {
+        place.json(1, &["admin", "unpause", "--contract", contract]).await;
+    }
+    assert!(place.run(&["doctor"]).await.success);
+    crate::whole_loop::all_settled(&place, 1).await;
+    let explained = place.json(3, &["job", "explain", "1"]).await;
+    assert_eq!(explained["fate"]["state"], "applied", "{explained}");
+    let text = place.run(&["job", "explain", "1"]).await.stdout;
+    assert!(text.contains("decision  placed on worker 1 (placed)"), "{text}");
+    assert!(text.contains(", applied in block "), "{text}");
+}
+
+#[tokio::test]
+async fn a_keeper_that_left_stops_at_once_and_says_why() {
+    let (_chain, place) = market().await;
+    let keeper = place.start_keeper().await;
+    // Nothing is submitted, so there is no round that could fail.
+    place.json(2, &["contracts", "leave"]).await;
+    assert!(!keeper.ended().await, "it fails");
+    let log = place.log("keeper.log");
+    assert!(log.contains("may not apply rounds on devnet any more"), "{log}");
+    assert!(log.contains("`keeper contracts withdraw-bond`"), "{log}");
+}
+
+#[tokio::test]
+async fn a_chain_that_began_anew_is_not_mistaken_for_the_one_before() {
+    let (old, mut place) = market().await;
+    let keeper = place.start_keeper().await;
+    let _agent = place.start_agent(4, &keeper, 1).await;
+    crate::whole_loop::submit(&place, &[1], &[]).await;
+    crate::whole_loop::all_settled(&place, 1).await;
+    assert!(keeper.stop().await);
+    drop(old);
+
+    let chain = Localnet::start(LocalnetOptions { block_time: Some(1), ..LocalnetOptions::default() });
+    place.use_chain(&chain);
+    let gone = place.run(&["status"]).await;
+    assert!(gone.error().contains("Contract not found"), "{}", gone.error());
+    assert!(gone.error().contains("`keeper contracts deploy` again"), "{}", gone.error());
+    place.deploy(&chain).await;
+    crate::whole_loop::submit(&place, &[9], &[]).await;
+    for command in [&["status"][..], &["job", "explain", "1"]] {
+        let stale = place.run(command).await;
+        assert!(stale.error().contains("keeper.sqlite` was recorded from another chain"), "{}", stale.error());
+        assert!(stale.error().contains("`keeper run` forgets the old one"), "{}", stale.error());
+    }
+    let keeper = place.start_keeper().await;
+    eventually("the keeper has read the new chain", async || {
+        place.run(&["status"]).await.stdout.contains("1 submitted: 1 queued").then_some(())
+    })
+    .await;
+    assert!(keeper.stop().await);
+}
+
+#[tokio::test]
+async fn explanations_are_where_the_keeper_runs() {
+    let (_chain, place) = market().await;
+    crate::whole_loop::submit(&place, &[1], &[]).await;
+    let explained = place.run(&["job", "explain", "1"]).await;
+    assert!(explained.error().contains("no keeper has run with this data directory"), "{}", explained.error());
+    assert!(
+        explained.error().contains("hint: explanations are kept only where the keeper runs"),
+        "{}",
+        explained.error()
+    );
+    assert!(explained.error().contains("here it is data"), "{}", explained.error());
 }
 
 #[tokio::test]

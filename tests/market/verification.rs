@@ -24,16 +24,16 @@ async fn anyone_recomputes_a_round_and_sees_what_was_changed() {
     all_settled(&place, 3).await;
 
     let verified = place.run(&["verify", "allocation", "2", "--save", "round.json", "--json"]).await;
-    assert!(verified.success, "{}", verified.error());
+    assert_eq!(verified.code, Some(0), "{}", verified.stderr);
     let verdict = verified.json();
-    assert_eq!(verdict["verdict"], "match");
+    assert_eq!(verdict["result"], "match");
     let transaction = verdict["tx_hash"].as_str().unwrap();
     let by_transaction = place.run(&["verify", "allocation", transaction, "--json"]).await;
     assert_eq!(by_transaction.json(), verdict);
 
     // The snapshot's file gives the same plan, without any chain.
     let replayed = place.run(&["replay", "round.json", "--json"]).await;
-    assert!(replayed.success, "{}", replayed.error());
+    assert!(replayed.success, "{}", replayed.stderr);
     for name in ["policy_id", "snapshot_root", "plan_root"] {
         assert_eq!(replayed.json()[name], verdict["header"][name], "{name}");
     }
@@ -45,24 +45,51 @@ async fn anyone_recomputes_a_round_and_sees_what_was_changed() {
     published["agents"].as_object_mut().unwrap().remove("1");
     fs::write(&path, published.to_string()).unwrap();
     let refused = place.run(&["verify", "allocation", "2"]).await;
-    assert!(refused.error().contains("DIFFERENT: the snapshot"), "{}", refused.error());
+    let round = verdict["round"].as_u64().unwrap();
+    assert_eq!(refused.code, Some(3));
+    assert!(refused.error().contains(&format!("DIFFERENT: round {round} of keeper 0x")), "{}", refused.error());
+    assert!(
+        refused.error().contains(&format!("transaction 0x{:0>64}: the snapshot", transaction.trim_start_matches("0x"))),
+        "{}",
+        refused.error()
+    );
+    let refused = place.run(&["verify", "allocation", "2", "--json"]).await;
+    assert_eq!(refused.code, Some(3));
+    let told: Value = serde_json::from_str(&refused.stdout).unwrap();
+    assert_eq!((&told["result"], &told["round"]), (&json!("different"), &verdict["round"]));
+    assert_eq!(told["tx_hash"], verdict["tx_hash"]);
+    assert_eq!(told["difference"]["what"], "snapshot");
+    assert_ne!(told["difference"]["recomputed"], told["difference"]["round"]);
 
     let mut published: Value = serde_json::from_slice(&honest).unwrap();
     published["agents"]["99"] = json!({});
     fs::write(&path, published.to_string()).unwrap();
     let refused = place.run(&["verify", "allocation", "2"]).await;
-    assert!(refused.error().contains("DIFFERENT: the inputs"), "{}", refused.error());
+    assert!(refused.error().contains(": the inputs. They name"), "{}", refused.error());
 
     let mut published: Value = serde_json::from_slice(&honest).unwrap();
     published["policy"]["weights"]["fit"] = json!(0);
     published["policy"]["weights"]["price"] = json!(4_500);
     fs::write(&path, published.to_string()).unwrap();
     let refused = place.run(&["verify", "allocation", "2"]).await;
-    assert!(refused.error().contains("DIFFERENT: the policy"), "{}", refused.error());
+    assert!(refused.error().contains(": the policy. The published one is"), "{}", refused.error());
 
     fs::remove_file(&path).unwrap();
     let missing = place.run(&["verify", "allocation", "2"]).await;
+    assert_eq!(missing.code, Some(1));
     assert!(missing.error().contains("--inputs"), "{}", missing.error());
+    let missing = place.run(&["verify", "allocation", "2", "--json"]).await;
+    assert_eq!(missing.code, Some(1));
+    let told: Value = serde_json::from_str(&missing.stdout).unwrap();
+    assert_eq!((&told["result"], &told["round"]), (&json!("error"), &verdict["round"]));
+    assert!(told["hint"].as_str().unwrap().contains("--inputs"), "{told}");
+
+    let elsewhere = place.run(&["verify", "allocation", "2", "--artifacts", "elsewhere"]).await;
+    assert!(elsewhere.error().contains("there is no such folder"), "{}", elsewhere.error());
+    assert!(!place.path("elsewhere").exists(), "who only reads makes nothing");
+    let short = place.run(&["verify", "2"]).await;
+    assert_eq!(short.code, Some(2));
+    assert!(short.error().contains("`keeper verify allocation 2`"), "{}", short.error());
     assert!(place.run(&["verify", "allocation", "9"]).await.error().contains("job 9 was not allocated yet"));
     assert!(place.run(&["verify", "allocation", "two"]).await.error().contains("neither a job's number"));
 }

@@ -94,6 +94,7 @@ async fn jobs_are_allocated_in_batches_run_and_paid_for() {
     let explained = place.json(3, &["job", "explain", "1"]).await;
     assert_eq!(explained["decision"]["explanation"]["outcome"]["code"], "placed");
     assert!(explained["decision"]["explanation"]["winner"]["total"].as_u64().unwrap() > 0);
+    assert_eq!(explained["fate"]["state"], "applied");
     assert!(keeper.stop().await, "SIGTERM ends the keeper in order");
 }
 

@@ -27,6 +27,8 @@ pub struct Workplace {
 pub struct Outcome {
     /// Whether it succeeded.
     pub success: bool,
+    /// Its exit code, unless a signal ended it.
+    pub code: Option<i32>,
     /// What it printed.
     pub stdout: String,
     /// What it said beside that.
@@ -62,6 +64,11 @@ impl Workplace {
     /// A new folder, with commands that use the node at `rpc_url`.
     pub fn at(rpc_url: &str) -> Self {
         Self { folder: tempfile::tempdir().expect("making a folder"), rpc_url: rpc_url.to_owned() }
+    }
+
+    /// Has the commands use another chain from now on.
+    pub fn use_chain(&mut self, chain: &Localnet) {
+        chain.rpc_url().clone_into(&mut self.rpc_url);
     }
 
     /// A path in the folder.
@@ -116,6 +123,7 @@ impl Workplace {
             .expect("the command can be started");
         Outcome {
             success: output.status.success(),
+            code: output.status.code(),
             stdout: String::from_utf8(output.stdout).expect("text"),
             stderr: String::from_utf8(output.stderr).expect("text"),
         }
@@ -205,6 +213,12 @@ impl KeeperProcess {
     /// SIGKILL: nothing is tidied up.
     pub async fn kill(mut self) {
         self.child.kill().await.expect("killing the keeper");
+    }
+
+    /// Waits until it ends by itself; returns whether it ended well.
+    pub async fn ended(mut self) -> bool {
+        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("the keeper ends in time");
+        status.expect("its status").success()
     }
 
     /// SIGTERM, as an operator stops it; returns whether it ended well.

@@ -2,6 +2,7 @@
 //! [`Sender`](crate::Sender) sends.
 
 mod calls;
+mod failures;
 mod views;
 
 pub use calls::Governance;

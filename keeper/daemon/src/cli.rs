@@ -14,10 +14,12 @@ mod status;
 mod verify;
 mod worker;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand, builder::BoolishValueParser};
+use clap::{
+    Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, builder::BoolishValueParser, error::ErrorKind,
+};
 use keeper_chain::Network;
 use url::Url;
 
@@ -76,6 +78,9 @@ pub(crate) struct RunArgs {
     /// Where worker agents connect to [default: 127.0.0.1:7070]
     #[arg(long, env = "KEEPER_LISTEN", value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
+    /// What agents know the keeper as, where that is not ws:// and --listen: the URL that they connect to
+    #[arg(long, env = "KEEPER_PUBLIC_URL", value_name = "URL")]
+    pub(crate) public_url: Option<String>,
     /// Most allocations in one transaction, 1 to 500 [default: 100]
     #[arg(long, env = "KEEPER_MAX_BATCH", value_name = "N")]
     pub(crate) max_batch: Option<usize>,
@@ -125,11 +130,54 @@ enum Command {
     Completions(completions::CompletionsArgs),
 }
 
+/// The exit code of a command that failed.
+const FAILED: u8 = 1;
+/// The exit code of `keeper verify` where it could verify, and the round is not what its policy decides. The command
+/// line's own errors end with 2.
+const DIFFERENT: u8 = 3;
+
 impl Cli {
+    /// Reads the command line; where it is wrong, or asks for help, says so and ends the program.
+    pub(crate) fn read() -> Self {
+        Self::try_read(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn try_read(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        command.build();
+        show_whole_usage(&mut command);
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        let cli = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+        if let Command::Verify(verify::VerifyCommand::Unknown(words)) = &cli.command {
+            let meant = verify::what_was_meant(words);
+            let error = |verify: &mut clap::Command| verify.error(ErrorKind::InvalidSubcommand, meant);
+            return Err(command
+                .find_subcommand_mut("verify")
+                .map_or_else(|| clap::Error::new(ErrorKind::InvalidSubcommand), error));
+        }
+        Ok(cli)
+    }
+
     /// Whether the command runs until it is stopped, and so logs what it does.
     pub(crate) fn is_service(&self) -> bool {
         matches!(self.command, Command::Run(_) | Command::Worker(worker::WorkerCommand::Run(_)))
     }
+}
+
+/// Errors show a command's usage as its help does. Left alone, clap shows the options that were given, be it by the
+/// environment, as if they were required.
+fn show_whole_usage(command: &mut clap::Command) {
+    let usage = command.render_usage().to_string();
+    let usage = usage.strip_prefix("Usage: ").unwrap_or(&usage).to_owned();
+    *command = std::mem::take(command).override_usage(usage);
+    for subcommand in command.get_subcommands_mut() {
+        show_whole_usage(subcommand);
+    }
+}
+
+/// How the program ends after an error.
+pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
+    ExitCode::from(if error.is::<verify::Different>() { DIFFERENT } else { FAILED })
 }
 
 /// Runs the command.
@@ -152,5 +200,41 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         Command::Doctor => Box::pin(doctor::run(global)).await,
         Command::Config(command) => config::run(global, &command),
         Command::Completions(args) => completions::run(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complaint(arguments: &[&str]) -> clap::Error {
+        Cli::try_read(arguments).unwrap_err()
+    }
+
+    #[test]
+    fn options_that_were_given_are_not_shown_as_required() {
+        let error = complaint(&["keeper", "replay", "--data-dir", "data"]).to_string();
+        assert!(error.contains("Usage: keeper replay [OPTIONS] <FILE>\n"), "{error}");
+        let error = complaint(&["keeper", "job", "show", "--data-dir", "data"]).to_string();
+        assert!(error.contains("Usage: keeper job show [OPTIONS] <ID>\n"), "{error}");
+    }
+
+    #[test]
+    fn a_job_without_a_command_is_verified_how() {
+        let error = complaint(&["keeper", "verify", "7"]);
+        assert_eq!(error.exit_code(), 2);
+        let error = error.to_string();
+        assert!(error.contains("unrecognized subcommand '7'"), "{error}");
+        assert!(error.contains("`keeper verify allocation 7`"), "{error}");
+        assert!(error.contains("Usage: keeper verify [OPTIONS] <COMMAND>\n"), "{error}");
+    }
+
+    #[test]
+    fn commands_are_read_as_before() {
+        let cli = Cli::try_read(["keeper", "verify", "allocation", "7", "--json"]).unwrap();
+        assert!(cli.global.json);
+        assert!(!cli.is_service());
+        assert_eq!(complaint(&["keeper", "verify"]).exit_code(), 2);
+        assert_eq!(complaint(&["keeper", "--help"]).exit_code(), 0);
     }
 }

@@ -6,13 +6,13 @@ mod adapters;
 mod cli;
 mod context;
 mod output;
+mod records;
 mod rights;
 mod services;
 mod settings;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use nix::sys::signal::{SigHandler, Signal, signal};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn start() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read();
     if !cli.is_service() {
         end_with_the_reader();
     }
@@ -40,7 +40,7 @@ async fn start() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::print_error(&error);
-            ExitCode::FAILURE
+            cli::exit_code(&error)
         }
     }
 }

@@ -1,11 +1,14 @@
 //! What people and programs read: tables and text for the former, JSON for the latter.
 
-use std::io::IsTerminal as _;
+mod refusals;
+
+use std::{io::IsTerminal as _, path::Path};
 
 use anyhow::Result;
 use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use keeper_chain::{CredentialsError, DeploymentError, Network, RpcError, SendError};
+use keeper_store::StoreError;
 use keeper_types::{Address, TxHash};
 use serde::Serialize;
 
@@ -56,6 +59,15 @@ pub(crate) fn spinner(message: impl Into<String>) -> ProgressBar {
 
 /// Prints what went wrong, what led to it, and what to do about it.
 pub(crate) fn print_error(error: &anyhow::Error) {
+    let (message, hint) = described(error);
+    eprintln!("error: {message}");
+    if let Some(hint) = hint {
+        eprintln!("hint: {hint}");
+    }
+}
+
+/// What went wrong and what led to it, and what to do about it.
+pub(crate) fn described(error: &anyhow::Error) -> (String, Option<String>) {
     let mut message = String::new();
     for cause in error.chain() {
         let cause = cause.to_string();
@@ -68,13 +80,9 @@ pub(crate) fn print_error(error: &anyhow::Error) {
         }
         message.push_str(&cause);
     }
-    let (message, hint) = match message.split_once("\nhint: ") {
-        Some((message, hint)) => (message, Some(hint.to_owned())),
-        None => (message.as_str(), None),
-    };
-    eprintln!("error: {message}");
-    if let Some(hint) = hint.or_else(|| hint_for(error)) {
-        eprintln!("hint: {hint}");
+    match message.split_once("\nhint: ") {
+        Some((message, hint)) => (message.to_owned(), Some(hint.to_owned())),
+        None => (message, hint_for(error)),
     }
 }
 
@@ -89,11 +97,17 @@ fn hint_for(error: &anyhow::Error) -> Option<String> {
                 SendError::Rpc(error) => rpc_hint(error),
                 SendError::Unfunded { .. } => Some("`keeper doctor` shows the account's balance".to_owned()),
                 SendError::NotIncluded { .. } => Some("look again later: `keeper job list`".to_owned()),
+                SendError::WouldRevert { reason } | SendError::Reverted { reason, .. } => {
+                    refusals::hint(reason).map(ToOwned::to_owned)
+                }
                 _ => None,
             };
         }
-        if let Some(DeploymentError::Missing { network, .. }) = cause.downcast_ref() {
-            return Some(format!("keeper contracts deploy --network {network}"));
+        if let Some(DeploymentError::Missing { network, path }) = cause.downcast_ref() {
+            return Some(missing_deployment(*network, path));
+        }
+        if let Some(StoreError::NoDatabase { path }) = cause.downcast_ref() {
+            return Some(missing_database(path));
         }
         match cause.downcast_ref() {
             Some(CredentialsError::LegacyAccount { .. }) => {
@@ -102,6 +116,24 @@ fn hint_for(error: &anyhow::Error) -> Option<String> {
             _ => None,
         }
     })
+}
+
+/// Everybody but the one who deploys gets the file from somebody.
+fn missing_deployment(network: Network, path: &Path) -> String {
+    let file = path.display();
+    format!(
+        "get the deployment file from whoever deployed the contracts and keep it as {file}, or name it with \
+         --deployment; only for a market of your own, `keeper contracts deploy --network {network}` makes both"
+    )
+}
+
+/// What a keeper recorded is where it recorded it, and nowhere on chain.
+fn missing_database(path: &Path) -> String {
+    let folder = path.parent().unwrap_or(path).display();
+    format!(
+        "explanations are kept only where the keeper runs: run this there, with the keeper's own --data-dir \
+         (or KEEPER_DATA_DIR); here it is {folder}"
+    )
 }
 
 fn rpc_hint(error: &RpcError) -> Option<String> {
@@ -118,3 +150,6 @@ fn rpc_hint(error: &RpcError) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,6 +37,16 @@ impl Rights {
         (self.keeper.is_admitted && missing > Fri::ZERO).then_some(missing)
     }
 
+    /// Whether the account is a keeper's, or was and has its bond still: then whatever it lacks is worth a word.
+    pub(crate) fn is_of_a_keeper(&self) -> bool {
+        self.keeper.is_admitted || self.keeper.bond > Fri::ZERO
+    }
+
+    /// What the account has at stake.
+    pub(crate) fn bond(&self) -> Fri {
+        self.keeper.bond
+    }
+
     /// Whether the account may apply rounds.
     ///
     /// # Errors
@@ -74,5 +84,45 @@ impl Rights {
                  hint: the admin announces it with `keeper contracts announce-policy`"
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use keeper_types::{BlockNumber, Felt};
+
+    use super::*;
+
+    fn rights(is_admitted: bool, bond: u128) -> Rights {
+        Rights {
+            account: Address(Felt::TWO),
+            network: Network::Devnet,
+            keeper: ChainKeeper { is_admitted, bond: Fri(bond), least_bond: Fri(10) },
+            policy_id: PolicyId(Felt::ONE),
+            policy: Some(PolicyState { active_from: (0, BlockNumber(0)), is_retired: false }),
+        }
+    }
+
+    fn complaint(rights: Rights) -> String {
+        rights.check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn whoever_lacks_something_is_told_what_and_how_to_mend_it() {
+        rights(true, 10).check().unwrap();
+        assert!(complaint(rights(true, 4)).contains("its bond lacks"));
+        assert!(complaint(rights(true, 0)).contains("hint: `keeper contracts bond` posts it"));
+        assert!(complaint(rights(false, 10)).contains("`keeper contracts withdraw-bond`"));
+        assert!(complaint(rights(false, 0)).contains("`keeper contracts add-keeper"));
+        let retired = PolicyState { active_from: (0, BlockNumber(0)), is_retired: true };
+        assert!(complaint(Rights { policy: Some(retired), ..rights(true, 10) }).contains("was retired"));
+        assert!(complaint(Rights { policy: None, ..rights(true, 10) }).contains("was not announced"));
+    }
+
+    #[test]
+    fn a_client_is_no_keeper_that_lacks_something() {
+        assert!(!rights(false, 0).is_of_a_keeper());
+        assert!(rights(true, 0).is_of_a_keeper());
+        assert!(rights(false, 10).is_of_a_keeper());
     }
 }

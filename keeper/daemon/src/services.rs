@@ -5,12 +5,14 @@
 //!                          |   |
 //!                          |   +-----> Exiting -----> expire_job, expire_attempt, settle
 //!                          +---------> Dispatching -> worker agents
+//!                          +---------> Admission: the account may no longer apply rounds
 //! ```
 //!
 //! Each service owns its state; what the chain said reaches the others as an immutable [`Believed`]. A service
 //! lives through everything that may pass (a node that does not answer); it returns an error only for what a
 //! person must look at, and then the whole keeper stops, since half a keeper is worse than none.
 
+mod admission;
 mod allocating;
 mod dispatching;
 mod exiting;
@@ -23,6 +25,7 @@ use keeper_types::{BlockHeader, Market};
 use tokio::sync::watch;
 
 pub(crate) use self::{
+    admission::Admission,
     allocating::Allocating,
     dispatching::Dispatching,
     exiting::Exiting,

@@ -12,6 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use keeper_chain::{Network, shown_url};
+use keeper_dispatch::session_url;
 use keeper_scheduler::Policy;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -44,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) artifacts: String,
     /// Where the dispatcher listens.
     pub(crate) listen: SocketAddr,
+    /// What agents know the keeper as, where that is not where it listens.
+    pub(crate) public_url: Option<String>,
     /// How often the node is asked for news, in milliseconds.
     pub(crate) poll_ms: u64,
     /// Whether the keeper expires and settles what is due.
@@ -87,6 +90,7 @@ struct KeeperSection {
     data_dir: Option<PathBuf>,
     artifacts: Option<String>,
     listen: Option<SocketAddr>,
+    public_url: Option<String>,
     max_batch: Option<usize>,
     exits: Option<bool>,
 }
@@ -125,6 +129,7 @@ impl Settings {
                 Some(listen) => listen,
                 None => DEFAULT_LISTEN.parse().context("the built-in listen address")?,
             },
+            public_url: run.public_url.clone().or(file.keeper.public_url),
             poll_ms: global.poll_ms.or(file.chain.poll_ms).unwrap_or(default_poll_ms(network)),
             exits: !run.no_exits && file.keeper.exits.unwrap_or(true),
             worker: file.worker,
@@ -154,6 +159,9 @@ impl Settings {
         if !(50..=60_000).contains(&self.poll_ms) {
             bail!("chain.poll_ms is {}, but must be 50 to 60000", self.poll_ms);
         }
+        if let Some(public_url) = &self.public_url {
+            session_url(public_url).context("keeper.public_url")?;
+        }
         let most = keeper_types::MAX_ITEMS_PER_BATCH;
         if self.policy.max_items == 0 || self.policy.max_items > most {
             bail!("keeper.max_batch is {}, but must be 1 to {most}", self.policy.max_items);
@@ -179,6 +187,7 @@ impl Settings {
                 data_dir: Some(self.data_dir.clone()),
                 artifacts: Some(self.artifacts.clone()),
                 listen: Some(self.listen),
+                public_url: self.public_url.clone(),
                 max_batch: Some(self.policy.max_items),
                 exits: Some(self.exits),
             },
@@ -186,6 +195,24 @@ impl Settings {
             policy: Some(self.policy.clone()),
         };
         toml::to_string(&file).context("writing the configuration as TOML")
+    }
+
+    /// What agents know the keeper as that listens on `address`. Their proofs are for this URL, so it must be the one
+    /// that they are told to connect to.
+    ///
+    /// # Errors
+    /// Fails where the address is every address of the machine, and so names none.
+    pub(crate) fn public_name(&self, address: SocketAddr) -> Result<Url> {
+        if let Some(public_url) = &self.public_url {
+            return Ok(session_url(public_url)?);
+        }
+        if address.ip().is_unspecified() {
+            bail!(
+                "the keeper listens on every address of this machine, and agents must know it by one\n                 hint: pass the URL that they connect to, as --public-url ws://HOST:{}",
+                address.port()
+            );
+        }
+        Ok(session_url(&format!("ws://{address}"))?)
     }
 
     /// The keeper's database.

@@ -106,6 +106,23 @@ impl ArtifactStore {
     /// # Errors
     /// Fails where the location is of another kind, or the folder cannot be made.
     pub fn open(location: &str) -> Result<Self, ArtifactError> {
+        Self::open_with(location, open_folder)
+    }
+
+    /// Opens the store at `location` for whoever only reads: a folder that is missing stays missing.
+    ///
+    /// # Errors
+    /// Fails where the location is of another kind, or there is no such folder.
+    pub fn open_existing(location: &str) -> Result<Self, ArtifactError> {
+        Self::open_with(location, |folder| {
+            if folder.is_dir() { at_folder(folder) } else { Err("there is no such folder".to_owned()) }
+        })
+    }
+
+    fn open_with(
+        location: &str,
+        open_folder: impl Fn(&FilePath) -> Result<LocalFileSystem, String>,
+    ) -> Result<Self, ArtifactError> {
         let error = |reason: String| ArtifactError::Location { location: location.to_owned(), reason };
         let store: Arc<dyn ObjectStore> = match Url::parse(location) {
             Ok(url) if url.scheme() == "memory" => Arc::new(InMemory::new()),
@@ -227,6 +244,10 @@ impl fmt::Debug for ArtifactStore {
 
 fn open_folder(folder: &FilePath) -> Result<LocalFileSystem, String> {
     std::fs::create_dir_all(folder).map_err(|error| format!("cannot create the folder: {error}"))?;
+    at_folder(folder)
+}
+
+fn at_folder(folder: &FilePath) -> Result<LocalFileSystem, String> {
     LocalFileSystem::new_with_prefix(folder).map_err(|error| error.to_string())
 }
 
@@ -264,6 +285,18 @@ mod tests {
         }
         let digits = ContentHash::of(b"abc").to_string();
         assert_eq!(std::fs::read(root.join("sha256/ba").join(digits)).unwrap(), b"abc");
+    }
+
+    #[tokio::test]
+    async fn whoever_only_reads_makes_no_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("artifacts");
+        let location = root.to_str().unwrap();
+        let error = ArtifactStore::open_existing(location).unwrap_err().to_string();
+        assert_eq!(error, format!("`{location}` is not an artifact store: there is no such folder"));
+        assert!(!root.exists());
+        let hash = ArtifactStore::open(location).unwrap().put(Bytes::from_static(b"abc")).await.unwrap();
+        assert_eq!(ArtifactStore::open_existing(location).unwrap().get(hash, 3).await.unwrap(), "abc");
     }
 
     #[tokio::test]

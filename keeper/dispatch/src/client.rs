@@ -26,9 +26,10 @@ pub struct AgentIdentity {
     pub chain_id: ChainId,
     /// The registry that the worker is in; a keeper of another market gets no proof.
     pub cdc_pool: Address,
-    /// The audience that the keeper must name, where the operator knows it. Then one keeper cannot pass on
-    /// another's challenge and stand in for the worker there.
-    pub audience: Option<String>,
+    /// The keeper that proofs are for, as [`session_url`](crate::session_url) writes it: the URL that the agent was
+    /// told to connect to. A keeper that names another gets no proof, so that one keeper cannot pass on another's
+    /// challenge and stand in for the worker there.
+    pub audience: String,
 }
 
 /// Why a session did not come about, or ended.
@@ -109,7 +110,7 @@ async fn handshake(
         account: identity.account,
         worker_id: identity.worker_id,
         nonce: challenge.nonce,
-        audience: challenge.keeper,
+        audience: identity.audience.clone(),
         chain_id: challenge.chain_id,
         cdc_pool: challenge.cdc_pool,
         expires_at: challenge.expires_at,
@@ -148,11 +149,10 @@ fn check(challenge: &Challenge, identity: &AgentIdentity) -> Result<(), SessionE
         let hint = "connect to a keeper of the worker's market";
         return wrong("registry", challenge.cdc_pool.to_string(), identity.cdc_pool.to_string(), hint);
     }
-    match &identity.audience {
-        Some(expected) if *expected != challenge.keeper => {
-            let hint = "check the keeper's address, or correct the audience that the agent expects";
-            wrong("audience", challenge.keeper.clone(), expected.clone(), hint)
-        }
-        _ => Ok(()),
+    if challenge.keeper != identity.audience {
+        let hint = "connect by the URL that the keeper calls itself (its --public-url), or, where you know that it is \
+                    the same keeper, name that URL as --keeper-name";
+        return wrong("the keeper", challenge.keeper.clone(), identity.audience.clone(), hint);
     }
+    Ok(())
 }

@@ -68,7 +68,8 @@ impl fmt::Display for SessionId {
 /// What a keeper is to agents, and what it bears with.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// What agents know the keeper as: the address that they connect to. Bound by their proofs.
+    /// What agents know the keeper as: the URL that they connect to, as [`session_url`](crate::session_url) writes it.
+    /// Bound by their proofs.
     pub audience: String,
     /// The chain.
     pub chain_id: ChainId,

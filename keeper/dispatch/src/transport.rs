@@ -11,8 +11,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::MAX_MESSAGE_BYTES;
 
 pub use memory::memory_pair;
-pub use websocket::WebSocketConnector;
 pub(crate) use websocket::{ServerSocket, size_limited};
+pub use websocket::{WebSocketConnector, session_url};
 
 /// One end of a connection that carries text frames, in order, each at most [`MAX_MESSAGE_BYTES`] long.
 #[async_trait]

@@ -7,9 +7,9 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use keeper_dispatch::{
-    AgentMessage, Channel, Connector as _, DispatchServer, MAX_MESSAGE_BYTES, Outcome, PROTOCOL, RefusalCode,
-    RejectionCode, ReportKind, ServerMessage, SessionEnd, SessionError, TransportError, WebSocketConnector,
-    authenticate, memory_pair,
+    AgentIdentity, AgentMessage, Challenge, Channel, Connector as _, DispatchServer, MAX_MESSAGE_BYTES, Outcome,
+    PROTOCOL, RefusalCode, RejectionCode, ReportKind, ServerMessage, SessionEnd, SessionError, TransportError,
+    WebSocketConnector, authenticate, memory_pair,
 };
 use keeper_types::{Address, Attempt, ChainId, Felt, JobId, WorkerId};
 use support::{Agent, Signer, StubChain, agent, challenge_of, config, expect_rejection, serve};
@@ -182,13 +182,45 @@ async fn an_agent_signs_only_for_its_own_market() {
     for (identity, expected) in [
         (wrong(|identity| identity.chain_id = ChainId::MAINNET), "chain SN_SEPOLIA"),
         (wrong(|identity| identity.cdc_pool = Address(Felt::ONE)), "registry 0x"),
-        (wrong(|identity| identity.audience = Some("ws://another".to_owned())), "audience ws://keeper.example"),
+        (wrong(|identity| identity.audience = "ws://another".to_owned()), "the keeper ws://keeper.example"),
     ] {
         let (mut agent, _end) = raw(&server());
         let error = authenticate(&mut agent, &identity, &support::profile(), &Signer).await.unwrap_err();
         assert!(matches!(error, SessionError::WrongMarket { .. }));
         assert!(error.to_string().contains(expected), "{error}");
     }
+}
+
+/// A keeper that stands between another and an agent that was told to connect to itself.
+#[tokio::test]
+async fn a_session_that_another_keeper_relays_is_refused() {
+    const RELAY: &str = "ws://relay.example";
+    let identity = AgentIdentity { audience: RELAY.to_owned(), ..support::identity(WORKER) };
+    let between = |identity: AgentIdentity| {
+        let (to_agent, agents_end) = memory_pair();
+        let proving = tokio::spawn(async move {
+            authenticate(&mut Channel::new(agents_end), &identity, &support::profile(), &Signer).await
+        });
+        (Channel::<ServerMessage, AgentMessage>::new(to_agent), proving)
+    };
+
+    // As it came: the agent sees that the proof would be for another, and says nothing.
+    let (mut to_keeper, _end) = raw(&server());
+    let challenge = challenge_of(&mut to_keeper).await;
+    let (mut to_agent, proving) = between(identity.clone());
+    to_agent.send(&ServerMessage::Challenge(challenge.clone())).await.unwrap();
+    let error = proving.await.unwrap().unwrap_err();
+    assert!(matches!(error, SessionError::WrongMarket { .. }), "{error}");
+    assert_eq!(to_agent.recv().await.unwrap(), None);
+
+    // Under its own name: the proof is for the relay, and holds nowhere else.
+    let (mut to_agent, _proving) = between(identity);
+    to_agent.send(&ServerMessage::Challenge(Challenge { keeper: RELAY.to_owned(), ..challenge })).await.unwrap();
+    for _ in 0..2 {
+        let message = to_agent.recv().await.unwrap().unwrap();
+        to_keeper.send(&message).await.unwrap();
+    }
+    expect_rejection(&mut to_keeper, RejectionCode::BadProof).await;
 }
 
 #[tokio::test]

@@ -131,6 +131,7 @@ async fn a_new_store_is_empty(store: &dyn Store) {
     assert_eq!(store.open_intents().await.expect("reads"), []);
     assert_eq!(store.last_round(Address(Felt::ONE)).await.expect("reads"), None);
     assert_eq!(store.intent_by_tx(TxHash(Felt::ONE)).await.expect("reads"), None);
+    assert_eq!(store.latest_allocation(JobId(1), Attempt(1)).await.expect("reads"), None);
     assert_eq!(store.explanation(JobId(1)).await.expect("reads"), None);
     assert_eq!(store.timings(JobId(1)).await.expect("reads"), []);
     assert_eq!(store.all_timings().await.expect("reads"), []);
@@ -287,6 +288,10 @@ async fn intents_are_tracked(store: &dyn Store) {
     assert_eq!((found.created_ms, found.updated_ms, &found.action), (100, 200, &batch(4)));
     assert_eq!(store.last_round(account).await.expect("reads"), Some(4));
     assert_eq!(store.last_round(other).await.expect("reads"), Some(9), "a lost round is used up too");
+
+    let of = async |job_id, attempt| store.latest_allocation(JobId(job_id), Attempt(attempt)).await.expect("reads");
+    assert_eq!(of(1, 1).await.map(|intent| intent.intent_id), Some(third), "the later of the two");
+    assert_eq!((of(1, 2).await, of(2, 1).await, of(u64::MAX, 1).await), (None, None, None));
 
     // A reorganisation opens an accepted intent again.
     store.update_intent(first, &update(IntentState::Sent, None)).await.expect("writes");

@@ -20,7 +20,9 @@ use std::{
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use keeper_types::{Address, BlockEvents, BlockHeader, BlockNumber, EventPosition, JobId, MarketEvent, TxHash};
+use keeper_types::{
+    Address, Attempt, BlockEvents, BlockHeader, BlockNumber, EventPosition, JobId, MarketEvent, TxHash,
+};
 use sqlx::{
     Sqlite, SqlitePool, Transaction,
     migrate::{MigrateError, Migrator},
@@ -256,6 +258,10 @@ impl Store for SqliteStore {
 
     async fn intent_by_tx(&self, tx_hash: TxHash) -> Result<Option<Intent>, StoreError> {
         intents::by_tx(&self.readers, tx_hash).await
+    }
+
+    async fn latest_allocation(&self, job_id: JobId, attempt: Attempt) -> Result<Option<Intent>, StoreError> {
+        intents::latest_allocation(&self.readers, job_id, attempt).await
     }
 
     async fn save_explanations(&self, explanations: &[ExplanationRecord]) -> Result<(), StoreError> {

@@ -5,7 +5,8 @@ use std::fmt;
 use async_trait::async_trait;
 use futures::{TryStreamExt as _, stream::BoxStream};
 use keeper_types::{
-    Address, ApplyError, BlockEvents, BlockHeader, BlockNumber, EventPosition, Felt, JobId, Market, MarketEvent, TxHash,
+    Address, ApplyError, Attempt, BlockEvents, BlockHeader, BlockNumber, EventPosition, Felt, JobId, Market,
+    MarketEvent, TxHash,
 };
 
 use crate::{
@@ -83,6 +84,9 @@ pub trait Store: fmt::Debug + Send + Sync {
 
     /// The latest intent whose transaction has this hash.
     async fn intent_by_tx(&self, tx_hash: TxHash) -> Result<Option<Intent>, StoreError>;
+
+    /// The latest intent of a batch that gives this attempt at a job to a worker.
+    async fn latest_allocation(&self, job_id: JobId, attempt: Attempt) -> Result<Option<Intent>, StoreError>;
 
     /// Records explanations; each replaces the one that its job had.
     async fn save_explanations(&self, explanations: &[ExplanationRecord]) -> Result<(), StoreError>;

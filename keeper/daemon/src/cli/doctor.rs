@@ -1,12 +1,12 @@
 //! `keeper doctor`: what works here and what does not.
 
-use anyhow::{Result, bail};
-use keeper_chain::{Contracts, Deployment, Follower, Rpc, Sender};
+use anyhow::{Result, anyhow, bail};
+use keeper_chain::{Contracts, Follower, Rpc, Sender};
 use keeper_worker::{MachineProbe, Probe as _};
 use serde::Serialize;
 
 use super::{Global, RunArgs};
-use crate::{context::Context, output, settings::Settings};
+use crate::{context::Context, output, rights::Rights, settings::Settings};
 
 /// A check and how it ended.
 #[derive(Serialize)]
@@ -42,26 +42,41 @@ pub(crate) async fn run(global: &Global) -> Result<()> {
 async fn run_checks(global: &Global, checks: &mut Vec<Check>) {
     let mut note = |name, result: Result<String>| {
         let ok = result.is_ok();
-        let detail = result.unwrap_or_else(|error| format!("{error:#}").replace('\n', "; "));
+        let detail = result.unwrap_or_else(|error| in_one_line(&error));
         checks.push(Check { name, ok, detail });
-        ok
     };
-    let settings = Settings::resolve(global, &RunArgs::default());
-    let shown = settings.as_ref().map(|settings| format!("network {}", settings.network));
-    note("configuration", shown.map_err(|error| anyhow::anyhow!("{error:#}")));
-    let Ok(settings) = settings else { return };
+    let settings = match Settings::resolve(global, &RunArgs::default()) {
+        Ok(settings) => settings,
+        Err(error) => return note("configuration", Err(error)),
+    };
+    note("configuration", Ok(format!("network {}", settings.network)));
     note("machine", Ok(machine()));
     let artifacts = keeper_dispatch::ArtifactStore::open(&settings.artifacts);
     note("artifacts", artifacts.map(|_| settings.artifacts.clone()).map_err(Into::into));
-    let rpc = Rpc::connect(settings.network, &settings.rpc_url).await;
-    note("node", rpc.as_ref().map(Rpc::endpoint).map_err(|error| anyhow::anyhow!("{error}")));
-    let Ok(rpc) = rpc else { return };
+    let rpc = match Rpc::connect(settings.network, &settings.rpc_url).await {
+        Ok(rpc) => rpc,
+        Err(error) => return note("node", Err(anyhow!("{error}"))),
+    };
+    note("node", Ok(rpc.endpoint()));
     let context = Context { settings, rpc, json: global.json };
-    let deployment = Deployment::load(&context.settings.deployment, context.settings.network);
-    note("contracts", check_contracts(&context, &deployment).await);
-    if context.settings.account.is_some() {
-        note("account", check_account(&context, deployment.as_ref().ok()).await);
+    let contracts = context.contracts();
+    let known = contracts.as_ref().ok().cloned();
+    note("contracts", check_contracts(&context, contracts).await);
+    if let Some(contracts) = &known {
+        note("pauses", check_pauses(contracts).await);
     }
+    if context.settings.account.is_some() {
+        note("account", check_account(&context, known.as_ref()).await);
+        if let Some(result) = check_rights(&context, known.as_ref()).await {
+            note("rounds", result);
+        }
+    }
+}
+
+/// What is wrong, and what to do about it.
+fn in_one_line(error: &anyhow::Error) -> String {
+    let (message, hint) = output::described(error);
+    hint.map_or_else(|| message.clone(), |hint| format!("{message}; hint: {hint}"))
 }
 
 fn machine() -> String {
@@ -71,26 +86,58 @@ fn machine() -> String {
     format!("{gpus}, {} cores, {} GiB memory", found.cpu_cores, found.memory_bytes >> 30)
 }
 
-async fn check_contracts(
-    context: &Context,
-    deployment: &Result<Deployment, keeper_chain::DeploymentError>,
-) -> Result<String> {
-    let deployment = deployment.as_ref().map_err(|error| anyhow::anyhow!("{error}"))?;
-    let contracts = Contracts::new(&context.rpc, deployment);
-    let stats = contracts.allocation_stats().await?;
-    let head = Follower::new(&context.rpc, deployment).head().await?;
-    let (rounds, block) = (stats.rounds, head.number);
-    Ok(format!("JobMgr {}, {rounds} rounds applied, block {block}", deployment.job_mgr.address))
+async fn check_contracts(context: &Context, contracts: Result<Contracts>) -> Result<String> {
+    let contracts = contracts?;
+    let rounds = contracts.allocation_stats().await?.rounds;
+    let head = Follower::new(&context.rpc, contracts.deployment()).head().await?;
+    Ok(format!("JobMgr {}, {rounds} rounds applied, block {}", contracts.deployment().job_mgr.address, head.number))
 }
 
-async fn check_account(context: &Context, deployment: Option<&Deployment>) -> Result<String> {
+/// Whether anything new gets into the contracts.
+async fn check_pauses(contracts: &Contracts) -> Result<String> {
+    pauses(&contracts.paused().await?)
+}
+
+fn pauses(paused: &[&'static str]) -> Result<String> {
+    if paused.is_empty() {
+        return Ok("no contract is paused".to_owned());
+    }
+    let stopped: Vec<String> = paused.iter().map(|name| format!("{name} (no {})", stopped_by(name))).collect();
+    let options: Vec<String> = paused.iter().map(|name| format!(" --contract {name}")).collect();
+    bail!("paused: {}\nhint: the admin ends it with `keeper admin unpause{}`", stopped.join(", "), options.concat())
+}
+
+/// What does not happen while this contract is paused.
+fn stopped_by(contract: &str) -> &'static str {
+    match contract {
+        "JobMgr" => "new jobs, no allocations",
+        "CdcPool" => "new workers",
+        "TaskAllocator" => "rounds",
+        _ => "deposits and sponsored transactions",
+    }
+}
+
+/// Whether the account may apply rounds, where it is a keeper's or was.
+async fn check_rights(context: &Context, contracts: Option<&Contracts>) -> Option<Result<String>> {
+    let contracts = contracts?;
+    let account = context.credentials().await.ok()?.address;
+    match Rights::read(contracts, account, &context.settings.policy).await {
+        Ok(rights) if rights.is_of_a_keeper() => {
+            let may = format!("the account may apply rounds, with a bond of {}", rights.bond());
+            Some(rights.check().map(|()| may))
+        }
+        Ok(_) => None,
+        Err(error) => Some(Err(error.into())),
+    }
+}
+
+async fn check_account(context: &Context, contracts: Option<&Contracts>) -> Result<String> {
     let credentials = context.credentials().await?;
     let sender = Sender::new(&context.rpc, &credentials, context.settings.poll());
     let nonce = sender.nonce().await?;
     let balance = sender.balance().await?;
     let mut roles = Vec::new();
-    if let Some(deployment) = deployment {
-        let contracts = Contracts::new(&context.rpc, deployment);
+    if let Some(contracts) = contracts {
         if contracts.is_keeper(credentials.address).await? {
             roles.push("keeper".to_owned());
         }
@@ -104,4 +151,20 @@ async fn check_account(context: &Context, deployment: Option<&Deployment>) -> Re
         bail!("{summary}: it cannot pay fees; fund it with STRK");
     }
     Ok(summary)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_names_the_contract_what_it_stops_and_the_remedy() {
+        assert_eq!(pauses(&[]).unwrap(), "no contract is paused");
+        let paused = in_one_line(&pauses(&["JobMgr", "TaskAllocator"]).unwrap_err());
+        assert_eq!(
+            paused,
+            "paused: JobMgr (no new jobs, no allocations), TaskAllocator (no rounds); hint: the admin ends it with \
+             `keeper admin unpause --contract JobMgr --contract TaskAllocator`"
+        );
+    }
 }

@@ -1,6 +1,7 @@
 //! `keeper job ...`.
 
 mod explain;
+mod fate;
 mod judge;
 mod list;
 mod submit;
@@ -187,6 +188,16 @@ async fn show(context: &Context, contracts: &Contracts, job_id: JobId) -> Result
         );
     }
     Ok(())
+}
+
+/// Why an attempt failed: the reason code that the worker wrote; an attempt that ran out of time has none.
+fn failure_text(reason: Felt) -> String {
+    let bytes: Vec<u8> = reason.to_bytes_be().into_iter().skip_while(|byte| *byte == 0).collect();
+    match String::from_utf8(bytes) {
+        Ok(text) if text.is_empty() => "DEADLINE_PASSED".to_owned(),
+        Ok(text) if text.chars().all(|character| character.is_ascii_graphic()) => text,
+        _ => format!("{reason:#x}"),
+    }
 }
 
 /// Seconds since the epoch as a date and time, in UTC.

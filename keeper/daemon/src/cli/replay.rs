@@ -77,7 +77,7 @@ pub(super) fn run(global: &Global, args: &ReplayArgs) -> Result<()> {
 }
 
 fn print_decisions(plan: &Plan) {
-    let mut table = output::table(&["JOB", "ATTEMPT", "DECISION", "WORKER", "SCORE"]);
+    let mut table = output::table(&["JOB", "ATTEMPT", "DECISION", "WORKER", "SCORE, OF 10000"]);
     for explanation in plan.explanations.values() {
         let winner = explanation.winner.as_ref().filter(|_| matches!(explanation.outcome, Outcome::Placed { .. }));
         let (worker, score) = winner.map_or_else(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, anyhow};
 use keeper_chain::{Contracts, Follower, Sender};
 use keeper_dispatch::{ArtifactStore, DispatchServer, Dispatcher, RetryPolicy, ServerConfig};
-use keeper_store::{Identity, SqliteStore, Store};
+use keeper_store::{SqliteStore, Store};
 use serde_json::json;
 use tokio::{net::TcpListener, sync::watch};
 
@@ -13,9 +13,9 @@ use super::{Global, RunArgs};
 use crate::{
     adapters::ChainAuthenticator,
     context::Context,
-    output,
+    output, records,
     rights::Rights,
-    services::{Allocating, BelievedReceiver, Dispatching, Exiting, Following, Supervisor, stop_signal},
+    services::{Admission, Allocating, BelievedReceiver, Dispatching, Exiting, Following, Supervisor, stop_signal},
     settings::Settings,
 };
 
@@ -27,6 +27,8 @@ pub(crate) async fn run(global: &Global, args: &RunArgs) -> Result<()> {
     let stop = stop_signal()?;
     let context = Context::connect_with(global, args).await?;
     let settings = &context.settings;
+    // What is wrong with it is said before anything is sent.
+    settings.public_name(settings.listen)?;
     let contracts = context.contracts()?;
     let sender = Arc::new(context.sender().await?);
     check_account(&contracts, &sender, settings, args.post_bond).await?;
@@ -38,7 +40,8 @@ pub(crate) async fn run(global: &Global, args: &RunArgs) -> Result<()> {
     let address = listener.local_addr()?;
 
     let deployment = contracts.deployment().clone();
-    let config = ServerConfig::new(format!("ws://{address}"), settings.network.chain_id(), deployment.cdc_pool.address);
+    let config =
+        ServerConfig::new(settings.public_name(address)?, settings.network.chain_id(), deployment.cdc_pool.address);
     let authenticator = ChainAuthenticator { contracts: contracts.clone() };
     let (server, reports) = DispatchServer::new(config, Arc::new(authenticator));
     let (believed, seen) = watch::channel(None);
@@ -58,6 +61,13 @@ pub(crate) async fn run(global: &Global, args: &RunArgs) -> Result<()> {
         sessions: server.sessions(),
     };
     supervisor.start("allocating jobs", allocating.run(cancel.clone()));
+    let admission = Admission {
+        contracts: contracts.clone(),
+        account: sender.address(),
+        policy: settings.policy.clone(),
+        believed: seen.clone(),
+    };
+    supervisor.start("applying rounds", admission.run(cancel.clone()));
     if settings.exits {
         let exiting =
             Exiting { contracts, sender: sender.clone(), believed: seen.clone(), sessions: server.sessions() };
@@ -71,7 +81,7 @@ pub(crate) async fn run(global: &Global, args: &RunArgs) -> Result<()> {
         server.serve(listener, token).await.context("serving worker agents")
     });
     tracing::info!(network = %settings.network, account = %sender.address(), listen = %address, "the keeper runs");
-    announce(&context, seen, address);
+    announce(&context, seen, address, settings.public_url.clone().unwrap_or_else(|| format!("ws://{address}")));
     supervisor.run(stop).await
 }
 
@@ -101,19 +111,11 @@ async fn open_store(context: &Context, contracts: &Contracts) -> Result<Arc<dyn 
     let settings = &context.settings;
     std::fs::create_dir_all(&settings.data_dir)
         .with_context(|| format!("making the data directory {}", settings.data_dir.display()))?;
-    let deployment = contracts.deployment();
-    let identity = Identity {
-        chain_id: settings.network.chain_id(),
-        job_mgr: deployment.job_mgr.address,
-        cdc_pool: deployment.cdc_pool.address,
-        task_allocator: deployment.task_allocator.address,
-        deployment_block: deployment.block,
-    };
-    Ok(Arc::new(SqliteStore::open(&settings.database(), identity).await?))
+    Ok(Arc::new(SqliteStore::open(&settings.database(), records::identity(contracts)).await?))
 }
 
 /// Tells whoever started the keeper that it has caught up and where agents connect to.
-fn announce(context: &Context, mut believed: BelievedReceiver, address: std::net::SocketAddr) {
+fn announce(context: &Context, mut believed: BelievedReceiver, address: std::net::SocketAddr, url: String) {
     let json = context.json;
     tokio::spawn(async move {
         while believed.borrow_and_update().is_none() {
@@ -123,9 +125,9 @@ fn announce(context: &Context, mut believed: BelievedReceiver, address: std::net
         }
         if json {
             // A closed standard output is no reason to stop a keeper.
-            output::json_line(&json!({ "ready": true, "listen": address.to_string() })).ok();
+            output::json_line(&json!({ "ready": true, "listen": address.to_string(), "url": url })).ok();
         } else {
-            println!("ready; worker agents connect to ws://{address}");
+            println!("ready; worker agents connect to {url}");
         }
     });
 }

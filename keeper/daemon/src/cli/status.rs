@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail};
 use keeper_chain::{Contracts, Follower, Step};
-use keeper_store::{SqliteStore, Store as _};
+use keeper_store::{SqliteStore, Store as _, StoreError};
 use keeper_types::{Fri, Market, MarketEvent, TxHash};
 use serde::Serialize;
 use serde_json::json;
 
 use super::Global;
-use crate::{context::Context, output};
+use crate::{context::Context, output, records};
 
 /// What the chain's events add up to.
 #[derive(Default)]
@@ -54,13 +54,18 @@ struct Money {
 /// Prints the market in numbers.
 ///
 /// # Errors
-/// Fails where the node does not answer.
+/// Fails where the node does not answer, the contracts are not on its chain, or what was recorded here is of another.
 pub(crate) async fn run(global: &Global) -> Result<()> {
     let context = Context::connect(global).await?;
     let contracts = context.contracts()?;
+    // Where they are not on this chain nobody has said anything, and all the figures would be zero.
+    contracts.allocation_stats().await?;
+    let records = records(&context, &contracts).await?;
     let spinner = output::spinner("reading the chain");
     let mut tally = read_chain(&context, &contracts).await?;
-    add_times(&context, &mut tally).await;
+    if let Some(records) = records {
+        add_times(&records, &mut tally).await?;
+    }
     let money = money(&contracts, &tally).await?;
     let gas = gas_per_allocation(&context, &tally).await?;
     spinner.finish_and_clear();
@@ -143,15 +148,31 @@ impl Tally {
     }
 }
 
-/// When the keeper on this machine saw each allocation, where one has run here.
-async fn add_times(context: &Context, tally: &mut Tally) {
-    let Ok(store) = SqliteStore::open_read_only(&context.settings.database()).await else { return };
-    let Ok(timings) = store.all_timings().await else { return };
+/// What the keeper on this machine has recorded, where one has run here.
+async fn records(context: &Context, contracts: &Contracts) -> Result<Option<SqliteStore>> {
+    match records::open(context, contracts).await {
+        Ok(store) => Ok(Some(store)),
+        Err(error) => match error.downcast_ref() {
+            Some(StoreError::NoDatabase { .. }) => Ok(None),
+            // Of another version, or damaged: the figures are the chain's, only the times are missing.
+            Some(other) if !matches!(other, StoreError::IdentityMismatch { .. }) => {
+                tracing::warn!(%error, "what the keeper recorded here cannot be read; times are left out");
+                Ok(None)
+            }
+            _ => Err(error),
+        },
+    }
+}
+
+/// When the keeper on this machine saw each allocation.
+async fn add_times(records: &SqliteStore, tally: &mut Tally) -> Result<()> {
+    let timings = records.all_timings().await?;
     let seen: BTreeMap<(u64, u8), Option<u64>> =
         timings.into_iter().map(|timing| ((timing.job_id.0, timing.attempt.0), timing.observed_allocated_ms)).collect();
     for allocation in &mut tally.allocations {
         allocation.allocated_at_ms = seen.get(&(allocation.job_id, allocation.attempt)).copied().flatten();
     }
+    Ok(())
 }
 
 async fn money(contracts: &Contracts, tally: &Tally) -> Result<Money> {

@@ -4,19 +4,24 @@
 //! round names; what the keeper published fills in what no chain tells, and counts only where it gives the snapshot
 //! root that the round has on chain; then the plan is made anew.
 
-use std::{collections::BTreeSet, path::PathBuf};
+mod difference;
+mod round;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
-use keeper_chain::{Deployment, Follower, Step};
+use keeper_chain::{Deployment, Follower};
 use keeper_dispatch::ArtifactStore;
 use keeper_scheduler::{RoundInputs, plan, plan_root, policy_id, snapshot_root};
-use keeper_types::{
-    Address, AllocationItem, Attempt, BlockEvents, BlockNumber, Felt, JobId, Market, MarketEvent, PolicyId,
-    RoundHeader, TxHash, WorkerId,
-};
-use serde_json::json;
+use keeper_types::{BlockEvents, BlockNumber, Felt, Market};
+use serde_json::{Value, json};
 
+pub(crate) use self::difference::Different;
+use self::{
+    difference::{Difference, between},
+    round::{AppliedRound, Which},
+};
 use super::{Global, replay::Recording};
 use crate::{context::Context, output};
 
@@ -25,6 +30,9 @@ use crate::{context::Context, output};
 pub(crate) enum VerifyCommand {
     /// The round that allocated a job
     Allocation(AllocationArgs),
+    /// What is no command, so that the error can name the one that was meant
+    #[command(external_subcommand)]
+    Unknown(Vec<String>),
 }
 
 /// Which round.
@@ -41,146 +49,104 @@ pub(crate) struct AllocationArgs {
     save: Option<PathBuf>,
 }
 
-/// Which round is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Which {
-    Job(JobId),
-    Transaction(TxHash),
+/// What the person meant who typed this after `keeper verify`.
+pub(super) fn what_was_meant(words: &[String]) -> String {
+    let word = words.first().map_or("", String::as_str);
+    let which = if Which::parse(word).is_ok() { word } else { "JOB|TX" };
+    format!("unrecognized subcommand '{word}'\n\n  tip: to recompute a round: `keeper verify allocation {which}`")
 }
 
-/// A round as the chain has it.
-#[derive(Clone, Debug)]
-struct AppliedRound {
-    keeper: Address,
-    header: RoundHeader,
-    block: BlockNumber,
-    tx_hash: TxHash,
-    allocated: Vec<AllocationItem>,
-    skipped: Vec<(JobId, WorkerId, Attempt)>,
+/// A round and the chain that it is on.
+struct Located {
+    context: Context,
+    follower: Follower,
+    blocks: Vec<BlockEvents>,
+    round: AppliedRound,
+}
+
+/// Jobs and workers in the snapshot that the round was decided from.
+#[derive(Clone, Copy)]
+struct Sizes {
+    jobs: usize,
+    workers: usize,
 }
 
 /// Recomputes it.
 ///
 /// # Errors
-/// Says where what was recomputed first differs from what the chain has, or why it cannot be recomputed.
+/// [`Different`] says where what was recomputed first differs from what the chain has; any other error, why it cannot
+/// be recomputed.
 pub(super) async fn run(global: &Global, command: VerifyCommand) -> Result<()> {
-    let VerifyCommand::Allocation(args) = command;
-    let which = parse(&args.which)?;
+    let args = match command {
+        VerifyCommand::Allocation(args) => args,
+        VerifyCommand::Unknown(words) => bail!(what_was_meant(&words)),
+    };
+    let (round, result) = match locate(global, &args).await {
+        Ok(located) => {
+            let result = recompute(&located, &args).await;
+            (Some(located.round), result)
+        }
+        Err(error) => (None, Err(error)),
+    };
+    if global.json {
+        output::json(&verdict(round.as_ref(), &result))?;
+    } else if let (Some(round), Ok(sizes)) = (&round, &result) {
+        print(round, *sizes);
+    }
+    result.map(|_| ())
+}
+
+async fn locate(global: &Global, args: &AllocationArgs) -> Result<Located> {
+    let which = Which::parse(&args.which)?;
     let context = Context::connect(global).await?;
     let deployment = Deployment::load(&context.settings.deployment, context.settings.network)?;
     let follower = Follower::new(&context.rpc, &deployment);
-    let blocks = read(&follower).await?;
-    let round = find(&blocks, which)?;
+    let blocks = round::read(&follower).await?;
+    let round = round::find(&blocks, which)?;
+    Ok(Located { context, follower, blocks, round })
+}
 
+async fn recompute(located: &Located, args: &AllocationArgs) -> Result<Sizes> {
+    let Located { context, follower, blocks, round } = located;
+    let header = &round.header;
+    let different = |difference| Err(Different { round: Box::new(round.clone()), difference }.into());
     let bytes = match &args.inputs {
         Some(path) => tokio::fs::read(path).await.with_context(|| format!("reading {}", path.display()))?,
-        None => published(&context, round.header.snapshot_root).await?,
+        None => published(context, header.snapshot_root).await?,
     };
     let inputs = RoundInputs::parse(&bytes)?;
-    check_policy(policy_id(&inputs.policy), &round)?;
+    let published = policy_id(&inputs.policy);
+    if published != header.policy_id {
+        return different(Difference::Policy { published, round: header.policy_id });
+    }
 
-    let market = market_at(&blocks, round.header.snapshot_block)?;
-    let header = follower.header(round.header.snapshot_block).await?;
-    let header = header.with_context(|| format!("block {} is not there any more", round.header.snapshot_block))?;
-    let snapshot = inputs.snapshot(&market, (header.number, header.timestamp), header.hash);
+    let market = market_at(blocks, header.snapshot_block)?;
+    let block = follower.header(header.snapshot_block).await?;
+    let block = block.with_context(|| format!("block {} is not there any more", header.snapshot_block))?;
+    let snapshot = inputs.snapshot(&market, (block.number, block.timestamp), block.hash);
     if let Some(path) = &args.save {
         Recording { policy: inputs.policy.clone(), snapshot: snapshot.clone() }.save(path)?;
     }
     let root = snapshot_root(&snapshot);
-    if root != round.header.snapshot_root {
-        bail!(
-            "DIFFERENT: the snapshot. Chain and published inputs give the root {root:#066x}, the round says {:#066x}",
-            round.header.snapshot_root
-        );
+    if root != header.snapshot_root {
+        return different(Difference::Snapshot { recomputed: root, round: header.snapshot_root });
     }
     if RoundInputs::of(&snapshot, &inputs.policy) != inputs {
-        bail!("DIFFERENT: the inputs. They name workers or jobs that the market did not have at the round's block");
+        return different(Difference::Inputs);
     }
     let batch = plan(&snapshot, &inputs.policy).batch();
-    check_items(&batch, &round)?;
-    let plan_root = plan_root(&batch);
-    if plan_root != round.header.plan_root {
-        bail!("DIFFERENT: the plan's name. It is {plan_root:#066x}, the round says {:#066x}", round.header.plan_root);
+    if let Some(difference) = between(&batch, round) {
+        return different(difference);
     }
-    report(&context, &round, (snapshot.jobs.len(), snapshot.workers.len()))
-}
-
-fn parse(text: &str) -> Result<Which> {
-    if let Ok(job_id) = text.parse() {
-        return Ok(Which::Job(JobId(job_id)));
+    let root = plan_root(&batch);
+    if root != header.plan_root {
+        return different(Difference::PlanRoot { recomputed: root, round: header.plan_root });
     }
-    match text.strip_prefix("0x").map(|_| Felt::from_hex(text)) {
-        Some(Ok(hash)) => Ok(Which::Transaction(TxHash(hash))),
-        _ => bail!("`{text}` is neither a job's number nor a transaction's hash (0x...)"),
-    }
-}
-
-/// Everything that the contracts said so far.
-async fn read(follower: &Follower) -> Result<Vec<BlockEvents>> {
-    let mut blocks: Vec<BlockEvents> = Vec::new();
-    let spinner = output::spinner("reading the chain");
-    loop {
-        match follower.step(blocks.last().map(|block| block.header.reference())).await? {
-            Step::UpToDate => break,
-            Step::Extended { blocks: more, .. } => blocks.extend(more),
-            Step::Reorganised => bail!("the chain was reorganised while it was read\nhint: try again"),
-        }
-    }
-    spinner.finish_and_clear();
-    Ok(blocks)
-}
-
-/// The round that is asked for.
-fn find(blocks: &[BlockEvents], which: Which) -> Result<AppliedRound> {
-    let events = || blocks.iter().flat_map(|block| &block.events);
-    let tx_hash = match which {
-        Which::Transaction(hash) => hash,
-        Which::Job(job_id) => {
-            let allocation = events().rev().find(|(_, event)| {
-                matches!(event, MarketEvent::JobsAllocated { .. }) && event.job_ids().contains(&job_id)
-            });
-            allocation.with_context(|| format!("job {job_id} was not allocated yet, or does not exist\nhint: `keeper job show {job_id}` says which"))?.0.tx_hash
-        }
-    };
-    let mut round = None;
-    let (mut allocated, mut skipped) = (Vec::new(), Vec::new());
-    for (position, event) in events().filter(|(position, _)| position.tx_hash == tx_hash) {
-        match event {
-            MarketEvent::JobsAllocated { items } => allocated.extend(items.iter().copied()),
-            MarketEvent::AllocationSkipped { job_id, worker_id, attempt, .. } => {
-                skipped.push((*job_id, *worker_id, *attempt));
-            }
-            MarketEvent::JobClaimed { job_id, worker_id } => {
-                bail!("worker {worker_id} took job {job_id} itself, while no keeper was at work: no round decided it")
-            }
-            MarketEvent::RoundApplied {
-                keeper,
-                round: number,
-                snapshot_block,
-                snapshot_root,
-                policy_id,
-                plan_root,
-                ..
-            } => {
-                ensure!(round.is_none(), "transaction {tx_hash} applied several rounds, which no keeper of ours does");
-                let header = RoundHeader {
-                    round: *number,
-                    snapshot_block: *snapshot_block,
-                    snapshot_root: *snapshot_root,
-                    policy_id: *policy_id,
-                    plan_root: *plan_root,
-                };
-                round = Some((*keeper, header, position.block));
-            }
-            _ => {}
-        }
-    }
-    let (keeper, header, block) = round.with_context(|| format!("transaction {tx_hash} applied no round"))?;
-    Ok(AppliedRound { keeper, header, block, tx_hash, allocated, skipped })
+    Ok(Sizes { jobs: snapshot.jobs.len(), workers: snapshot.workers.len() })
 }
 
 async fn published(context: &Context, snapshot_root: Felt) -> Result<Vec<u8>> {
-    let artifacts = ArtifactStore::open(&context.settings.artifacts)?;
+    let artifacts = ArtifactStore::open_existing(&context.settings.artifacts)?;
     let hint =
         "hint: the keeper that sent the round keeps them in its artifact store; pass --artifacts, or --inputs FILE";
     match artifacts.round(snapshot_root).await {
@@ -200,49 +166,38 @@ fn market_at(blocks: &[BlockEvents], last: BlockNumber) -> Result<Market> {
     Ok(market)
 }
 
-fn check_policy(inputs: PolicyId, round: &AppliedRound) -> Result<()> {
-    if inputs != round.header.policy_id {
-        bail!("DIFFERENT: the policy. The published one is {inputs}, the round says {}", round.header.policy_id);
-    }
-    Ok(())
-}
-
-/// What was sent must be what the plan says: each item allocated as planned, or skipped by the contract.
-fn check_items(planned: &[AllocationItem], round: &AppliedRound) -> Result<()> {
-    let mut sent: BTreeSet<JobId> = round.allocated.iter().map(|item| item.job_id).collect();
-    sent.extend(round.skipped.iter().map(|(job_id, ..)| *job_id));
-    for item in planned {
-        let AllocationItem { job_id, worker_id, attempt, .. } = item;
-        if round.allocated.contains(item) || round.skipped.contains(&(*job_id, *worker_id, *attempt)) {
-            sent.remove(job_id);
-            continue;
-        }
-        let found = round.allocated.iter().find(|found| found.job_id == *job_id);
-        let found =
-            found.map_or("nothing".to_owned(), |found| format!("worker {}, score {}", found.worker_id, found.score));
-        bail!("DIFFERENT: job {job_id}. The plan says worker {worker_id}, score {}; sent was {found}", item.score);
-    }
-    if let Some(job_id) = sent.first() {
-        bail!("DIFFERENT: job {job_id}. The plan does not place it, the round does");
-    }
-    Ok(())
-}
-
-fn report(context: &Context, round: &AppliedRound, (jobs, workers): (usize, usize)) -> Result<()> {
-    let AppliedRound { keeper, header, block, tx_hash, allocated, skipped } = round;
-    if context.json {
-        return output::json(&json!({
-            "verdict": "match",
+/// The result for programs: `match`, `different` or `error`, and as much of the round as is known.
+fn verdict(round: Option<&AppliedRound>, result: &Result<Sizes>) -> Value {
+    let mut verdict = json!({ "round": null, "tx_hash": null });
+    if let Some(AppliedRound { keeper, header, block, tx_hash, allocated, skipped }) = round {
+        verdict = json!({
+            "round": header.round,
+            "tx_hash": tx_hash,
+            "block": block,
             "keeper": keeper,
             "header": header,
-            "block": block,
-            "tx_hash": tx_hash,
             "allocated": allocated.len(),
             "skipped": skipped.len(),
-            "jobs": jobs,
-            "workers": workers,
-        }));
+        });
     }
+    let more = match result {
+        Ok(Sizes { jobs, workers }) => json!({ "result": "match", "jobs": jobs, "workers": workers }),
+        Err(error) => match error.downcast_ref::<Different>() {
+            Some(different) => json!({ "result": "different", "difference": different.difference }),
+            None => {
+                let (message, hint) = output::described(error);
+                json!({ "result": "error", "error": message, "hint": hint })
+            }
+        },
+    };
+    if let (Some(fields), Value::Object(more)) = (verdict.as_object_mut(), more) {
+        fields.extend(more);
+    }
+    verdict
+}
+
+fn print(round: &AppliedRound, Sizes { jobs, workers }: Sizes) {
+    let AppliedRound { keeper, header, block, tx_hash, allocated, skipped } = round;
     println!("round     {} of keeper {keeper}, block {block}, transaction {tx_hash}", header.round);
     println!("policy    {}, as announced", header.policy_id);
     println!(
@@ -251,5 +206,26 @@ fn report(context: &Context, round: &AppliedRound, (jobs, workers): (usize, usiz
     );
     println!("plan      {:#066x}: {} allocated, {} skipped", header.plan_root, allocated.len(), skipped.len());
     println!("MATCH     the chain and the published inputs give the same plan");
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_meant_is_named() {
+        let meant = |word: &str| what_was_meant(&[word.to_owned()]);
+        assert!(meant("1").ends_with("`keeper verify allocation 1`"));
+        assert!(meant("0xabc").ends_with("`keeper verify allocation 0xabc`"));
+        assert!(meant("alocation").ends_with("`keeper verify allocation JOB|TX`"));
+    }
+
+    #[test]
+    fn programs_get_an_answer_also_where_nothing_could_be_verified() {
+        let verdict = verdict(None, &Err(anyhow::anyhow!("it broke\nhint: mend it")));
+        let expected = json!({
+            "result": "error", "round": null, "tx_hash": null, "error": "it broke", "hint": "mend it",
+        });
+        assert_eq!(verdict, expected);
+    }
 }

@@ -6,7 +6,7 @@ mod run;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use keeper_chain::{Contracts, Receipt};
-use keeper_types::{Fri, Worker, WorkerId};
+use keeper_types::{Fri, MAX_REPUTATION, Worker, WorkerId};
 use serde_json::{Value, json};
 
 use super::Global;
@@ -117,7 +117,7 @@ async fn list(context: &Context, contracts: &Contracts) -> Result<()> {
             format!("{} GiB", has.vram_gib),
             region(worker),
             worker.rate.to_string(),
-            worker.reputation.to_string(),
+            format!("{}/{MAX_REPUTATION}", worker.reputation),
             worker.stake.to_string(),
             output::short(worker.owner),
         ]);
@@ -150,7 +150,7 @@ async fn show(context: &Context, contracts: &Contracts, worker_id: WorkerId) -> 
     println!("features          {}", has.features);
     println!("region            {}", region(&worker));
     println!("rate              {}", worker.rate);
-    println!("reputation        {} of {}", worker.reputation, keeper_types::MAX_REPUTATION);
+    println!("reputation        {}/{MAX_REPUTATION}", worker.reputation);
     println!("stake             {}", worker.stake);
     println!("held by           {} results that are not beyond doubt", worker.holds);
     if worker.is_static {

@@ -64,6 +64,7 @@ fn what_is_wrong_is_named() {
         ("[chain]\nrpc_url = \"ftp://x\"\n", "must begin with http:// or https://"),
         ("[chain]\nrpc_url = \"https://node.example/rpc\"\n", "is not on this machine"),
         ("[chain]\npoll_ms = 1\n", "chain.poll_ms is 1, but must be 50 to 60000"),
+        ("[keeper]\npublic_url = \"keeper.example:7070\"\n", "keeper.public_url"),
         ("[keeper]\nmax_batch = 501\n", "keeper.max_batch is 501, but must be 1 to 500"),
         ("[worker]\nrefuse_executors = [\"docker\"]\n", "unknown variant `docker`"),
         ("[worker]\nmodels = [\"\"]\n", "worker.models has ``, but a name has 1 to 31"),
@@ -71,5 +72,20 @@ fn what_is_wrong_is_named() {
     ] {
         let error = format!("{:#}", resolve(config).unwrap_err());
         assert!(error.contains(expected), "{config}: {error}");
+    }
+}
+
+#[test]
+fn agents_know_the_keeper_by_where_it_listens_or_by_its_public_url() {
+    let name = |public_url: Option<&str>, listen: &str| {
+        let run = RunArgs { public_url: public_url.map(ToOwned::to_owned), ..RunArgs::default() };
+        let settings = Settings::resolve(&global(None), &run).unwrap();
+        settings.public_name(listen.parse().unwrap()).map(String::from).map_err(|error| error.to_string())
+    };
+    assert_eq!(name(None, "127.0.0.1:7070").unwrap(), "ws://127.0.0.1:7070/v1/session");
+    assert_eq!(name(Some("wss://keeper.example"), "0.0.0.0:7070").unwrap(), "wss://keeper.example/v1/session");
+    for everywhere in ["0.0.0.0:7070", "[::]:7070"] {
+        let error = name(None, everywhere).unwrap_err();
+        assert!(error.contains("hint: pass the URL") && error.contains("--public-url ws://HOST:7070"), "{error}");
     }
 }

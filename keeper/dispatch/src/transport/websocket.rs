@@ -33,19 +33,28 @@ impl WebSocketConnector {
     /// # Errors
     /// Fails where the address is not a `ws://` or `wss://` URL.
     pub fn new(address: &str) -> Result<Self, TransportError> {
-        let error = |reason: &str| TransportError::Address { address: address.to_owned(), reason: reason.to_owned() };
-        let mut url = Url::parse(address).map_err(|_| error("expected a URL such as ws://127.0.0.1:7070"))?;
-        if !matches!(url.scheme(), "ws" | "wss") {
-            return Err(error("expected it to begin with ws:// or wss://"));
-        }
-        if url.host_str().is_none_or(str::is_empty) {
-            return Err(error("it names no host"));
-        }
-        if matches!(url.path(), "" | "/") {
-            url.set_path(SESSION_PATH);
-        }
-        Ok(Self { url })
+        Ok(Self { url: session_url(address)? })
     }
+}
+
+/// The URL of a keeper's sessions, by which keeper and agents mean the same keeper: `address` with the path that may be
+/// left out, and without a port that goes without saying.
+///
+/// # Errors
+/// Fails where the address is not a `ws://` or `wss://` URL.
+pub fn session_url(address: &str) -> Result<Url, TransportError> {
+    let error = |reason: &str| TransportError::Address { address: address.to_owned(), reason: reason.to_owned() };
+    let mut url = Url::parse(address).map_err(|_| error("expected a URL such as ws://127.0.0.1:7070"))?;
+    if !matches!(url.scheme(), "ws" | "wss") {
+        return Err(error("expected it to begin with ws:// or wss://"));
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(error("it names no host"));
+    }
+    if matches!(url.path(), "" | "/") {
+        url.set_path(SESSION_PATH);
+    }
+    Ok(url)
 }
 
 #[async_trait]
@@ -151,6 +160,7 @@ mod tests {
         for (address, expected) in [
             ("ws://127.0.0.1:7070", "ws://127.0.0.1:7070/v1/session"),
             ("wss://keeper.example/", "wss://keeper.example/v1/session"),
+            ("wss://Keeper.Example:443", "wss://keeper.example/v1/session"),
             ("ws://keeper.example/behind/proxy", "ws://keeper.example/behind/proxy"),
         ] {
             assert_eq!(WebSocketConnector::new(address).unwrap().target(), expected);

@@ -27,7 +27,7 @@ pub fn config() -> ServerConfig {
 }
 
 pub fn identity(worker_id: WorkerId) -> AgentIdentity {
-    let audience = Some("ws://keeper.example".to_owned());
+    let audience = "ws://keeper.example".to_owned();
     AgentIdentity { worker_id, account: ACCOUNT, chain_id: ChainId::SEPOLIA, cdc_pool: CDC_POOL, audience }
 }
 

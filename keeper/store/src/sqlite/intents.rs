@@ -1,6 +1,6 @@
 //! Intents. The action is stored as JSON; its kind and round stand beside it to be searched by.
 
-use keeper_types::{Address, TxHash};
+use keeper_types::{Address, Attempt, JobId, TxHash};
 use sqlx::{FromRow, SqliteConnection, SqlitePool};
 
 use super::columns::{from_json, integer, json, number, parsed};
@@ -78,6 +78,25 @@ pub(super) async fn by_tx(pool: &SqlitePool, tx_hash: TxHash) -> Result<Option<I
          WHERE tx_hash = ? ORDER BY intent_id DESC LIMIT 1",
     )
     .bind(tx_hash.to_string())
+    .fetch_optional(pool)
+    .await?;
+    row.map(Intent::try_from).transpose()
+}
+
+/// Reads backwards from the newest, so that what was decided lately is found soon.
+pub(super) async fn latest_allocation(
+    pool: &SqlitePool,
+    job_id: JobId,
+    attempt: Attempt,
+) -> Result<Option<Intent>, StoreError> {
+    let Ok(job_id) = i64::try_from(job_id.0) else { return Ok(None) };
+    let row: Option<IntentRow> = sqlx::query_as(
+        "SELECT intent_id, account, nonce, tx_hash, action, state, created_ms, updated_ms FROM intents \
+         WHERE kind = 'apply_batch' AND EXISTS (SELECT 1 FROM json_each(action, '$.items') AS item \
+         WHERE item.value ->> 'job_id' = ? AND item.value ->> 'attempt' = ?) ORDER BY intent_id DESC LIMIT 1",
+    )
+    .bind(job_id)
+    .bind(i64::from(attempt.0))
     .fetch_optional(pool)
     .await?;
     row.map(Intent::try_from).transpose()

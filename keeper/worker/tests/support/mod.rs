@@ -308,7 +308,8 @@ pub fn server() -> (DispatchServer, mpsc::Receiver<Report>) {
 
 pub fn identity() -> AgentIdentity {
     let (account, cdc_pool) = (Address(Felt::TWO), Address(Felt::ONE));
-    AgentIdentity { worker_id: WORKER, account, chain_id: ChainId::SEPOLIA, cdc_pool, audience: None }
+    let audience = "keeper".to_owned();
+    AgentIdentity { worker_id: WORKER, account, chain_id: ChainId::SEPOLIA, cdc_pool, audience }
 }
 
 impl Site {

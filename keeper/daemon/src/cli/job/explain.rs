@@ -2,13 +2,17 @@
 
 use anyhow::Result;
 use keeper_chain::{ChainJob, Contracts};
-use keeper_scheduler::{Explanation, ScoreBreakdown};
-use keeper_store::{ExplanationRecord, JobTimings, SqliteStore, Store as _, rebuild_market};
-use keeper_types::{Felt, Job, JobId, JobState};
+use keeper_scheduler::{Explanation, Outcome, ScoreBreakdown};
+use keeper_store::{ExplanationRecord, JobTimings, Store as _, rebuild_market};
+use keeper_types::{Job, JobId, JobState};
 use serde_json::json;
 
-use super::known_job;
-use crate::{context::Context, output, settings::Settings};
+use super::{
+    failure_text,
+    fate::{self, Fate},
+    known_job,
+};
+use crate::{context::Context, output, records};
 
 /// Prints why the job was placed where it was, or why it is not placed.
 ///
@@ -16,8 +20,8 @@ use crate::{context::Context, output, settings::Settings};
 /// Fails where there is no such job, or no keeper has run here.
 pub(super) async fn run(context: &Context, contracts: &Contracts, job_id: JobId) -> Result<()> {
     let job = known_job(contracts, job_id).await?;
-    let Recorded { decision: record, timings, job: followed } = recorded(&context.settings, job_id).await?;
-    let failure = followed.as_ref().and_then(|job| job.last_failure).map(short_string);
+    let Recorded { decision: record, fate, timings, job: followed } = recorded(context, contracts, job_id).await?;
+    let failure = followed.as_ref().and_then(|job| job.last_failure).map(failure_text);
     let failed_on = followed.map(|job| job.excluded).unwrap_or_default();
     if context.json {
         return output::json(&json!({
@@ -25,6 +29,7 @@ pub(super) async fn run(context: &Context, contracts: &Contracts, job_id: JobId)
             "state": job.state,
             "attempt": job.attempt,
             "decision": record,
+            "fate": fate,
             "last_failure": failure,
             "failed_on": failed_on,
             "timings": timings,
@@ -40,7 +45,7 @@ pub(super) async fn run(context: &Context, contracts: &Contracts, job_id: JobId)
             println!("the keeper has not decided about it yet");
         }
         None => println!("this keeper did not decide about it"),
-        Some(record) => print_decision(&job, &record),
+        Some(record) => print_decision(&job, &record, fate.as_ref()),
     }
     Ok(())
 }
@@ -48,38 +53,38 @@ pub(super) async fn run(context: &Context, contracts: &Contracts, job_id: JobId)
 /// What the keeper on this machine recorded about a job.
 struct Recorded {
     decision: Option<ExplanationRecord>,
+    fate: Option<Fate>,
     timings: Vec<JobTimings>,
     job: Option<Job>,
 }
 
-async fn recorded(settings: &Settings, job_id: JobId) -> Result<Recorded> {
-    let store = SqliteStore::open_read_only(&settings.database()).await?;
+async fn recorded(context: &Context, contracts: &Contracts, job_id: JobId) -> Result<Recorded> {
+    let store = records::open(context, contracts).await?;
     let mut market = rebuild_market(&store).await?;
-    Ok(Recorded {
-        decision: store.explanation(job_id).await?,
-        timings: store.timings(job_id).await?,
-        job: market.jobs.remove(&job_id),
-    })
+    let decision = store.explanation(job_id).await?;
+    let fate = match &decision {
+        Some(record) => fate::of(&store, record, market.paused.iter().copied()).await?,
+        None => None,
+    };
+    Ok(Recorded { decision, fate, timings: store.timings(job_id).await?, job: market.jobs.remove(&job_id) })
 }
 
-/// A reason code as the worker wrote it; an attempt that ran out of time has none.
-fn short_string(felt: Felt) -> String {
-    let bytes: Vec<u8> = felt.to_bytes_be().into_iter().skip_while(|byte| *byte == 0).collect();
-    match String::from_utf8(bytes) {
-        Ok(text) if text.is_empty() => "DEADLINE_PASSED".to_owned(),
-        Ok(text) if text.chars().all(|character| character.is_ascii_graphic()) => text,
-        _ => format!("{felt:#x}"),
-    }
-}
-
-fn print_decision(job: &ChainJob, record: &ExplanationRecord) {
+fn print_decision(job: &ChainJob, record: &ExplanationRecord, fate: Option<&Fate>) {
     let Explanation { attempt, outcome, workers_evaluated, rejections, winner, runner_up, .. } = &record.explanation;
     if *attempt != job.attempt {
         println!("the latest decision was about attempt {attempt}");
     }
-    println!("decision  {} ({})", outcome, outcome.code());
-    let round = record.round.map(|round| format!(", round {round}")).unwrap_or_default();
-    println!("taken     at block {}{round}", record.snapshot_block);
+    match (outcome, fate) {
+        // What was decided is not yet what is.
+        (Outcome::Placed { worker_id }, Some(fate)) if !fate.is_applied() => {
+            println!("decision  worker {worker_id} was chosen ({})", outcome.code());
+        }
+        _ => println!("decision  {} ({})", outcome, outcome.code()),
+    }
+    println!("taken     at block {}", record.snapshot_block);
+    if let Some(fate) = fate {
+        println!("round     {fate}");
+    }
     println!("workers   {workers_evaluated} evaluated");
     if !rejections.is_empty() {
         let mut table = output::table(&["WORKERS", "FAILED", "CODE"]);
@@ -96,7 +101,7 @@ fn print_decision(job: &ChainJob, record: &ExplanationRecord) {
 
 /// The winner's terms beside the runner-up's.
 fn score_table(winner: &ScoreBreakdown, runner_up: Option<&ScoreBreakdown>) -> comfy_table::Table {
-    let mut headings = vec!["TERM".to_owned(), format!("WORKER {}", winner.worker_id)];
+    let mut headings = vec!["TERM, OF 10000".to_owned(), format!("WORKER {}", winner.worker_id)];
     headings.extend(runner_up.map(|second| format!("WORKER {}", second.worker_id)));
     let mut table = output::table(&headings.iter().map(String::as_str).collect::<Vec<_>>());
     for (index, (name, points)) in winner.terms.named().into_iter().enumerate() {

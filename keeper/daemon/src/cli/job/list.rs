@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 use keeper_chain::{ChainJob, Contracts};
-use keeper_types::{Address, JobState, Requirements};
+use keeper_types::{Address, JobState, MAX_REPUTATION, Requirements};
 use serde_json::{Value, json};
 
 use crate::{context::Context, output};
@@ -98,7 +98,7 @@ pub(super) fn requirements(needs: &Requirements) -> String {
         parts.push(format!("region {region}"));
     }
     if needs.min_reputation > 0 {
-        parts.push(format!("reputation {}", needs.min_reputation));
+        parts.push(format!("reputation {}/{MAX_REPUTATION}", needs.min_reputation));
     }
     if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
 }

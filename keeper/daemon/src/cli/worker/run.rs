@@ -8,7 +8,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use keeper_chain::{Contracts, SaltSource, Sender};
-use keeper_dispatch::{AgentIdentity, ArtifactStore, WebSocketConnector};
+use keeper_dispatch::{AgentIdentity, ArtifactStore, Connector as _, WebSocketConnector, session_url};
 use keeper_types::{Address, ExecutorKind, Features, Worker};
 use keeper_worker::{
     Agent, AgentConfig, AgentParts, Executors, HelperCommand, MachineProbe, MachineProfile, Probe as _, ProcessConfig,
@@ -37,6 +37,9 @@ pub(crate) struct AgentArgs {
     /// The keeper to connect to
     #[arg(long, env = "KEEPER_URL", value_name = "ws://HOST:PORT", default_value = "ws://127.0.0.1:7070")]
     keeper: String,
+    /// What that keeper calls itself, where it is reached by another way, such as a tunnel [default: --keeper]
+    #[arg(long, env = "KEEPER_NAME", value_name = "URL")]
+    keeper_name: Option<String>,
     /// Run clients' commands too, with this user's rights: they are bounded, but not isolated
     #[arg(long)]
     allow_processes: bool,
@@ -92,12 +95,17 @@ pub(super) async fn run(context: &Context, contracts: Contracts, args: &AgentArg
     let sender = Sender::new(&context.rpc, &credentials, context.settings.poll());
     let worker = own_worker(&contracts, &sender).await?;
     let executors = executors(&worker, args)?;
+    let connector = WebSocketConnector::new(&args.keeper)?;
+    let audience = match &args.keeper_name {
+        Some(name) => session_url(name)?.to_string(),
+        None => connector.target(),
+    };
     let identity = AgentIdentity {
         worker_id: worker.worker_id,
         account: credentials.address,
         chain_id: context.settings.network.chain_id(),
         cdc_pool: contracts.deployment().cdc_pool.address,
-        audience: None,
+        audience,
     };
     let workspaces = args.workspaces.clone().unwrap_or_else(|| context.settings.data_dir.join("jobs"));
     let profile = profile(&context.settings.worker, &args.profile, workspaces.clone())?;
@@ -112,7 +120,7 @@ pub(super) async fn run(context: &Context, contracts: Contracts, args: &AgentArg
     let parts = AgentParts {
         chain: Arc::new(AgentChain { contracts, sender, salts: SaltSource::new(&credentials) }),
         signer: Arc::new(AccountSigner { credentials }),
-        connector: Arc::new(WebSocketConnector::new(&args.keeper)?),
+        connector: Arc::new(connector),
         profile: Arc::new(profile),
         artifacts: ArtifactStore::open(&context.settings.artifacts)?,
         executor: Arc::new(executors),

@@ -1,0 +1,59 @@
+//! What the keeper of this data directory has recorded, for commands that only read it.
+
+use anyhow::{Result, bail};
+use futures::TryStreamExt as _;
+use keeper_chain::{Contracts, Follower};
+use keeper_store::{Identity, SqliteStore, Store, StoreError};
+use keeper_types::{BlockHeader, BlockNumber};
+
+use crate::context::Context;
+
+/// Which deployment a keeper of these contracts records.
+pub(crate) fn identity(contracts: &Contracts) -> Identity {
+    let deployment = contracts.deployment();
+    Identity {
+        chain_id: deployment.network.chain_id(),
+        job_mgr: deployment.job_mgr.address,
+        cdc_pool: deployment.cdc_pool.address,
+        task_allocator: deployment.task_allocator.address,
+        deployment_block: deployment.block,
+    }
+}
+
+/// Opens the keeper's database, and checks that what it holds is of the deployment and the chain in use.
+///
+/// # Errors
+/// [`StoreError::NoDatabase`] where no keeper has run with this data directory. Fails also where the records are of
+/// other contracts, or of a chain that is no more: then numbers in them are those of other jobs.
+pub(crate) async fn open(context: &Context, contracts: &Contracts) -> Result<SqliteStore> {
+    let path = context.settings.database();
+    let store = SqliteStore::open_read_only(&path).await?;
+    let expected = identity(contracts);
+    if !store.identity().is_same_market(&expected) {
+        let found = Box::new(store.identity().clone());
+        return Err(StoreError::IdentityMismatch { path, found, expected: Box::new(expected) }.into());
+    }
+    let Some(first) = first_block(&store).await? else { return Ok(store) };
+    // The whole header: a local chain that began anew may repeat the first blocks' hashes, not their times.
+    if Follower::new(&context.rpc, contracts.deployment()).header(first.number).await? != Some(first) {
+        bail!(
+            "`{}` was recorded from another chain: its first block, {} ({:#066x}), is not on the chain of {}\n\
+             hint: where a local chain began anew, `keeper run` forgets the old one and reads the new one; otherwise \
+             use another --data-dir",
+            path.display(),
+            first.number,
+            first.hash,
+            context.rpc.endpoint()
+        );
+    }
+    Ok(store)
+}
+
+/// The block of the first recorded event, which no ordinary reorganisation reaches; the newest where there is no event.
+async fn first_block(store: &SqliteStore) -> Result<Option<BlockHeader>, StoreError> {
+    let first = store.load_events(BlockNumber(0)).try_next().await?;
+    match first {
+        Some((position, _)) => store.block(position.block).await,
+        None => store.cursor().await,
+    }
+}
