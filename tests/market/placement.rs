@@ -46,12 +46,28 @@ async fn refusals_placements_and_preferences_decide_and_can_be_recomputed() {
     all_settled(&place, 2).await;
     let explanation = found(&place, &wishful, |found| found["outcome"]["code"] == "placed").await;
     assert_eq!((&explanation["strategy"], &explanation["dropped"]), (&json!("fallback"), &json!(["reputation"])));
-    assert_eq!(place.json(3, &["job", "show", &wishful]).await["strategy"], "fallback");
+    let status = place.json(3, &["status"]).await;
+    let job_id: u64 = wishful.parse().unwrap();
+    let recorded = status["allocations_list"].as_array().unwrap().iter().find(|made| made["job_id"] == job_id);
+    assert_eq!(recorded.unwrap()["strategy"], "fallback", "the chain has it too");
     for job in ["1", &wishful] {
         let verified = place.run(&["verify", "allocation", job, "--json"]).await;
         assert!(verified.success, "{}", verified.error());
-        assert_eq!(verified.json()["verdict"], "match");
+        assert_eq!(verified.json()["result"], "match");
     }
+
+    // What a job would meet that is not submitted.
+    let manifest = place.path("wishful.json").display().to_string();
+    let checked = place.json(3, &["job", "check", &manifest]).await;
+    assert_eq!((&checked["verdict"], &checked["worker_id"]), (&json!("now"), &json!(2)), "{checked}");
+    assert_eq!(checked["agents_known"], true, "the last round's inputs tell");
+    let asking: u128 = checked["price_fri"].as_str().unwrap().parse().unwrap();
+    let dearer = place.json(3, &["job", "check", &manifest, "--timeout", "2h"]).await;
+    assert!(dearer["price_fri"].as_str().unwrap().parse::<u128>().unwrap() > asking);
+    let text = place.run(&["job", "check", &manifest, "--gpus", "8"]).await.stdout;
+    assert!(text.starts_with("NO ") && text.contains("too few GPUs"), "{text}");
+    let missing = place.run(&["job", "check", "nothing.json"]).await;
+    assert!(missing.error().contains("reading nothing.json"), "{}", missing.error());
 
     // What nobody has.
     let asked = json!({ "disk_gib": 4_000_000_000_u32, "gpu_models": ["H100"], "trust": "admitted" });

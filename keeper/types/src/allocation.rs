@@ -46,6 +46,17 @@ impl Strategy {
     }
 }
 
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Standard => "standard",
+            Self::Batch => "batch",
+            Self::Emergency => "emergency",
+            Self::Fallback => "fallback",
+        })
+    }
+}
+
 /// "Give `attempt` of `job` to `worker`."
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AllocationItem {

@@ -1,5 +1,7 @@
 //! What a job would like and can do without.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Rate, Region};
@@ -25,8 +27,25 @@ impl Preference {
     /// Every preference, in the order in which they are dropped.
     pub const RELAXATION_ORDER: [Self; 5] = [Self::Warmth, Self::Region, Self::Latency, Self::Rate, Self::Reputation];
 
+    /// Its name, as manifests and explanations write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Warmth => "warmth",
+            Self::Region => "region",
+            Self::Latency => "latency",
+            Self::Rate => "rate",
+            Self::Reputation => "reputation",
+        }
+    }
+
     fn bit(self) -> u8 {
         1 << self as u8
+    }
+}
+
+impl fmt::Display for Preference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 

@@ -31,13 +31,13 @@ impl Usage {
     }
 
     /// GPUs are taken at `now`.
-    pub(crate) fn hold(&mut self, gpus: u32, now: u64) {
+    pub fn hold(&mut self, gpus: u32, now: u64) {
         self.settle(now);
         self.held_gpus = self.held_gpus.saturating_add(gpus);
     }
 
     /// GPUs are given back at `now`.
-    pub(crate) fn release(&mut self, gpus: u32, now: u64) {
+    pub fn release(&mut self, gpus: u32, now: u64) {
         self.settle(now);
         self.held_gpus = self.held_gpus.saturating_sub(gpus);
     }

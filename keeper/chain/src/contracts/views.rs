@@ -238,17 +238,30 @@ impl Contracts {
         Self::balance(&self.rpc, self.deployment.token, self.deployment.job_mgr.address).await
     }
 
+    /// What JobMgr held at the end of a block: to be compared with what the events until then say.
+    ///
+    /// # Errors
+    /// Fails where the node does not answer, or does not know the state of that block any more.
+    pub async fn held_at(&self, block: BlockNumber) -> Result<Fri, RpcError> {
+        let (token, job_mgr) = (self.deployment.token, self.deployment.job_mgr.address);
+        Self::balance_at(&self.rpc, token, job_mgr, BlockId::Number(block.0)).await
+    }
+
     /// What `account` holds of the ERC-20 `token`.
     ///
     /// # Errors
     /// Fails where the node does not answer, or the balance exceeds `u128`.
     pub async fn balance(rpc: &Rpc, token: Address, account: Address) -> Result<Fri, RpcError> {
+        Self::balance_at(rpc, token, account, LATEST).await
+    }
+
+    async fn balance_at(rpc: &Rpc, token: Address, account: Address, block: BlockId) -> Result<Fri, RpcError> {
         let request = FunctionCall {
             contract_address: token.0,
             entry_point_selector: selector!("balance_of"),
             calldata: vec![account.0],
         };
-        let answer = rpc.client.call(request, LATEST).await.map_err(|error| rpc.error("a balance", &error))?;
+        let answer = rpc.client.call(request, block).await.map_err(|error| rpc.error("a balance", &error))?;
         let malformed = |reason: String| RpcError::Malformed { request: "a balance", reason };
         let [low, high] = answer[..] else { return Err(malformed(format!("{} felts, not 2", answer.len()))) };
         let part = |felt: Felt| u128::try_from(felt).map(U256::from).map_err(|error| malformed(error.to_string()));

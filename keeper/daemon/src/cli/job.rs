@@ -1,5 +1,6 @@
 //! `keeper job ...`.
 
+mod check;
 mod explain;
 mod fate;
 mod judge;
@@ -21,6 +22,8 @@ use crate::{context::Context, output};
 pub(crate) enum JobCommand {
     /// Submit a job: store its manifest, put the highest price into escrow
     Submit(Box<submit::SubmitArgs>),
+    /// Say whether a job would be placed now, where, when and at what price; nothing is sent
+    Check(Box<check::CheckArgs>),
     /// List jobs
     List(list::ListArgs),
     /// Show one job as the contract holds it
@@ -63,9 +66,13 @@ pub(crate) async fn run(global: &Global, command: JobCommand) -> Result<()> {
         // A manifest that is wrong is wrong also where no node answers.
         submit::read_manifests(args)?;
     }
+    if let JobCommand::Check(args) = &command {
+        args.manifest()?;
+    }
     let context = Context::connect(global).await?;
     let contracts = context.contracts()?;
     match command {
+        JobCommand::Check(args) => check::run(&context, &contracts, &args).await,
         JobCommand::Submit(args) => submit::run(&context, &contracts, &args).await,
         JobCommand::List(args) => list::run(&context, &contracts, &args).await,
         JobCommand::Show(args) => show(&context, &contracts, args.id).await,

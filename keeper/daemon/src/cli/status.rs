@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result, bail};
 use keeper_chain::{Contracts, Follower, Step};
 use keeper_store::{SqliteStore, Store as _, StoreError};
-use keeper_types::{Fri, Market, MarketEvent, TxHash};
+use keeper_types::{BlockNumber, Fri, Market, MarketEvent, Strategy, TxHash};
 use serde::Serialize;
 use serde_json::json;
 
@@ -16,6 +16,8 @@ use crate::{context::Context, output, records};
 #[derive(Default)]
 struct Tally {
     market: Market,
+    /// The block until which it was read.
+    block: BlockNumber,
     rounds: u64,
     /// Allocations, with the transactions that made them.
     allocations: Vec<Allocation>,
@@ -30,6 +32,8 @@ struct Allocation {
     job_id: u64,
     worker_id: u32,
     attempt: u8,
+    strategy: Strategy,
+    score: u16,
     round_block: u64,
     tx_hash: TxHash,
     allocated_at_ms: Option<u64>,
@@ -113,8 +117,13 @@ async fn read_chain(context: &Context, contracts: &Contracts) -> Result<Tally> {
     let mut tally = Tally::default();
     let mut cursor = None;
     loop {
+        // Taken before the step that finds nothing more: the events are complete up to it.
+        let head = follower.head().await?;
         match follower.step(cursor).await? {
-            Step::UpToDate => return Ok(tally),
+            Step::UpToDate => {
+                tally.block = head.number;
+                return Ok(tally);
+            }
             Step::Reorganised => bail!("the chain was reorganised while it was read: try again"),
             Step::Extended { blocks, .. } => {
                 for (position, event) in blocks.iter().flat_map(|block| &block.events) {
@@ -139,6 +148,8 @@ impl Tally {
                 job_id: item.job_id.0,
                 worker_id: item.worker_id.0,
                 attempt: item.attempt.0,
+                strategy: item.strategy,
+                score: item.score,
                 round_block,
                 tx_hash,
                 allocated_at_ms: None,
@@ -183,7 +194,7 @@ async fn money(contracts: &Contracts, tally: &Tally) -> Result<Money> {
     let owed = tally.market.credits.values().try_fold(Fri::ZERO, |sum, credit| sum.checked_add(*credit));
     let owed = owed.context("what the market owes exceeds 128 bits")?;
     let bonds = sum(open_bond)?;
-    let balance = contracts.held().await?;
+    let balance = contracts.held_at(tally.block).await?;
     // What somebody gave to the contract for nothing would count as held, and so show.
     let held = balance.checked_sub(owed).and_then(|rest| rest.checked_sub(bonds));
     let held = held.with_context(|| format!("the contract holds {balance}, less than it owes: {owed} and {bonds}"))?;

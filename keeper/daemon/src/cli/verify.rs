@@ -5,7 +5,7 @@
 //! root that the round has on chain; then the plan is made anew.
 
 mod difference;
-mod round;
+pub(super) mod round;
 
 use std::path::PathBuf;
 
@@ -156,7 +156,10 @@ async fn published(context: &Context, snapshot_root: Felt) -> Result<Vec<u8>> {
 }
 
 /// The market as of the end of a block.
-fn market_at(blocks: &[BlockEvents], last: BlockNumber) -> Result<Market> {
+///
+/// # Errors
+/// Fails where an event does not follow from those before.
+pub(super) fn market_at(blocks: &[BlockEvents], last: BlockNumber) -> Result<Market> {
     let mut market = Market::default();
     for (position, event) in
         blocks.iter().take_while(|block| block.header.number <= last).flat_map(|block| &block.events)

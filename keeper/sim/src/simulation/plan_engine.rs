@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 
 use keeper_scheduler::{
-    ManifestStatus, PendingJob, Policy, Snapshot, WorkerView, plan,
+    ManifestStatus, PendingJob, Policy, RunningJob, Snapshot, WorkerView, plan,
     queueing::{AfterFailure, FailureClass, FailureLog, RetryPolicy},
 };
 use keeper_types::{
-    Address, Attempt, BlockNumber, Capabilities, Felt, JobId, Queue, Rate, Requirements, WorkerId, WorkerStatus,
+    Address, AgentView, Attempt, BlockNumber, Capabilities, Felt, JobId, ManifestView, Queue, Rate, Requirements,
+    Usage, WorkerId, WorkerStatus,
 };
 
 use super::{
@@ -22,6 +23,8 @@ use super::{
 const BLOCK: BlockNumber = BlockNumber(1);
 /// Every job's block of the deadline.
 const DEADLINE_BLOCK: BlockNumber = BlockNumber(0);
+/// What a placed job may take beyond its limit, in seconds: until it begins, and until its end is known.
+const GRACE_S: u64 = 120;
 
 pub(crate) struct PlanEngine {
     policy: Policy,
@@ -29,8 +32,29 @@ pub(crate) struct PlanEngine {
     workers: Vec<WorkerView>,
     /// Waiting jobs, with the second from which on they may be placed.
     waiting: BTreeMap<JobId, (PendingJob, u32)>,
-    placed: BTreeMap<JobId, (PendingJob, WorkerId)>,
+    placed: BTreeMap<JobId, Placed>,
+    usage: BTreeMap<Address, Usage>,
     failures: FailureLog,
+}
+
+struct Placed {
+    job: PendingJob,
+    worker_id: WorkerId,
+    at_s: u64,
+}
+
+impl Placed {
+    fn running(&self) -> RunningJob {
+        RunningJob {
+            job_id: self.job.job_id,
+            client: self.job.client,
+            worker_id: self.worker_id,
+            gpus: self.job.requirements.gpu_count,
+            execution_timeout_s: self.job.execution_timeout_s,
+            submitted_at: self.job.submitted_at,
+            ends_by: self.at_s + u64::from(self.job.execution_timeout_s) + GRACE_S,
+        }
+    }
 }
 
 impl PlanEngine {
@@ -41,6 +65,7 @@ impl PlanEngine {
             workers: each_worker(workers).map(|(number, kind)| view(number, kind)).collect(),
             waiting: BTreeMap::new(),
             placed: BTreeMap::new(),
+            usage: BTreeMap::new(),
             failures: FailureLog::new(),
         }
     }
@@ -50,8 +75,9 @@ impl PlanEngine {
     }
 
     /// Takes a job off its worker, whose slot and GPUs are free again.
-    fn take_off(&mut self, job_id: JobId) -> Option<PendingJob> {
-        let (job, worker_id) = self.placed.remove(&job_id)?;
+    fn take_off(&mut self, job_id: JobId, now_s: u32) -> Option<PendingJob> {
+        let Placed { job, worker_id, .. } = self.placed.remove(&job_id)?;
+        self.usage.entry(job.client).or_default().release(job.requirements.billed_units(), now_s.into());
         let worker = self.worker(worker_id);
         worker.free_slots += 1;
         worker.free_gpus += job.requirements.gpu_count;
@@ -76,7 +102,9 @@ fn view(number: u32, kind: &WorkerKind) -> WorkerView {
         free_gpus: gpus,
         rate: Rate(kind.rate),
         reputation: kind.reputation,
+        is_static: false,
         online: true,
+        agent: AgentView::default(),
     }
 }
 
@@ -100,11 +128,15 @@ fn pending(job: &Job) -> PendingJob {
         max_rate: Rate(job.max_rate),
         deadline: (job.deadline_s.map_or(u64::MAX, u64::from), DEADLINE_BLOCK),
         submitted_at: job.submitted_ms / SECOND_MS,
+        // The simulation's own retries wait; the plan's have then nothing to wait for.
+        queued_at: 0,
+        max_latency_ms: 0,
         model_id: Felt::ZERO,
         group_id: None,
         excluded: Vec::new(),
         execution_timeout_s: job.limit_s,
         manifest: ManifestStatus::Available,
+        manifest_view: ManifestView::default(),
     }
 }
 
@@ -125,7 +157,17 @@ impl Engine for PlanEngine {
         if jobs.is_empty() {
             return Vec::new();
         }
-        let snapshot = Snapshot { now: now_s.into(), block: BLOCK, seed: 0, jobs, workers: self.workers.clone() };
+        let now = u64::from(now_s);
+        let used = self.usage.iter().map(|(client, usage)| (*client, usage.used_milli(now)));
+        let snapshot = Snapshot {
+            now,
+            block: BLOCK,
+            seed: 0,
+            jobs,
+            workers: self.workers.clone(),
+            running: self.placed.values().map(Placed::running).collect(),
+            used_milli: used.filter(|(_, used)| *used > 0).collect(),
+        };
         let mut placements = Vec::new();
         for item in plan(&snapshot, &self.policy).items {
             let Some((job, _)) = self.waiting.remove(&item.job_id) else { continue };
@@ -134,7 +176,8 @@ impl Engine for PlanEngine {
             worker.free_slots -= 1;
             worker.free_gpus -= gpus;
             placements.push(Placement { job_id: item.job_id, gang: vec![(item.worker_id.0, u16::from(gpus))] });
-            self.placed.insert(item.job_id, (job, item.worker_id));
+            self.usage.entry(job.client).or_default().hold(job.requirements.billed_units(), now);
+            self.placed.insert(item.job_id, Placed { job, worker_id: item.worker_id, at_s: now });
         }
         placements
     }
@@ -143,14 +186,14 @@ impl Engine for PlanEngine {
         self.policy.max_items
     }
 
-    fn succeed(&mut self, job_id: JobId, _now_s: u32) {
-        self.take_off(job_id);
+    fn succeed(&mut self, job_id: JobId, now_s: u32) {
+        self.take_off(job_id, now_s);
         self.failures.forget(job_id);
     }
 
     fn fail(&mut self, attempt: (JobId, WorkerId), class: FailureClass, now: (u32, u64)) -> Option<AfterFailure> {
         let job_id = attempt.0;
-        let mut job = self.take_off(job_id)?;
+        let mut job = self.take_off(job_id, now.0)?;
         let after = self.failures.record(attempt, class, &self.retry, now);
         match after {
             AfterFailure::Retry { not_before_s } => {

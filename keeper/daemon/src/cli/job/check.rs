@@ -18,7 +18,7 @@ use serde_json::json;
 
 use super::{explain, submit};
 use crate::{
-    cli::verify::{market_at, read},
+    cli::verify::{market_at, round::read},
     context::Context,
     output,
 };
@@ -104,7 +104,7 @@ pub(super) async fn run(context: &Context, contracts: &Contracts, args: &CheckAr
     let basis = basis(context, &blocks).await?;
     let max_price = args.max_price.unwrap_or(ANY_PRICE);
     let spec = args.terms.spec(&manifest, ContentHash::of(&bytes), max_price, head.timestamp)?;
-    let client = context.credentials().await.map_or(Address(Felt::ZERO), |credentials| credentials.address());
+    let client = context.credentials().await.map_or(Address(Felt::ZERO), |credentials| credentials.address);
 
     let mut snapshot = Snapshot::of_market(
         &market,
@@ -126,10 +126,10 @@ async fn basis(context: &Context, blocks: &[BlockEvents]) -> Result<Basis> {
         MarketEvent::RoundApplied { snapshot_root, .. } => Some(*snapshot_root),
         _ => None,
     });
-    let artifacts = ArtifactStore::open_read_only(&context.settings.artifacts)?;
-    let published = match root {
-        Some(root) => artifacts.round(root).await.ok(),
-        None => None,
+    // Without the keeper's artifact store there is still an answer.
+    let published = match (root, ArtifactStore::open_existing(&context.settings.artifacts)) {
+        (Some(root), Ok(artifacts)) => artifacts.round(root).await.ok(),
+        _ => None,
     };
     let inputs = published.and_then(|bytes| RoundInputs::parse(&bytes).ok());
     let policy = inputs.as_ref().map_or_else(|| context.settings.policy.clone(), |inputs| inputs.policy.clone());
@@ -185,8 +185,7 @@ fn report(
         _ => explanation.reservation.map(|reservation| reservation.worker_id),
     };
     let asked = snapshot.workers.iter().find(|worker| Some(worker.worker_id) == worker_id).map(|worker| worker.rate);
-    let price =
-        rate.or(asked).map(|rate| rate.cost(spec.requirements.billed_units(), spec.execution_timeout_s));
+    let price = rate.or(asked).map(|rate| rate.cost(spec.requirements.billed_units(), spec.execution_timeout_s));
     let start_by = match verdict {
         Verdict::Now => Some(snapshot.now),
         _ => explanation.reservation.map(|reservation| reservation.start_by),

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use keeper_chain::{ChainJob, Contracts};
-use keeper_scheduler::{Explanation, Outcome, ScoreBreakdown};
+use keeper_scheduler::{Explanation, Outcome, Reservation, ScoreBreakdown};
 use keeper_store::{ExplanationRecord, JobTimings, Store as _, rebuild_market};
-use keeper_types::{Job, JobId, JobState};
+use keeper_types::{Job, JobId, JobState, Strategy};
 use serde_json::json;
 
 use super::{
@@ -70,7 +70,7 @@ async fn recorded(context: &Context, contracts: &Contracts, job_id: JobId) -> Re
 }
 
 fn print_decision(job: &ChainJob, record: &ExplanationRecord, fate: Option<&Fate>) {
-    let Explanation { attempt, outcome, workers_evaluated, rejections, winner, runner_up, .. } = &record.explanation;
+    let Explanation { attempt, outcome, .. } = &record.explanation;
     if *attempt != job.attempt {
         println!("the latest decision was about attempt {attempt}");
     }
@@ -84,6 +84,23 @@ fn print_decision(job: &ChainJob, record: &ExplanationRecord, fate: Option<&Fate
     println!("taken     at block {}", record.snapshot_block);
     if let Some(fate) = fate {
         println!("round     {fate}");
+    }
+    print_findings(&record.explanation);
+}
+
+/// Prints what speaks against workers, and for the one that was chosen.
+pub(super) fn print_findings(explanation: &Explanation) {
+    let Explanation { workers_evaluated, rejections, winner, runner_up, strategy, dropped, reservation, .. } =
+        explanation;
+    if let Some(Reservation { worker_id, start_by }) = reservation {
+        println!("kept      worker {worker_id}, which has room at {} at the latest", super::time(*start_by));
+    }
+    if !dropped.is_empty() {
+        let dropped: Vec<_> = dropped.iter().map(ToString::to_string).collect();
+        println!("without   {}, which the job preferred", dropped.join(", "));
+    }
+    if *strategy != Strategy::Standard {
+        println!("strategy  {strategy}");
     }
     println!("workers   {workers_evaluated} evaluated");
     if !rejections.is_empty() {

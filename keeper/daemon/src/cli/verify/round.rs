@@ -46,7 +46,7 @@ impl Which {
 ///
 /// # Errors
 /// Fails where the node does not answer.
-pub(super) async fn read(follower: &Follower) -> Result<Vec<BlockEvents>> {
+pub(in crate::cli) async fn read(follower: &Follower) -> Result<Vec<BlockEvents>> {
     let mut blocks: Vec<BlockEvents> = Vec::new();
     let spinner = output::spinner("reading the chain");
     loop {
