@@ -56,6 +56,14 @@ async fn refusals_placements_and_preferences_decide_and_can_be_recomputed() {
         assert_eq!(verified.json()["result"], "match");
     }
 
+    let service = &status["service"];
+    assert_eq!(
+        (&service["success_rate_bps"], &service["default"]["submitted"]),
+        (&json!(10_000), &json!(2)),
+        "{service}"
+    );
+    assert_eq!(service["regions"][0], json!({ "region": "test", "allocations": 2, "share_bps": 10_000 }));
+
     // What a job would meet that is not submitted.
     let manifest = place.path("wishful.json").display().to_string();
     let checked = place.json(3, &["job", "check", &manifest]).await;

@@ -1,5 +1,6 @@
 //! What came of decisions and allocations, counted as it happens: integers, nothing scanned.
 
+mod market;
 mod utilisation;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,7 @@ use keeper_types::{Region, WorkerId};
 use serde::{Deserialize, Serialize};
 
 use crate::{Explanation, Outcome, Rejection, queueing::Histogram, score::share};
+pub use market::{MarketMetrics, MarketSummary, QueueSummary, Spread};
 use utilisation::{BusyTime, WorkerUse};
 
 /// Counts of decisions, allocations, completions and workers' busy time.

@@ -1,9 +1,12 @@
 //! `keeper status`: the whole market in numbers, read from the chain's events.
 
+mod service;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail};
 use keeper_chain::{Contracts, Follower, Step};
+use keeper_scheduler::{QueueRules, metrics::MarketMetrics};
 use keeper_store::{SqliteStore, Store as _, StoreError};
 use keeper_types::{BlockNumber, Fri, Market, MarketEvent, Strategy, TxHash};
 use serde::Serialize;
@@ -13,11 +16,14 @@ use super::Global;
 use crate::{context::Context, output, records};
 
 /// What the chain's events add up to.
-#[derive(Default)]
 struct Tally {
     market: Market,
+    /// How well it serves.
+    metrics: MarketMetrics,
     /// The block until which it was read.
     block: BlockNumber,
+    /// That block's timestamp, in seconds.
+    now: u64,
     rounds: u64,
     /// Allocations, with the transactions that made them.
     allocations: Vec<Allocation>,
@@ -86,6 +92,7 @@ pub(crate) async fn run(global: &Global) -> Result<()> {
             "allocations": tally.allocations.len(),
             "skipped": tally.skipped,
             "money": money,
+            "service": tally.metrics.summary(tally.now),
             "l2_gas_per_allocation": gas.map(|(l2, _)| l2),
             "l1_data_gas_per_allocation": gas.map(|(_, data)| data),
             "allocations_list": tally.allocations,
@@ -110,24 +117,26 @@ fn print(tally: &Tally, states: &BTreeMap<&'static str, usize>, money: &Money, g
     println!("refunded     {}", money.refunded_fri);
     println!("held         {}", money.held_fri);
     println!("owed         {} in credit, {} in bonds of disputes", money.owed_fri, money.bonds_fri);
+    service::print(&tally.metrics.summary(tally.now));
 }
 
 async fn read_chain(context: &Context, contracts: &Contracts) -> Result<Tally> {
     let follower = Follower::new(&context.rpc, contracts.deployment());
-    let mut tally = Tally::default();
+    let mut tally = Tally::new(&context.settings.policy.queues);
     let mut cursor = None;
     loop {
         // Taken before the step that finds nothing more: the events are complete up to it.
         let head = follower.head().await?;
         match follower.step(cursor).await? {
             Step::UpToDate => {
-                tally.block = head.number;
+                (tally.block, tally.now) = (head.number, head.timestamp);
                 return Ok(tally);
             }
             Step::Reorganised => bail!("the chain was reorganised while it was read: try again"),
             Step::Extended { blocks, .. } => {
                 for (position, event) in blocks.iter().flat_map(|block| &block.events) {
                     tally.market.apply(event, position).context("reading the chain's events")?;
+                    tally.metrics.observe(event, position.timestamp, &tally.market);
                     tally.count(event, position.tx_hash, position.block.0);
                 }
                 cursor = blocks.last().map(|block| block.header.reference());
@@ -137,6 +146,19 @@ async fn read_chain(context: &Context, contracts: &Contracts) -> Result<Tally> {
 }
 
 impl Tally {
+    fn new(rules: &QueueRules) -> Self {
+        Self {
+            market: Market::default(),
+            metrics: MarketMetrics::new(rules),
+            block: BlockNumber(0),
+            now: 0,
+            rounds: 0,
+            allocations: Vec::new(),
+            round_transactions: BTreeSet::new(),
+            skipped: 0,
+        }
+    }
+
     fn count(&mut self, event: &MarketEvent, tx_hash: TxHash, round_block: u64) {
         match event {
             MarketEvent::RoundApplied { skipped, .. } => {

@@ -1,0 +1,146 @@
+use keeper_types::{
+    Address, AllocationItem, Attempt, BlockNumber, Capabilities, EventPosition, Felt, Fri, JobSpec, Queue, Rate,
+    Requirements, Strategy, TxHash, Verification,
+};
+
+use super::*;
+
+fn submitted(id: u64, queue: Queue) -> MarketEvent {
+    let spec = JobSpec {
+        manifest_hash: Felt::ONE,
+        model_id: Felt::ZERO,
+        requirements: Requirements::default(),
+        priority: 5,
+        queue,
+        max_price: Fri(1_000_000_000_000),
+        deadline: 1_000_000,
+        execution_timeout_s: 60,
+        max_attempts: 2,
+        max_latency_ms: 0,
+        verification: Verification::None,
+        replicas: 1,
+        quorum: 1,
+    };
+    let (client, deadline_block) = (Address(Felt::TWO), BlockNumber(9));
+    MarketEvent::JobSubmitted { job_id: JobId(id), client, spec: Box::new(spec), deadline_block, group_id: None }
+}
+
+fn registered(id: u32) -> MarketEvent {
+    MarketEvent::WorkerRegistered {
+        worker_id: WorkerId(id),
+        owner: Address(Felt::THREE),
+        capabilities: Capabilities { region: Some("eu-w1".parse().unwrap()), ..Capabilities::default() },
+        slots: 2,
+        rate: Rate(1),
+        stake: Fri(1),
+    }
+}
+
+fn allocated(id: u64, attempt: u8) -> MarketEvent {
+    let item = AllocationItem {
+        job_id: JobId(id),
+        worker_id: WorkerId(1),
+        attempt: Attempt(attempt),
+        strategy: Strategy::Standard,
+        score: 1,
+        rate: Rate(1),
+    };
+    MarketEvent::JobsAllocated { items: vec![item] }
+}
+
+fn failed(id: u64, attempt: u8, requeued: bool) -> MarketEvent {
+    let (job_id, worker_id, attempt) = (JobId(id), WorkerId(1), Attempt(attempt));
+    MarketEvent::AttemptFailed { job_id, worker_id, attempt, expired: false, reason: Felt::ZERO, requeued }
+}
+
+fn result(id: u64) -> MarketEvent {
+    MarketEvent::ResultSubmitted {
+        job_id: JobId(id),
+        worker_id: WorkerId(1),
+        attempt: Attempt(1),
+        result_hash: Felt::ONE,
+        challenge_ends_at: 0,
+        challenge_ends_block: BlockNumber(0),
+    }
+}
+
+fn settled(id: u64) -> MarketEvent {
+    let (client, paid) = (Address(Felt::TWO), Fri(1));
+    MarketEvent::JobSettled { job_id: JobId(id), worker_id: WorkerId(1), client, paid, refunded: Fri(0) }
+}
+
+/// Applies events at their times and counts them.
+fn observed(events: &[(u64, MarketEvent)]) -> MarketMetrics {
+    let (mut market, mut metrics) = (Market::default(), MarketMetrics::new(&QueueRules::default()));
+    for (timestamp, event) in events {
+        let (block, tx_hash) = (BlockNumber(*timestamp), TxHash(Felt::ONE));
+        let position = EventPosition { block, timestamp: *timestamp, index: 0, tx_hash };
+        market.apply(event, &position).unwrap();
+        metrics.observe(event, *timestamp, &market);
+    }
+    metrics
+}
+
+#[test]
+fn waits_ends_and_busy_time_are_what_happened() {
+    let client = Address(Felt::TWO);
+    let cancelled = MarketEvent::JobCancelled { job_id: JobId(3), client, refunded: Fri(1) };
+    let summary = observed(&[
+        (0, registered(1)),
+        (10, submitted(1, Queue::High)),
+        (10, submitted(2, Queue::Default)),
+        (20, submitted(3, Queue::Default)),
+        (30, allocated(1, 1)),
+        (400, cancelled),
+        (410, allocated(2, 1)),
+        (430, result(1)),
+        (430, failed(2, 1, true)),
+        (440, settled(1)),
+    ])
+    .summary(830);
+    assert_eq!((summary.success_rate_bps, summary.failed_attempts), (10_000, 1));
+    // One slot of two for 400 s and both for 20 of them, over 830 s.
+    assert_eq!(summary.utilisation_bps, Some(share(400 + 20, 2 * 830)));
+    assert_eq!((summary.allocation_s.count, summary.allocation_s.mean), (2, 210));
+    let eu_west = summary.regions.first().unwrap();
+    assert_eq!((eu_west.region, eu_west.allocations, eu_west.share_bps), (Some("eu-w1".parse().unwrap()), 2, 10_000));
+    let QueueSummary { submitted, length, max_length, wait_s, abandonment_rate_bps, retried, .. } = summary.default;
+    assert_eq!((submitted, length, max_length, retried), (2, 1, 2, 1));
+    assert_eq!((wait_s.count, wait_s.max, abandonment_rate_bps), (1, 400, 5_000));
+    assert_eq!((summary.high.success_rate_bps, summary.high.sla_misses, summary.high.length), (10_000, 0, 0));
+}
+
+#[test]
+fn waiting_too_long_is_a_miss_once_whether_started_or_given_up() {
+    let client = Address(Felt::TWO);
+    let expired = MarketEvent::JobExpired { job_id: JobId(2), client, refunded: Fri(1) };
+    let summary = observed(&[
+        (0, registered(1)),
+        (0, submitted(1, Queue::High)),
+        (0, submitted(2, Queue::High)),
+        (0, submitted(3, Queue::Low)),
+        (301, allocated(1, 1)),
+        (302, failed(1, 1, true)),
+        (900, expired),
+        (901, allocated(3, 1)),
+    ])
+    .summary(1_000);
+    assert_eq!((summary.high.sla_misses, summary.high.retried, summary.high.length), (2, 1, 1));
+    assert_eq!(summary.low.sla_misses, 0, "a day is allowed there");
+}
+
+#[test]
+fn a_worker_that_leaves_keeps_its_time_in_the_sum() {
+    let (owner, worker_id) = (Address(Felt::THREE), WorkerId(1));
+    let exiting = MarketEvent::WorkerExiting { worker_id, exit_at: 0, exit_block: BlockNumber(0) };
+    let gone = MarketEvent::StakeWithdrawn { worker_id, owner, amount: Fri(1) };
+    let events = [
+        (0, registered(1)),
+        (0, submitted(1, Queue::Default)),
+        (50, allocated(1, 1)),
+        (100, result(1)),
+        (100, exiting),
+        (200, gone),
+    ];
+    assert_eq!(observed(&events).summary(10_000).utilisation_bps, Some(share(50, 400)));
+}
