@@ -97,7 +97,8 @@ pub enum Outcome {
     NoWorkers,
     /// Every worker fails something that waiting does not change.
     NoFeasibleWorker,
-    /// At least one worker that fits is online, but each of those is full now.
+    /// At least one worker that fits is online, but each of those is full now, kept for another job, or not known well
+    /// enough yet.
     NoCapacity,
     /// At least one worker fits, but none that does is online.
     WorkersOffline,
@@ -148,7 +149,7 @@ impl fmt::Display for Outcome {
             Self::NoFeasibleWorker => {
                 f.write_str("no worker meets every requirement, and waiting alone will not change that")
             }
-            Self::NoCapacity => f.write_str("the workers that fit are full now; the job waits for one to become free"),
+            Self::NoCapacity => f.write_str("the workers that fit cannot take it now; the job waits for one that can"),
             Self::WorkersOffline => f.write_str("there are workers that fit, but none of them is connected"),
             Self::ManifestMissing => f.write_str("the job's manifest is not in the artifact store"),
             Self::ManifestMalformed { reason } => write!(f, "the job's manifest cannot be read: {reason}"),

@@ -45,8 +45,10 @@ pub enum Rejection {
     Rate,
     /// It failed this job, or had another replica of its group.
     Excluded,
-    /// Its agent is too far away, or how far is not known yet.
+    /// Its agent is too far away.
     Latency,
+    /// How far away its agent is is not known yet.
+    LatencyUnknown,
     /// Its GPUs are of another model.
     GpuModel,
     /// It has too little free disk.
@@ -65,7 +67,7 @@ pub enum Rejection {
 
 impl Rejection {
     /// Every rejection, in order.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Offline,
         Self::Unavailable,
         Self::NoFreeSlot,
@@ -83,6 +85,7 @@ impl Rejection {
         Self::Rate,
         Self::Excluded,
         Self::Latency,
+        Self::LatencyUnknown,
         Self::GpuModel,
         Self::Disk,
         Self::PcieGeneration,
@@ -112,6 +115,7 @@ impl Rejection {
             Self::Rate => "rate",
             Self::Excluded => "excluded",
             Self::Latency => "latency",
+            Self::LatencyUnknown => "latency_unknown",
             Self::GpuModel => "gpu_model",
             Self::Disk => "disk",
             Self::PcieGeneration => "pcie_generation",
@@ -124,7 +128,7 @@ impl Rejection {
 
     /// Whether it goes away by itself: when an agent connects, or a job ends or starts.
     pub fn is_passing(self) -> bool {
-        matches!(self, Self::Offline | Self::NoFreeSlot | Self::NoFreeGpu | Self::Reserved)
+        matches!(self, Self::Offline | Self::NoFreeSlot | Self::NoFreeGpu | Self::LatencyUnknown | Self::Reserved)
     }
 }
 
@@ -149,6 +153,7 @@ impl fmt::Display for Rejection {
             Self::Rate => "asks more than the job pays",
             Self::Excluded => "failed this job, or had a replica of it, before",
             Self::Latency => "too far away",
+            Self::LatencyUnknown => "how far away is not measured yet",
             Self::GpuModel => "GPUs of another model",
             Self::Disk => "too little free disk",
             Self::PcieGeneration => "PCI Express too old",

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, btree_map::Entry};
 use keeper_types::{AllocationItem, JobId, Queue};
 use serde::{Deserialize, Serialize};
 
-use crate::{Explanation, ManifestStatus, Outcome, PendingJob, Policy, Snapshot, queueing::RetryPolicy};
+use crate::{
+    Explanation, ManifestStatus, Outcome, PendingJob, Policy, Snapshot,
+    queueing::{Backfill, RetryPolicy},
+};
 
 mod agents;
 mod exact;
@@ -39,9 +42,10 @@ impl Plan {
 
 /// Decides which worker gets which job.
 ///
-/// Jobs are taken in the order of [`Policy::ordering`], emergencies before all others. Each goes to one of the workers
-/// that nothing speaks against: to one that misses the fewest of the job's preferences, static workers before dynamic
-/// ones, to the highest score, to the lowest id. It takes a slot and its GPUs from that worker for the jobs that
+/// Jobs are taken in the order of [`Policy::ordering`], those that are overdue and then emergencies before all others.
+/// Each goes to one of the workers that nothing speaks against: to one that misses what weighs least of the job's
+/// preferences ([`PreferenceSet`](keeper_types::PreferenceSet)), static workers before dynamic ones, to the highest
+/// score, to the lowest id. It takes a slot and its GPUs from that worker for the jobs that
 /// follow. For the first jobs that do not fit a worker is kept ([`Policy::reservations`]), on which only jobs may start
 /// that will not be in the way. A job is decided on once, so an early job may take a worker that a later one needed
 /// more; [`Assignment::Exact`](crate::Assignment::Exact) mends that among those that found room.
@@ -58,11 +62,18 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy) -> Plan {
     }
     waiting.retain(|job_id, _| !explanations.contains_key(job_id));
 
+    let mut round = Round::new(snapshot, policy);
+    waiting.retain(|job_id, job| {
+        let could_be_placed = round.could_place(job);
+        if !could_be_placed {
+            explanations.insert(*job_id, round.decide(job, Backfill::None));
+        }
+        could_be_placed
+    });
     let mut line = Line::new(&waiting, snapshot, policy);
     for job in line.left_outside() {
         explanations.insert(job.job_id, Explanation::new(job, Outcome::QueueFull));
     }
-    let mut round = Round::new(snapshot, policy);
     while let Some((job, backfill)) = line.next() {
         let Entry::Vacant(entry) = explanations.entry(job.job_id) else { continue };
         let explanation = entry.insert(round.decide(job, backfill));

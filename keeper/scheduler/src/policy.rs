@@ -35,7 +35,8 @@ pub struct Policy {
     pub retry_base_s: u32,
     /// The longest wait before another attempt, in seconds.
     pub retry_max_s: u32,
-    /// The least priority of a job in the high queue that goes before all others, 1 to 10; 11 for none.
+    /// The least priority of a job in the high queue that goes before all others that are not overdue, 1 to 10; 11 for
+    /// none, which is the default: clients choose priority and queue and pay nothing for them.
     pub emergency_priority: u8,
     /// How a round's jobs are put on workers.
     pub assignment: Assignment,
@@ -161,7 +162,7 @@ impl Policy {
         reservations: 16,
         retry_base_s: 4,
         retry_max_s: 600,
-        emergency_priority: MAX_PRIORITY,
+        emergency_priority: MAX_PRIORITY + 1,
         assignment: Assignment::Greedy,
     };
 

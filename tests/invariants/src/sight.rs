@@ -19,6 +19,8 @@ pub(crate) mod state {
     pub(crate) const COMMITTED: u8 = 3;
     pub(crate) const DISPUTED: u8 = 5;
     pub(crate) const SETTLED: u8 = 6;
+    pub(crate) const CANCELLED: u8 = 7;
+    pub(crate) const EXPIRED: u8 = 8;
     pub(crate) const FAILED: u8 = 9;
     pub(crate) const ACTIVE: u8 = 1;
     pub(crate) const EXITED: u8 = 4;

@@ -1,4 +1,4 @@
-use keeper_types::{Address, Attempt, BlockNumber, JobId, Rate, Strategy, WorkerStatus};
+use keeper_types::{Address, Attempt, BlockNumber, JobId, Queue, Rate, Strategy, WorkerStatus};
 use proptest::{prelude::*, strategy::Strategy as _};
 
 use super::*;
@@ -51,7 +51,7 @@ fn the_default_policys_id_is_known() {
         16.into(),
         4.into(),
         600.into(),
-        10.into(),
+        11.into(),
         0.into(),
         0.into(),
         0.into(),
@@ -62,12 +62,16 @@ fn the_default_policys_id_is_known() {
 #[test]
 fn every_setting_of_a_policy_counts() {
     let base = Policy::BALANCED;
-    let changes: [fn(&mut Policy); 14] = [
+    let changes: [fn(&mut Policy); 18] = [
         |policy| std::mem::swap(&mut policy.weights.fit, &mut policy.weights.load),
         |policy| policy.ordering = Ordering::Fifo,
         |policy| policy.aging_interval_s = 0,
         |policy| policy.age_full_s = u64::from(FULL_BPS),
         |policy| policy.queues.default.weight += 1,
+        |policy| policy.queues.default.max_wait_s += 1,
+        |policy| policy.queues.default.max_jobs -= 1,
+        |policy| policy.queues.default.overflow = OverflowRule::Hold,
+        |policy| policy.queues.high.max_jobs -= 1,
         |policy| policy.queues.high.max_wait_s += 1,
         |policy| policy.queues.low.max_jobs -= 1,
         |policy| policy.queues.low.overflow = OverflowRule::Hold,
@@ -75,7 +79,7 @@ fn every_setting_of_a_policy_counts() {
         |policy| policy.reservations = 0,
         |policy| policy.retry_base_s = 0,
         |policy| policy.retry_max_s += 1,
-        |policy| policy.emergency_priority += 1,
+        |policy| policy.emergency_priority = 10,
         |policy| policy.assignment = Assignment::Exact,
     ];
     let others = changes.map(|change| {
@@ -100,7 +104,7 @@ fn the_order_of_items_and_their_number_count() {
 #[test]
 fn everything_that_a_plan_depends_on_is_in_the_root() {
     type Change = fn(&mut Snapshot);
-    let changes: [Change; 23] = [
+    let changes: [Change; 39] = [
         |snapshot| snapshot.now += 1,
         |snapshot| snapshot.block = BlockNumber(snapshot.block.0 + 1),
         |snapshot| snapshot.seed += 1,
@@ -112,6 +116,22 @@ fn everything_that_a_plan_depends_on_is_in_the_root() {
         |snapshot| snapshot.jobs[0].group_id = Some(JobId(1)),
         |snapshot| snapshot.jobs[0].requirements.region = None,
         |snapshot| snapshot.jobs[0].manifest = ManifestStatus::Missing,
+        |snapshot| snapshot.jobs[0].client = Address(Felt::THREE),
+        |snapshot| snapshot.jobs[0].max_rate.0 += 1,
+        |snapshot| snapshot.jobs[0].deadline.0 += 1,
+        |snapshot| snapshot.jobs[0].deadline.1.0 += 1,
+        |snapshot| snapshot.jobs[0].submitted_at += 1,
+        |snapshot| snapshot.jobs[0].model_id = Felt::THREE,
+        |snapshot| snapshot.jobs[0].execution_timeout_s += 1,
+        |snapshot| snapshot.jobs[0].queue = Queue::Low,
+        |snapshot| snapshot.workers[0].reputation += 1,
+        |snapshot| snapshot.workers[0].slots += 1,
+        |snapshot| snapshot.workers[0].free_slots += 1,
+        |snapshot| snapshot.running.push(RunningJob { gpus: 1, ..running(9, 1) }),
+        |snapshot| snapshot.running.push(RunningJob { ends_by: 1, ..running(9, 1) }),
+        |snapshot| snapshot.running.push(RunningJob { worker_id: WorkerId(2), ..running(9, 1) }),
+        |snapshot| snapshot.running.push(RunningJob { client: Address(Felt::THREE), ..running(9, 1) }),
+        |snapshot| snapshot.running.push(RunningJob { execution_timeout_s: 1, ..running(9, 1) }),
         |snapshot| snapshot.jobs[0].queued_at += 1,
         |snapshot| snapshot.jobs[0].max_latency_ms = 9,
         |snapshot| snapshot.jobs[0].manifest_view.placement.disk_gib = 1,

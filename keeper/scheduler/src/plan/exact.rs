@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use keeper_types::{JobId, Rate, Strategy, WorkerId};
+use keeper_types::{AgentView, JobId, Rate, Strategy, WorkerId};
 
 use super::{Plan, agents::Agents, round::registered};
 use crate::{
@@ -43,7 +43,9 @@ pub(super) fn reassign(plan: &mut Plan, jobs: &BTreeMap<JobId, &PendingJob>, sna
     for ((is_static, _), members) in classes.iter().filter(|(_, members)| members.len() > 1) {
         let of_pool = workers.values().filter(|worker| worker.is_static == *is_static);
         let open = of_pool.filter(|worker| !kept.contains(&worker.worker_id));
-        let rooms: Vec<_> = open.map(|worker| without(worker, members, plan, jobs)).collect();
+        let given = given_to_others(plan, &members.iter().copied().collect(), jobs);
+        let rooms = open.map(|worker| room(worker, given.get(&worker.worker_id).copied().unwrap_or_default()));
+        let rooms: Vec<_> = rooms.collect();
         let scores = scores(&rooms, members, jobs, &agents, snapshot, policy);
         if let Some(assigned) = assign(&rooms, members, jobs, &scores, plan) {
             apply(plan, &assigned, &scores);
@@ -51,15 +53,30 @@ pub(super) fn reassign(plan: &mut Plan, jobs: &BTreeMap<JobId, &PendingJob>, sna
     }
 }
 
-/// The worker as the plan leaves it, had it none of the jobs.
-fn without(worker: &WorkerView, members: &[JobId], plan: &Plan, jobs: &BTreeMap<JobId, &PendingJob>) -> WorkerView {
-    let mut room = worker.clone();
-    let given = plan.items.iter().filter(|item| item.worker_id == worker.worker_id);
-    for job in given.filter(|item| !members.contains(&item.job_id)).filter_map(|item| jobs.get(&item.job_id)) {
-        room.free_slots = room.free_slots.saturating_sub(1);
-        room.free_gpus = room.free_gpus.saturating_sub(job.requirements.gpu_count);
+/// Slots and GPUs that the plan gives to jobs other than these, by worker.
+fn given_to_others(
+    plan: &Plan,
+    members: &BTreeSet<JobId>,
+    jobs: &BTreeMap<JobId, &PendingJob>,
+) -> BTreeMap<WorkerId, (u8, u8)> {
+    let mut given: BTreeMap<WorkerId, (u8, u8)> = BTreeMap::new();
+    for item in plan.items.iter().filter(|item| !members.contains(&item.job_id)) {
+        let gpus = jobs.get(&item.job_id).map_or(0, |job| job.requirements.gpu_count);
+        let (slots, used) = given.entry(item.worker_id).or_default();
+        (*slots, *used) = (slots.saturating_add(1), used.saturating_add(gpus));
     }
-    room
+    given
+}
+
+/// The worker with what is left of it beside others' jobs. Whom it refuses is asked of the agents, not of this.
+fn room(worker: &WorkerView, (slots, gpus): (u8, u8)) -> WorkerView {
+    WorkerView {
+        capabilities: worker.capabilities.clone(),
+        free_slots: worker.free_slots.saturating_sub(slots),
+        free_gpus: worker.free_gpus.saturating_sub(gpus),
+        agent: AgentView::default(),
+        ..*worker
+    }
 }
 
 fn scores(
@@ -74,7 +91,8 @@ fn scores(
     let mut scores = Scores::new();
     for job in members.iter().filter_map(|job_id| jobs.get(job_id)) {
         let (need, age) = (Need::of(job), age(job, snapshot.now, policy));
-        let mut excluded = [agents.barred(job).workers, job.excluded.clone()].concat();
+        let barred = agents.barred(job);
+        let mut excluded = [barred.workers, barred.for_now, job.excluded.clone()].concat();
         excluded.sort_unstable();
         let found = indexes.iter_mut().filter_map(|index| index.decide(&need, age, &excluded));
         scores.insert(job.job_id, found.map(|found| (found.winner.worker_id, (found.winner, found.rate))).collect());

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, BinaryHeap},
 };
 
-use keeper_types::{Address, JobId, WorkerStatus};
+use keeper_types::{Address, JobId, USAGE_HALF_LIFE_S, WorkerStatus};
 
 use super::is_emergency;
 use crate::{
@@ -16,27 +16,30 @@ use crate::{
     },
 };
 
-/// How long a client's past use counts half; the snapshot's use was decayed by the same.
-const HALF_LIFE_S: u32 = 86_400;
-
 /// The jobs that have not been considered in this round.
+///
+/// A start puts the other jobs of its client further back, each as far, so that they keep their order among
+/// themselves: every client has a line of its own, and only the heads of those are compared.
 pub(super) struct Line<'a> {
     ordering: Box<dyn OrderingPolicy>,
     jobs: &'a BTreeMap<JobId, &'a PendingJob>,
     queues: Queues,
     outside: Vec<&'a PendingJob>,
-    /// The first to go first.
-    line: BinaryHeap<Reverse<Place>>,
+    /// Each client's jobs, the first to go last.
+    lines: BTreeMap<TenantIndex, Vec<PendingRecord>>,
+    /// The places of the lines' heads, the first to go first.
+    heads: BinaryHeap<Reverse<(Place, TenantIndex)>>,
     capacity_gpus: u32,
     now_s: u32,
     policy: &'a Policy,
 }
 
-/// A place in the line, the lowest first. Its last part is the job's id.
-type Place = (bool, (Rank, u32, u64));
+/// A place among all, the lowest first: overdue, emergency or neither; then the policy's order.
+type Place = (u8, (Rank, u32, u64));
 
 impl<'a> Line<'a> {
-    /// Lets everybody line up, by what the queues admit.
+    /// Lets everybody line up, by what the queues admit. Jobs that no worker could take are not among `jobs`: they would
+    /// take places and shares from those that can be served.
     pub(super) fn new(jobs: &'a BTreeMap<JobId, &'a PendingJob>, snapshot: &'a Snapshot, policy: &'a Policy) -> Self {
         let limits = limits(jobs, snapshot);
         let (tenants, numbers) = tenants(jobs, snapshot, policy, &limits);
@@ -46,15 +49,15 @@ impl<'a> Line<'a> {
             jobs,
             queues: queues.expect("the policy was validated"),
             outside: Vec::new(),
-            line: BinaryHeap::new(),
+            lines: BTreeMap::new(),
+            heads: BinaryHeap::new(),
             capacity_gpus: limits.capacity_gpus,
             now_s: seconds(snapshot.now),
             policy,
         };
         line.admit(snapshot, &numbers);
         line.queues.tenants.measure(limits.capacity_gpus);
-        let places = line.queues.pending().iter().filter_map(|record| line.place(record)).map(Reverse);
-        line.line = places.collect();
+        line.line_up();
         line
     }
 
@@ -66,30 +69,56 @@ impl<'a> Line<'a> {
     /// The job that goes next, and what may start before it where it does not fit.
     pub(super) fn next(&mut self) -> Option<(&'a PendingJob, Backfill)> {
         loop {
-            let Reverse(stood) = self.line.pop()?;
-            let (_, (_, _, job_id)) = stood;
-            let Some(record) = self.queues.pending().get(JobId(job_id)).copied() else { continue };
-            let Some(place) = self.place(&record) else { continue };
-            // A start before may have put its client's jobs further back: the line is put right where it is looked at.
+            let Reverse((stood, client)) = self.heads.pop()?;
+            let head = *self.lines.get(&client)?.last()?;
+            let place = self.place(&head);
+            // A start before may have put the client's jobs further back.
             if place > stood {
-                self.line.push(Reverse(place));
+                self.heads.push(Reverse((place, client)));
                 continue;
             }
-            let job = self.jobs.get(&record.job_id)?;
-            return Some((job, self.ordering.backfill(&record, &self.view())));
+            let line = self.lines.get_mut(&client)?;
+            line.pop();
+            if let Some(second) = line.last().copied() {
+                self.heads.push(Reverse((self.place(&second), client)));
+            }
+            let job = self.jobs.get(&head.job_id)?;
+            return Some((job, self.ordering.backfill(&head, &self.view())));
         }
     }
 
     /// A job has started: its client holds more.
     pub(super) fn started(&mut self, job: &PendingJob) {
         let Some(record) = self.queues.pending().get(job.job_id).copied() else { return };
-        self.queues.tenants.dequeue(record.tenant, record.gpus);
-        self.queues.tenants.hold(record.tenant, u32::from(record.gpus), self.now_s);
+        let tenants = &mut self.queues.tenants;
+        tenants.dequeue(record.tenant, record.gpus);
+        tenants.hold(record.tenant, u32::from(record.gpus), self.now_s);
+        if self.policy.ordering == Ordering::FairShare {
+            tenants.charge(record.tenant, record.area().saturating_mul(1_000));
+        }
     }
 
-    fn place(&self, record: &PendingRecord) -> Option<Place> {
-        let job = self.jobs.get(&record.job_id)?;
-        Some((!is_emergency(job, self.policy), self.ordering.place(record, &self.view())))
+    fn line_up(&mut self) {
+        let placed = self.queues.pending().iter().map(|record| (self.place(record), *record));
+        let mut placed: Vec<_> = placed.collect();
+        placed.sort_unstable_by_key(|(place, _)| Reverse(*place));
+        for (_, record) in placed {
+            self.lines.entry(record.tenant).or_default().push(record);
+        }
+        let heads = self.lines.iter().filter_map(|(client, line)| Some((self.place(line.last()?), *client)));
+        self.heads = heads.map(Reverse).collect();
+    }
+
+    fn place(&self, record: &PendingRecord) -> Place {
+        let place = self.ordering.place(record, &self.view());
+        let is_overdue = self.policy.ordering == Ordering::Balanced && record.is_due(self.now_s);
+        let is_urgent = self.jobs.get(&record.job_id).is_some_and(|job| is_emergency(job, self.policy));
+        let class = match (is_overdue, is_urgent) {
+            (true, _) => 0,
+            (false, true) => 1,
+            (false, false) => 2,
+        };
+        (class, place)
     }
 
     fn view(&self) -> OrderingView<'_> {
@@ -150,15 +179,22 @@ fn tenants(
     let now_s = seconds(snapshot.now);
     let clients = jobs.values().map(|job| job.client).chain(snapshot.running.iter().map(|job| job.client));
     let clients: BTreeSet<Address> = clients.collect();
-    let mut tenants = Tenants::new(HALF_LIFE_S, limits.promised_gpus());
+    let half_life_s = u32::try_from(USAGE_HALF_LIFE_S).expect("a day is short");
+    let mut tenants = Tenants::new(half_life_s, limits.promised_gpus());
     let mut numbers = BTreeMap::new();
     for client in clients {
         let number = tenants.add(policy.client_weights.get(&client).copied().unwrap_or(1), now_s);
-        tenants.carry_over(number, snapshot.used_milli.get(&client).copied().unwrap_or(0));
+        tenants.charge(number, snapshot.used_milli.get(&client).copied().unwrap_or(0));
         numbers.insert(client, number);
     }
     for job in &snapshot.running {
-        tenants.hold(numbers[&job.client], u32::from(job.gpus.max(1)), now_s);
+        let gpus = u32::from(job.gpus.max(1));
+        tenants.hold(numbers[&job.client], gpus, now_s);
+        if policy.ordering == Ordering::FairShare {
+            // What it may still use counts already, or whoever has just been served would be served again.
+            let left_s = job.ends_by.saturating_sub(snapshot.now);
+            tenants.charge(numbers[&job.client], u64::from(gpus).saturating_mul(left_s).saturating_mul(1_000));
+        }
     }
     (tenants, numbers)
 }

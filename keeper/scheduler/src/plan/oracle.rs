@@ -10,7 +10,7 @@ use keeper_types::{AllocationItem, JobId, PreferenceSet, Strategy, WorkerId, Wor
 
 use super::{
     Plan,
-    agents::{each_objection, misses},
+    agents::{each_objection, misses, takes_gpu_model},
     backing_off, is_emergency,
     line::Line,
     reservations::Reservations,
@@ -36,6 +36,18 @@ pub(crate) fn plan(snapshot: &Snapshot, policy: &Policy) -> Plan {
     let workers = snapshot.workers.iter().filter(|worker| worker.status != WorkerStatus::Exited);
     let workers: BTreeMap<_, _> = workers.map(|worker| (worker.worker_id, worker)).collect();
     let mut reservations = Reservations::new(&workers, snapshot, policy.reservations);
+    // Jobs that nobody could take are not in the line.
+    for job in waiting.values() {
+        let could_be_placed = candidates.iter().any(|candidate| {
+            let rejections = judge(job, candidate, &[]);
+            (rejections.is_empty() || rejections.are_passing()) && candidate.worker.online
+        });
+        if !could_be_placed {
+            let desk = Desk { candidates: &mut candidates, reservations: &mut reservations, now: snapshot.now, policy };
+            plan.explanations.insert(job.job_id, desk.place(job, Backfill::None, &mut plan.items));
+        }
+    }
+    waiting.retain(|job_id, _| !plan.explanations.contains_key(job_id));
     let mut line = Line::new(&waiting, snapshot, policy);
     for job in line.left_outside() {
         plan.explanations.insert(job.job_id, Explanation::new(job, Outcome::QueueFull));
@@ -118,7 +130,8 @@ impl Desk<'_, '_> {
 /// Whether the job and the worker do not go together, whatever the requirements.
 fn is_barred(job: &PendingJob, candidate: &Candidate<'_>) -> bool {
     let mut is_barred = judge(job, candidate, &[]).contains(Rejection::Excluded);
-    each_objection(job, candidate.worker, |_| is_barred = true);
+    let takes = takes_gpu_model(job, &candidate.worker.agent.profile.gpu_model);
+    each_objection(job, candidate.worker, takes, |_| is_barred = true);
     is_barred
 }
 
@@ -211,7 +224,11 @@ pub(crate) struct Rejections(u32);
 
 impl Rejections {
     const PASSING: Self = Self(
-        bit(Rejection::Offline) | bit(Rejection::NoFreeSlot) | bit(Rejection::NoFreeGpu) | bit(Rejection::Reserved),
+        bit(Rejection::Offline)
+            | bit(Rejection::NoFreeSlot)
+            | bit(Rejection::NoFreeGpu)
+            | bit(Rejection::LatencyUnknown)
+            | bit(Rejection::Reserved),
     );
 
     pub(crate) fn is_empty(self) -> bool {
@@ -261,7 +278,8 @@ pub(crate) fn judge(job: &PendingJob, candidate: &Candidate<'_>, kept: &[WorkerI
     found.add_if(worker.rate > job.max_rate, Rejection::Rate);
     let has_replica = job.group_id.is_some_and(|group_id| candidate.groups.contains(&group_id));
     found.add_if(has_replica || job.excluded.contains(&worker.worker_id), Rejection::Excluded);
-    each_objection(job, worker, |rejection| found.add_if(true, rejection));
+    let takes = takes_gpu_model(job, &worker.agent.profile.gpu_model);
+    each_objection(job, worker, takes, |rejection| found.add_if(true, rejection));
     found.add_if(kept.contains(&worker.worker_id), Rejection::Reserved);
     found
 }

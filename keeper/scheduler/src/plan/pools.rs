@@ -34,19 +34,22 @@ impl Pools {
         self.pools.iter().map(WorkerIndex::worker_count).sum()
     }
 
-    /// The best worker that can take a job and the next best, with the preferences that the best one misses. Without
-    /// tiers there are no preferences. `excluded` is ascending.
-    pub(super) fn decide(
+    /// The best worker that can take a job, and the next best, whatever the job prefers. `excluded` is ascending.
+    pub(super) fn decide(&mut self, need: &Need, age: u16, excluded: &[WorkerId]) -> Option<Decision> {
+        let mut found = None;
+        self.look_through(need, age, excluded, PreferenceSet::NONE, &mut found);
+        found.map(|(decision, _)| decision)
+    }
+
+    /// The same by a job's preferences, with those that the best one misses.
+    pub(super) fn decide_by(
         &mut self,
+        tiers: &Tiers,
         need: &Need,
         age: u16,
         excluded: &[WorkerId],
-        tiers: &Tiers,
     ) -> Option<(Decision, PreferenceSet)> {
         let mut found = None;
-        if tiers.is_empty() {
-            self.look_through(need, age, excluded, PreferenceSet::NONE, &mut found);
-        }
         for (misses, tier) in tiers {
             let others = self.all.difference(tier).copied();
             let barred: BTreeSet<WorkerId> = excluded.iter().copied().chain(others).collect();

@@ -1,9 +1,10 @@
 //! Workers that are kept for jobs that do not fit now, so that smaller jobs behind them do not starve them.
 //!
-//! A kept worker is free for its job, at the latest, when enough of what runs there has come to its deadline, which no
-//! running job can exceed. What starts on it meanwhile ends before, or takes what the job will not need (EASY
-//! backfill; D. Lifka, 1995), so that this time never becomes later while the job keeps its place in the order and the
-//! worker stays.
+//! A kept worker is free for its job, at the latest, when enough of what runs there has come to its deadline. What starts
+//! on it meanwhile ends before, or takes what the job will not need (EASY backfill; D. Lifka, 1995). So the time that the
+//! first of them is promised never becomes later, as long as its job stays first, the worker stays, attempts are ended
+//! when they are due, and rounds are included within a minute. The next ones' may: a job before them may find another
+//! worker, and take theirs.
 
 use std::collections::BTreeMap;
 
@@ -15,11 +16,16 @@ use crate::{PendingJob, Reservation, Snapshot, WorkerView, queueing::Backfill};
 /// transaction, and a minute until the round that starts it is included.
 const BEYOND_TIMEOUT_S: u64 = 120;
 
+/// Jobs that a worker is looked for, for each that may be kept.
+const SEARCHES_FOR_EACH: u16 = 4;
+
 /// What is kept for whom, and what every worker has left.
 pub(super) struct Reservations<'a> {
     kept: Vec<Kept>,
     /// How many more may be kept.
     left: u8,
+    /// How many more jobs a worker is looked for, so that jobs that cannot have one do not cost without end.
+    searches: u16,
     room: BTreeMap<WorkerId, Room<'a>>,
     now: u64,
 }
@@ -55,7 +61,8 @@ impl<'a> Reservations<'a> {
                 room.busy.push((job.ends_by, job.gpus));
             }
         }
-        Self { kept: Vec::new(), left: most, room, now: snapshot.now }
+        let searches = u16::from(most) * SEARCHES_FOR_EACH;
+        Self { kept: Vec::new(), left: most, searches, room, now: snapshot.now }
     }
 
     /// Workers that the job may not have, since it would be in the way of the job that they are kept for.
@@ -87,16 +94,21 @@ impl<'a> Reservations<'a> {
     }
 
     /// Keeps the worker for the job that has room for it first, of those that are not excluded (ascending) and not kept
-    /// already; none where as many are kept as may be.
+    /// already. None where the job would expire before, or as many are kept as may be.
     pub(super) fn keep(&mut self, job: &PendingJob, excluded: &[WorkerId], backfill: Backfill) -> Option<Reservation> {
-        self.left = self.left.checked_sub(1)?;
+        if self.left == 0 {
+            return None;
+        }
+        self.searches = self.searches.checked_sub(1)?;
         let is_kept = |worker_id: WorkerId| self.kept.iter().any(|kept| kept.worker_id == worker_id);
         let open = self.room.iter().filter(|(worker_id, room)| {
             meets(job, room.worker) && excluded.binary_search(worker_id).is_err() && !is_kept(**worker_id)
         });
         let starts = open.filter_map(|(worker_id, room)| Some((room.start(job, self.now)?, *worker_id)));
+        let in_time = starts.filter(|((start_by, ..), _)| *start_by <= job.deadline.0);
         let ((start_by, spare_slots, spare_gpus), worker_id) =
-            starts.min_by_key(|((start_by, ..), worker_id)| (*start_by, *worker_id))?;
+            in_time.min_by_key(|((start_by, ..), worker_id)| (*start_by, *worker_id))?;
+        self.left -= 1;
         self.kept.push(Kept { worker_id, start_by, spare_gpus, spare_slots, backfill });
         Some(Reservation { worker_id, start_by })
     }

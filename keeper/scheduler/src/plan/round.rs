@@ -52,6 +52,12 @@ impl<'a> Round<'a> {
         }
     }
 
+    /// Whether some worker that is connected could take the job, if it had nothing else to do.
+    pub(super) fn could_place(&self, job: &PendingJob) -> bool {
+        let unfit = union(&self.excluded(job), &self.agents.barred(job).workers);
+        self.pools.fits(&Need::of(job), &unfit).1
+    }
+
     /// Gives the job to the best worker that is left, if there is one and the batch has room, and says why. Where there
     /// is none now, one may be kept for it, beside which others start as `backfill` says.
     pub(super) fn decide(&mut self, job: &PendingJob, backfill: Backfill) -> Explanation {
@@ -62,25 +68,30 @@ impl<'a> Round<'a> {
         explanation.rejections = self.rejections(&need, &excluded, &barred, &kept);
 
         let unfit = union(&excluded, &barred.workers);
+        let not_now = union(&unfit, &barred.for_now);
+        let closed = union(&not_now, &kept);
+        let age = age(job, self.now, self.policy);
+        let Some(decision) = self.pools.decide(&need, age, &closed) else {
+            explanation.outcome = self.why_none(&need, &unfit);
+            if explanation.outcome == Outcome::NoCapacity {
+                explanation.reservation = self.reservations.keep(job, &not_now, backfill);
+            }
+            return explanation;
+        };
+        if self.items.len() >= self.policy.max_items {
+            explanation.outcome = Outcome::BatchFull;
+            return explanation;
+        }
         let is_emergency = is_emergency(job, self.policy);
         let tiers = if is_emergency { Tiers::new() } else { self.agents.tiers(job) };
-        match self.pools.decide(&need, age(job, self.now, self.policy), &union(&unfit, &kept), &tiers) {
-            None => {
-                explanation.outcome = self.why_none(&need, &unfit);
-                if explanation.outcome == Outcome::NoCapacity {
-                    explanation.reservation = self.reservations.keep(job, &unfit, backfill);
-                }
-            }
-            Some(_) if self.items.len() >= self.policy.max_items => explanation.outcome = Outcome::BatchFull,
-            Some((decision, dropped)) => {
-                explanation.strategy = strategy(is_emergency, dropped);
-                explanation.dropped = dropped.iter().collect();
-                self.take(job, &decision, explanation.strategy);
-                explanation.outcome = Outcome::Placed { worker_id: decision.winner.worker_id };
-                explanation.winner = Some(decision.winner);
-                explanation.runner_up = decision.runner_up;
-            }
-        }
+        let by_preference = self.pools.decide_by(&tiers, &need, age, &closed);
+        let (decision, dropped) = by_preference.unwrap_or((decision, PreferenceSet::NONE));
+        explanation.strategy = strategy(is_emergency, dropped);
+        explanation.dropped = dropped.iter().collect();
+        self.take(job, &decision, explanation.strategy);
+        explanation.outcome = Outcome::Placed { worker_id: decision.winner.worker_id };
+        explanation.winner = Some(decision.winner);
+        explanation.runner_up = decision.runner_up;
         explanation
     }
 

@@ -34,7 +34,7 @@ fn order(plan: &Plan) -> Vec<u64> {
 }
 
 fn planned(ordering: Ordering, jobs: Vec<PendingJob>, workers: Vec<WorkerView>) -> Plan {
-    plan(&snapshot(jobs, workers), &Policy { ordering, ..Policy::BALANCED })
+    plan(&snapshot(jobs, workers), &Policy { ordering, emergency_priority: 10, ..Policy::BALANCED })
 }
 
 #[test]
@@ -91,9 +91,12 @@ fn emergencies_go_before_all_others_and_are_recorded_as_such() {
         assert_eq!(plan.items[0].job_id, JobId(5));
         assert_eq!(plan.items.iter().filter(|item| item.strategy == Strategy::Emergency).count(), 1);
     }
-    let none = Policy { emergency_priority: 11, ordering: Ordering::Fifo, ..Policy::BALANCED };
-    let plan = plan(&snapshot(vec![sized(1, 1), urgent], vec![large(1, 8)]), &none);
-    assert!(plan.items.iter().all(|item| item.strategy == Strategy::Standard));
+    let free_of_charge = Policy { ordering: Ordering::Fifo, ..Policy::BALANCED };
+    let plan = plan(&snapshot(vec![sized(1, 1), urgent.clone()], vec![large(1, 8)]), &free_of_charge);
+    assert!(plan.items.iter().all(|item| item.strategy == Strategy::Standard), "off unless the operator says so");
+    let overdue = PendingJob { submitted_at: NOW - 90_000, ..sized(2, 1) };
+    let plan = planned(Ordering::Balanced, vec![overdue, urgent], vec![large(1, 8)]);
+    assert_eq!(order(&plan), [2, 5], "what was promised comes before emergencies");
 }
 
 #[test]
@@ -178,7 +181,7 @@ fn what_manifests_ask_and_agents_refuse_is_met_or_counted() {
     let cases: [(Change, Option<Rejection>); 8] = [
         (|_| {}, None),
         (|agent| agent.latency_ms = Some(21), Some(Rejection::Latency)),
-        (|agent| agent.latency_ms = None, Some(Rejection::Latency)),
+        (|agent| agent.latency_ms = None, Some(Rejection::LatencyUnknown)),
         (|agent| agent.profile.gpu_model = "NVIDIA L4".to_owned(), Some(Rejection::GpuModel)),
         (|agent| agent.profile.disk_gib = 99, Some(Rejection::Disk)),
         (|agent| agent.profile.pcie_generation = 4, Some(Rejection::PcieGeneration)),
@@ -247,6 +250,54 @@ fn a_worker_is_kept_for_a_job_that_does_not_fit_and_only_what_is_in_nobodys_way_
     assert_eq!(kept.explanations[&JobId(3)].outcome, Outcome::NoCapacity);
     let careless = plan(&snapshot, &Policy { reservations: 0, ..policy });
     assert_eq!(placed(&careless), [(2, 1), (3, 1)]);
+}
+
+#[test]
+fn no_worker_is_kept_for_a_job_that_will_have_expired() {
+    let (wide, busy, holder) = crowded();
+    let hopeless = PendingJob { deadline: (NOW + 599, wide.deadline.1), ..wide };
+    let long = PendingJob { execution_timeout_s: 5_000, ..sized(3, 1) };
+    let snapshot = Snapshot { running: vec![holder], ..snapshot(vec![hopeless, long], vec![busy]) };
+    let plan = plan(&snapshot, &Policy { ordering: Ordering::Fifo, ..Policy::BALANCED });
+    assert_eq!(placed(&plan), [(3, 1)]);
+    assert_eq!(plan.explanations[&JobId(1)].reservation, None);
+}
+
+#[test]
+fn jobs_that_find_no_worker_to_keep_use_up_no_reservation() {
+    // Sixteen jobs for one large worker that is full, then one for a smaller worker that is full too.
+    let full = |id, gpus| WorkerView { free_gpus: 0, ..large(id, gpus) };
+    let holders = [(1, 8), (2, 4)].map(|(worker_id, gpus)| RunningJob { gpus, ..running(90, worker_id) });
+    let at = |id| PendingJob { submitted_at: NOW - 100 + id, ..sized(id, 8) };
+    let mut jobs: Vec<_> = (1..=16).map(at).collect();
+    jobs.push(PendingJob { submitted_at: NOW - 10, ..sized(17, 4) });
+    let snapshot = Snapshot { running: holders.to_vec(), ..snapshot(jobs, vec![full(1, 8), full(2, 4)]) };
+    let policy = Policy { ordering: Ordering::Fifo, reservations: 4, ..Policy::BALANCED };
+    let found = plan(&snapshot, &policy).explanations;
+    assert_eq!(found[&JobId(1)].reservation.unwrap().worker_id, WorkerId(1));
+    assert!((2..=16).all(|id| found[&JobId(id)].reservation.is_none()));
+    assert_eq!(found[&JobId(17)].reservation.map(|kept| kept.worker_id), None, "four times as many are looked for");
+    let generous = Policy { reservations: 5, ..policy };
+    let found = plan(&snapshot, &generous).explanations;
+    assert_eq!(found[&JobId(17)].reservation.unwrap().worker_id, WorkerId(2));
+}
+
+#[test]
+fn what_nobody_can_take_takes_no_places_and_no_shares() {
+    let mut policy = Policy { ordering: Ordering::Fifo, ..Policy::BALANCED };
+    policy.queues.default.max_jobs = 1;
+    policy.queues.default.overflow = OverflowRule::Hold;
+    let impossible = PendingJob { submitted_at: NOW - 90, ..sized(1, 63) };
+    let plan = plan(&snapshot(vec![impossible, sized(2, 1)], vec![large(1, 8)]), &policy);
+    assert_eq!(placed(&plan), [(2, 1)]);
+    assert_eq!(plan.explanations[&JobId(1)].outcome, Outcome::NoFeasibleWorker);
+}
+
+#[test]
+fn fair_share_counts_what_it_gives_at_once() {
+    let of = |id, owner| PendingJob { client: client(owner), submitted_at: NOW - 100 + id, ..sized(id, 1) };
+    let jobs = vec![of(1, 7), of(2, 7), of(3, 7), of(4, 8), of(5, 8)];
+    assert_eq!(order(&planned(Ordering::FairShare, jobs, vec![large(1, 8)])), [1, 4, 2, 5, 3]);
 }
 
 #[test]

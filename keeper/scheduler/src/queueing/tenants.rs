@@ -64,12 +64,14 @@ impl Tenants {
         TenantIndex(index)
     }
 
-    /// Notes what a tenant had used before it was added, decayed until then: thousandths of a GPU-second.
+    /// Counts use that is not accrued here: from before the tenant was added, or ahead of time. Thousandths of a
+    /// GPU-second.
     ///
     /// # Panics
     /// With a number that [`Tenants::add`] never gave.
-    pub fn carry_over(&mut self, tenant: TenantIndex, used_milli: u64) {
-        self.account(tenant).used_milli = used_milli;
+    pub fn charge(&mut self, tenant: TenantIndex, used_milli: u64) {
+        let account = self.account(tenant);
+        account.used_milli = account.used_milli.saturating_add(used_milli);
     }
 
     /// How many tenants there are.
