@@ -198,6 +198,11 @@ impl ArtifactStore {
     /// # Errors
     /// Fails where the store does.
     pub async fn put_round(&self, snapshot_root: Felt, bytes: Bytes) -> Result<(), ArtifactError> {
+        let size = bytes.len() as u64;
+        if size > MAX_ARTIFACT_BYTES {
+            // Nobody could read it back.
+            return Err(ArtifactError::RoundTooLarge { snapshot_root: format!("{snapshot_root:#066x}"), bytes: size });
+        }
         let put = self.store.put(&path_of_round(snapshot_root), PutPayload::from_bytes(bytes)).await;
         put.map(|_| ()).map_err(|source| self.round_error(snapshot_root, source))
     }

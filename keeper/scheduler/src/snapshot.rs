@@ -1,6 +1,6 @@
 //! What a plan is made from: queued jobs and registered workers as of one block.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use keeper_types::{
     Address, AgentView, Attempt, BlockNumber, Capabilities, Felt, Job, JobId, JobState, ManifestView, Market, Queue,
@@ -33,7 +33,7 @@ impl Snapshot {
     /// The market's queued and running jobs and registered workers at `block`, whose timestamp is `now` seconds.
     ///
     /// `manifest` says how a job's manifest stands and what it says about placing the job, `agent` what is known of a
-    /// worker's agent where it is connected.
+    /// worker's agent where it is connected; of that, only what matters to the queued jobs is kept.
     pub fn of_market(
         market: &Market,
         (block, now): (BlockNumber, u64),
@@ -46,6 +46,9 @@ impl Snapshot {
         let jobs: Vec<_> = of_state(JobState::Queued)
             .map(|job| PendingJob::new(job, market.excluded_workers(job), manifest(job)))
             .collect();
+        let models: BTreeSet<Felt> = jobs.iter().map(|job| job.model_id).collect();
+        let clients: BTreeSet<Address> = jobs.iter().map(|job| job.client).collect();
+        let about = |worker_id| agent(worker_id).map(|agent: AgentView| agent.about(&models, &clients));
         let used = |client| market.usage.get(&client).map_or(0, |usage| usage.used_milli(now));
         let used_milli = jobs.iter().map(|job| (job.client, used(job.client))).filter(|(_, used)| *used > 0).collect();
         Self {
@@ -53,7 +56,7 @@ impl Snapshot {
             block,
             seed,
             jobs,
-            workers: registered.map(|worker| WorkerView::new(worker, agent(worker.worker_id))).collect(),
+            workers: registered.map(|worker| WorkerView::new(worker, about(worker.worker_id))).collect(),
             running: of_state(JobState::Allocated).filter_map(RunningJob::new).collect(),
             used_milli,
         }

@@ -148,6 +148,17 @@ impl AgentProfile {
     }
 }
 
+impl AgentView {
+    /// The same, of models and refused clients only those that are named here: all that matters to jobs of these. An
+    /// agent may list thousands.
+    #[must_use]
+    pub fn about(mut self, models: &BTreeSet<Felt>, clients: &BTreeSet<Address>) -> Self {
+        self.profile.models.retain(|model| models.contains(model));
+        self.profile.refuses.clients.retain(|client| clients.contains(client));
+        self
+    }
+}
+
 impl TrustTier {
     /// The tier of a worker that is static or not.
     pub fn of(is_static: bool) -> Self {
@@ -209,6 +220,18 @@ mod tests {
         let read: Placement = serde_json::from_str(r#"{"trust":"admitted","prefers":{"warm_model":true}}"#).unwrap();
         assert_eq!(read.trust, TrustTier::Admitted);
         assert!(read.prefers.warm_model);
+    }
+
+    #[test]
+    fn an_agents_lists_shrink_to_what_is_asked_about() {
+        let (ours, theirs) = (Address(Felt::TWO), Address(Felt::THREE));
+        let refuses = Refusals { clients: [ours, theirs].into(), executors: [ExecutorKind::Matmul].into() };
+        let profile = AgentProfile { models: [Felt::ONE, Felt::TWO].into(), refuses, ..AgentProfile::default() };
+        let about = AgentView { profile, latency_ms: Some(3) }.about(&[Felt::ONE].into(), &[ours].into());
+        assert_eq!(about.profile.models, [Felt::ONE].into());
+        assert_eq!(about.profile.refuses.clients, [ours].into());
+        assert_eq!((about.profile.refuses.executors.len(), about.latency_ms), (1, Some(3)));
+        assert_eq!(about.clone().about(&[Felt::ONE].into(), &[ours].into()), about);
     }
 
     #[test]

@@ -13,8 +13,9 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use keeper_chain::{Deployment, Follower};
 use keeper_dispatch::ArtifactStore;
-use keeper_scheduler::{RoundInputs, plan, plan_root, policy_id, snapshot_root};
-use keeper_types::{BlockEvents, BlockNumber, Felt, Market};
+use keeper_scheduler::{ManifestStatus, RoundInputs, Snapshot, plan, plan_root, policy_id, snapshot_root};
+use keeper_types::{BlockEvents, BlockNumber, Felt, JobId, MAX_MANIFEST_BYTES, Manifest, Market};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 pub(crate) use self::difference::Different;
@@ -69,6 +70,18 @@ struct Located {
 struct Sizes {
     jobs: usize,
     workers: usize,
+    manifests: Manifests,
+}
+
+/// Queued jobs by what could be said about their manifests.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Manifests {
+    /// They say what the inputs have them say.
+    checked: usize,
+    /// They are not in this artifact store.
+    unchecked: usize,
+    /// The keeper said that it did not have them, or could not read them.
+    missing: usize,
 }
 
 /// Recomputes it.
@@ -134,6 +147,10 @@ async fn recompute(located: &Located, args: &AllocationArgs) -> Result<Sizes> {
     if RoundInputs::of(&snapshot, &inputs.policy) != inputs {
         return different(Difference::Inputs);
     }
+    let manifests = match compare_manifests(context, &market, &inputs, &snapshot).await {
+        Ok(manifests) => manifests,
+        Err(job_id) => return different(Difference::Manifest { job_id }),
+    };
     let batch = plan(&snapshot, &inputs.policy).batch();
     if let Some(difference) = between(&batch, round) {
         return different(difference);
@@ -142,7 +159,37 @@ async fn recompute(located: &Located, args: &AllocationArgs) -> Result<Sizes> {
     if root != header.plan_root {
         return different(Difference::PlanRoot { recomputed: root, round: header.plan_root });
     }
-    Ok(Sizes { jobs: snapshot.jobs.len(), workers: snapshot.workers.len() })
+    Ok(Sizes { jobs: snapshot.jobs.len(), workers: snapshot.workers.len(), manifests })
+}
+
+/// Holds what the inputs say of queued jobs' manifests against the manifests, as far as these are here: their hashes are
+/// on chain. What a keeper said not to have may have come later, and proves nothing.
+///
+/// # Errors
+/// The first job whose manifest says something else.
+async fn compare_manifests(
+    context: &Context,
+    market: &Market,
+    inputs: &RoundInputs,
+    snapshot: &Snapshot,
+) -> Result<Manifests, JobId> {
+    let mut manifests = Manifests { missing: inputs.without_manifest.len(), ..Manifests::default() };
+    let Ok(artifacts) = ArtifactStore::open_existing(&context.settings.artifacts) else {
+        return Ok(Manifests { unchecked: snapshot.jobs.len() - manifests.missing, ..manifests });
+    };
+    for job in snapshot.jobs.iter().filter(|job| job.manifest == ManifestStatus::Available) {
+        let Some(hash) = market.jobs.get(&job.job_id).and_then(|job| job.spec.manifest()) else {
+            return Err(job.job_id);
+        };
+        match artifacts.get(hash, MAX_MANIFEST_BYTES as u64).await {
+            Ok(bytes) => match Manifest::parse(&bytes) {
+                Ok(manifest) if manifest.view() == job.manifest_view => manifests.checked += 1,
+                _ => return Err(job.job_id),
+            },
+            Err(_) => manifests.unchecked += 1,
+        }
+    }
+    Ok(manifests)
 }
 
 async fn published(context: &Context, snapshot_root: Felt) -> Result<Vec<u8>> {
@@ -184,7 +231,9 @@ fn verdict(round: Option<&AppliedRound>, result: &Result<Sizes>) -> Value {
         });
     }
     let more = match result {
-        Ok(Sizes { jobs, workers }) => json!({ "result": "match", "jobs": jobs, "workers": workers }),
+        Ok(Sizes { jobs, workers, manifests }) => {
+            json!({ "result": "match", "jobs": jobs, "workers": workers, "manifests": manifests })
+        }
         Err(error) => match error.downcast_ref::<Different>() {
             Some(different) => json!({ "result": "different", "difference": different.difference }),
             None => {
@@ -199,13 +248,17 @@ fn verdict(round: Option<&AppliedRound>, result: &Result<Sizes>) -> Value {
     verdict
 }
 
-fn print(round: &AppliedRound, Sizes { jobs, workers }: Sizes) {
+fn print(round: &AppliedRound, Sizes { jobs, workers, manifests }: Sizes) {
     let AppliedRound { keeper, header, block, tx_hash, allocated, skipped } = round;
     println!("round     {} of keeper {keeper}, block {block}, transaction {tx_hash}", header.round);
     println!("policy    {}, as announced", header.policy_id);
     println!(
         "snapshot  {:#066x}: {jobs} jobs and {workers} workers at block {}",
         header.snapshot_root, header.snapshot_block
+    );
+    let Manifests { checked, unchecked, missing } = manifests;
+    println!(
+        "manifests {checked} say what they were taken to say; {unchecked} are not here, {missing} the keeper did not have"
     );
     println!("plan      {:#066x}: {} allocated, {} skipped", header.plan_root, allocated.len(), skipped.len());
     println!("MATCH     the chain and the published inputs give the same plan");

@@ -56,7 +56,12 @@ fn waiting_makes_up_for_priority() {
     let fresh = PendingJob { priority: 6, ..job(1) };
     let waited = PendingJob { priority: 5, submitted_at: NOW - 600, ..job(2) };
     let policy = Policy { ordering: Ordering::Priority, ..Policy::BALANCED };
-    assert_eq!(pairs(&plan(&snapshot(vec![fresh, waited], vec![worker(1)]), &policy)), [(2, 1)]);
+    let jobs = vec![fresh, waited];
+    assert_eq!(pairs(&plan(&snapshot(jobs.clone(), vec![worker(1)]), &policy)), [(2, 1)]);
+    for aging_interval_s in [0, 601] {
+        let slower = Policy { aging_interval_s, ..policy.clone() };
+        assert_eq!(pairs(&plan(&snapshot(jobs.clone(), vec![worker(1)]), &slower)), [(1, 1)], "{aging_interval_s}");
+    }
 }
 
 #[test]
@@ -221,21 +226,16 @@ fn a_snapshot_of_the_market_holds_queued_jobs_and_registered_workers() {
         rate: Rate(1),
         stake: Fri(1),
     };
+    let submitted = |job_id| MarketEvent::JobSubmitted {
+        job_id,
+        client,
+        spec: Box::new(spec.clone()),
+        deadline_block: BlockNumber(9),
+        group_id: None,
+    };
     for event in [
-        MarketEvent::JobSubmitted {
-            job_id: JobId(1),
-            client,
-            spec: Box::new(spec.clone()),
-            deadline_block: BlockNumber(9),
-            group_id: None,
-        },
-        MarketEvent::JobSubmitted {
-            job_id: JobId(2),
-            client,
-            spec: Box::new(spec),
-            deadline_block: BlockNumber(9),
-            group_id: None,
-        },
+        submitted(JobId(1)),
+        submitted(JobId(2)),
         MarketEvent::JobCancelled { job_id: JobId(2), client, refunded: Fri(1) },
         registered(WorkerId(1)),
         registered(WorkerId(2)),
@@ -246,6 +246,7 @@ fn a_snapshot_of_the_market_holds_queued_jobs_and_registered_workers() {
     let manifest = |_: &Job| (ManifestStatus::Available, ManifestView::default());
     let agent = |worker| (worker == WorkerId(1)).then(AgentView::default);
     let snapshot = Snapshot::of_market(&market, (BlockNumber(6), 60), 7, manifest, agent);
+    assert!(snapshot.used_milli.is_empty() && snapshot.running.is_empty());
     let [job] = &snapshot.jobs[..] else { panic!("{snapshot:?}") };
     assert_eq!((job.job_id, job.max_rate, job.deadline), (JobId(1), Rate(2), (99, BlockNumber(9))));
     assert_eq!((job.submitted_at, job.waited_s(snapshot.now), job.queue), (50, 10, Queue::High));
@@ -255,6 +256,17 @@ fn a_snapshot_of_the_market_holds_queued_jobs_and_registered_workers() {
 
     let json = serde_json::to_string(&snapshot).unwrap();
     assert_eq!(serde_json::from_str::<Snapshot>(&json).unwrap(), snapshot);
+
+    // Admitted by the admin, running the job, and with another queued behind it.
+    market.apply(&MarketEvent::WorkerAdmitted { worker_id: WorkerId(1) }, &position).unwrap();
+    market.apply(&MarketEvent::JobsAllocated { items: plan(&snapshot, &Policy::BALANCED).items }, &position).unwrap();
+    market.apply(&submitted(JobId(3)), &position).unwrap();
+    let snapshot = Snapshot::of_market(&market, (BlockNumber(6), 60), 7, manifest, agent);
+    assert!(snapshot.workers[0].is_static);
+    let [running] = snapshot.running[..] else { panic!("{snapshot:?}") };
+    assert_eq!((running.job_id, running.worker_id, running.gpus), (JobId(1), WorkerId(1), 2));
+    assert_eq!(running.ends_by, 50 + u64::from(running.execution_timeout_s) + 60);
+    assert_eq!(snapshot.used_milli.keys().copied().collect::<Vec<_>>(), [client]);
 }
 
 #[test]

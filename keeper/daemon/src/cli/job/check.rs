@@ -65,7 +65,8 @@ enum Verdict {
 
 /// What is known of the agents, and how the keeper decides.
 struct Basis {
-    inputs: Option<RoundInputs>,
+    /// Those of the latest round on chain, with the block that it was decided at.
+    inputs: Option<(RoundInputs, BlockNumber)>,
     policy: Policy,
 }
 
@@ -73,7 +74,7 @@ impl Basis {
     /// The agent of a worker, where it was connected in the latest round; of any active worker where there was none.
     fn agent(&self, market: &Market, worker_id: WorkerId) -> Option<AgentView> {
         match &self.inputs {
-            Some(inputs) => inputs.agents.get(&worker_id).cloned(),
+            Some((inputs, _)) => inputs.agents.get(&worker_id).cloned(),
             None => {
                 let is_active = |worker: &keeper_types::Worker| worker.status == WorkerStatus::Active;
                 market.workers.get(&worker_id).filter(|worker| is_active(worker)).map(|_| AgentView::default())
@@ -82,7 +83,7 @@ impl Basis {
     }
 
     fn of_jobs(&self, job_id: JobId) -> (ManifestStatus, ManifestView) {
-        let Some(inputs) = &self.inputs else { return (ManifestStatus::Available, ManifestView::default()) };
+        let Some((inputs, _)) = &self.inputs else { return (ManifestStatus::Available, ManifestView::default()) };
         let status = match inputs.without_manifest.contains(&job_id) {
             true => ManifestStatus::Missing,
             false => ManifestStatus::Available,
@@ -122,17 +123,19 @@ pub(super) async fn run(context: &Context, contracts: &Contracts, args: &CheckAr
 
 /// How the latest round on chain was decided, as far as it was published where this command can read it.
 async fn basis(context: &Context, blocks: &[BlockEvents]) -> Result<Basis> {
-    let root = blocks.iter().flat_map(|block| &block.events).rev().find_map(|(_, event)| match event {
-        MarketEvent::RoundApplied { snapshot_root, .. } => Some(*snapshot_root),
+    let latest = blocks.iter().flat_map(|block| &block.events).rev().find_map(|(_, event)| match event {
+        MarketEvent::RoundApplied { snapshot_root, snapshot_block, .. } => Some((*snapshot_root, *snapshot_block)),
         _ => None,
     });
     // Without the keeper's artifact store there is still an answer.
-    let published = match (root, ArtifactStore::open_existing(&context.settings.artifacts)) {
-        (Some(root), Ok(artifacts)) => artifacts.round(root).await.ok(),
+    let inputs = match (latest, ArtifactStore::open_existing(&context.settings.artifacts)) {
+        (Some((root, block)), Ok(artifacts)) => {
+            let published = artifacts.round(root).await.ok();
+            published.and_then(|bytes| RoundInputs::parse(&bytes).ok()).map(|inputs| (inputs, block))
+        }
         _ => None,
     };
-    let inputs = published.and_then(|bytes| RoundInputs::parse(&bytes).ok());
-    let policy = inputs.as_ref().map_or_else(|| context.settings.policy.clone(), |inputs| inputs.policy.clone());
+    let policy = inputs.as_ref().map_or_else(|| context.settings.policy.clone(), |(inputs, _)| inputs.policy.clone());
     Ok(Basis { inputs, policy })
 }
 
@@ -200,7 +203,9 @@ fn report(
             "price_fri": price,
             "explanation": explanation,
             "agents_known": basis.inputs.is_some(),
+            "agents_as_of_block": basis.inputs.as_ref().map(|(_, block)| block),
             "block": snapshot.block,
+            "replicas": spec.replicas,
         }));
     }
     println!("{}", sentence(verdict, worker_id, start_by.map(|start_by| start_by.saturating_sub(snapshot.now))));
@@ -209,11 +214,21 @@ fn report(
         println!("too late  its deadline is {} s from now; give it a longer --deadline", spec.deadline - snapshot.now);
     }
     if let Some(price) = price {
-        println!("price     {price} at most, for {} s", spec.execution_timeout_s);
+        let each = if spec.replicas > 1 { format!(" for each of {} replicas", spec.replicas) } else { String::new() };
+        println!("price     {price} at most{each}, for {} s", spec.execution_timeout_s);
+    }
+    if spec.replicas > 1 {
+        println!("note      this is where the first replica would go; the others go to other workers");
+    }
+    if spec.max_price == ANY_PRICE {
+        println!("note      without --max-price no worker is too dear, and prices hardly count in the choice");
     }
     println!("queue     {} jobs wait beside it", snapshot.jobs.len() - 1);
-    if basis.inputs.is_none() {
-        println!("note      which agents are connected is not known here; every active worker is taken to be");
+    match &basis.inputs {
+        Some((_, block)) => {
+            println!("agents    as the round of block {block} had them; now is block {}", snapshot.block)
+        }
+        None => println!("note      which agents are connected is not known here; every active worker is taken to be"),
     }
     explain::print_findings(explanation);
     Ok(())

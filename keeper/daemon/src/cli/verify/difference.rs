@@ -22,6 +22,8 @@ pub(crate) enum Difference {
     },
     /// The published inputs name what the market did not have.
     Inputs,
+    /// What a job's manifest is said to ask is not what it asks.
+    Manifest { job_id: JobId },
     /// A job went elsewhere than planned; `None` where it was not placed, or not sent.
     Job { job_id: JobId, planned: Option<Placement>, sent: Option<Placement> },
     /// The plan's name is another.
@@ -70,6 +72,9 @@ impl fmt::Display for Difference {
             ),
             Self::Inputs => {
                 f.write_str("the inputs. They name workers or jobs that the market did not have at the round's block")
+            }
+            Self::Manifest { job_id } => {
+                write!(f, "the manifest of job {job_id}. It does not say what the published inputs have it say")
             }
             Self::Job { job_id, planned: None, .. } => {
                 write!(f, "job {job_id}. The plan does not place it, the round does")
