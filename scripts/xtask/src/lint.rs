@@ -1,8 +1,10 @@
-//! `cargo xtask lint`: formatting, clippy, documentation, the dependency rules of ARCHITECTURE.md, and links.
+//! `cargo xtask lint`: formatting, clippy, documentation, the dependency rules of ARCHITECTURE.md, links, and the
+//! table of requirements.
 
 mod boundaries;
 mod class_hashes;
 mod links;
+mod requirements;
 
 use anyhow::Result;
 
@@ -22,8 +24,8 @@ const CLIPPY_HINT: &str =
 
 /// Runs every check, the quick ones first, and fails where one has failed.
 pub(crate) fn run(repo: &Repo) -> Result<()> {
-    let checks: [fn(&Repo) -> Result<()>; 6] =
-        [formatting, boundaries::check, links::check, class_hashes::check, clippy, documentation];
+    let checks: [fn(&Repo) -> Result<()>; 7] =
+        [formatting, boundaries::check, links::check, class_hashes::check, requirements::check, clippy, documentation];
     let failed = checks.iter().filter_map(|check| check(repo).err()).inspect(failure::report).count();
     if failed > 0 {
         return Err(failure(format!("{failed} of {} checks failed", checks.len()), "each says above what to do"));

@@ -44,7 +44,7 @@ enum Verb {
     Contracts(contracts::Args),
     /// Generate the Rust bindings from contracts/artifacts
     Bindings(bindings::Args),
-    /// Formatting, clippy, dependency rules and links
+    /// Formatting, clippy, dependency rules, links and the table of requirements
     Lint,
     /// Everything that has to pass before a change is merged
     Test(test::Args),
