@@ -226,7 +226,7 @@ fn report(
     println!("queue     {} jobs wait beside it", snapshot.jobs.len() - 1);
     match &basis.inputs {
         Some((_, block)) => {
-            println!("agents    as the round of block {block} had them; now is block {}", snapshot.block)
+            println!("agents    as the round of block {block} had them; now is block {}", snapshot.block);
         }
         None => println!("note      which agents are connected is not known here; every active worker is taken to be"),
     }
