@@ -79,7 +79,10 @@ fn what_a_client_holds_puts_its_next_jobs_back_within_the_round() {
 fn a_job_that_waited_too_long_goes_first_whatever_it_is() {
     let overdue = PendingJob { submitted_at: NOW - 90_000, priority: 1, execution_timeout_s: 9_000, ..sized(1, 1) };
     let jobs = vec![PendingJob { priority: 9, ..sized(2, 1) }, overdue];
-    assert_eq!(order(&planned(Ordering::Balanced, jobs, vec![large(1, 8)])), [1, 2]);
+    assert_eq!(order(&planned(Ordering::Balanced, jobs.clone(), vec![large(1, 8)])), [1, 2]);
+    let mut patient = Policy::BALANCED;
+    patient.queues.default.max_wait_s = 200_000;
+    assert_eq!(order(&plan(&snapshot(jobs, vec![large(1, 8)]), &patient)), [2, 1]);
 }
 
 #[test]
