@@ -67,8 +67,11 @@ pub enum ServerMessage {
         /// The attempt that was offered.
         attempt: Attempt,
     },
-    /// To be answered with [`AgentMessage::Pong`].
-    Ping,
+    /// To be answered with [`AgentMessage::Pong`] and the same token.
+    Ping {
+        /// Drawn anew for every ping, so that no answer can be sent before the question has arrived.
+        token: u64,
+    },
 }
 
 /// From agent to keeper.
@@ -136,7 +139,10 @@ pub enum AgentMessage {
         profile: AgentProfile,
     },
     /// Answers [`ServerMessage::Ping`].
-    Pong,
+    Pong {
+        /// The ping's.
+        token: u64,
+    },
 }
 
 /// How a run ended.
@@ -334,7 +340,8 @@ mod tests {
             serde_json::to_string(&finished).unwrap(),
             r#"{"type":"finished","job_id":1,"attempt":1,"outcome":{"outcome":"failed","reason":"TIMEOUT"}}"#
         );
-        assert_eq!(serde_json::to_string(&ServerMessage::Ping).unwrap(), r#"{"type":"ping"}"#);
+        let ping = ServerMessage::Ping { token: u64::MAX };
+        assert_eq!(serde_json::to_string(&ping).unwrap(), r#"{"type":"ping","token":18446744073709551615}"#);
     }
 
     #[test]

@@ -59,7 +59,7 @@ fn offer() -> ServerMessage {
 async fn next_but_pings(agent: &mut Agent) -> ServerMessage {
     loop {
         match agent.recv().await.unwrap().unwrap() {
-            ServerMessage::Ping => agent.send(&AgentMessage::Pong).await.unwrap(),
+            ServerMessage::Ping { token } => agent.send(&AgentMessage::Pong { token }).await.unwrap(),
             message => return message,
         }
     }
@@ -87,8 +87,8 @@ async fn a_manifest_that_comes_late_is_offered_late() {
     keeper.allocated.send_replace([allocation()].into());
     // The first ping comes at once; the second means that a try or two has failed.
     for _ in 0..2 {
-        assert_eq!(agent.recv().await.unwrap(), Some(ServerMessage::Ping));
-        agent.send(&AgentMessage::Pong).await.unwrap();
+        let Some(ServerMessage::Ping { token }) = agent.recv().await.unwrap() else { panic!("no ping") };
+        agent.send(&AgentMessage::Pong { token }).await.unwrap();
     }
     keeper.artifacts.put(Bytes::from_static(MANIFEST)).await.unwrap();
     assert_eq!(next_but_pings(&mut agent).await, offer());

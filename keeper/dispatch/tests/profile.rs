@@ -51,8 +51,10 @@ fn too_many_models() -> AgentProfile {
     AgentProfile { models: (0..=MAX_MODELS as u64).map(Felt::from).collect(), ..profile() }
 }
 
-async fn expect_ping(agent: &mut Agent) {
-    assert_eq!(agent.recv().await.unwrap(), Some(ServerMessage::Ping));
+/// Waits for a ping, and returns the answer to it.
+async fn expect_ping(agent: &mut Agent) -> AgentMessage {
+    let Some(ServerMessage::Ping { token }) = agent.recv().await.unwrap() else { panic!("no ping") };
+    AgentMessage::Pong { token }
 }
 
 #[tokio::test]
@@ -67,8 +69,8 @@ async fn a_profile_arrives_over_either_transport() {
     authenticate(&mut agent, &identity(WORKER), &picky(), &Signer).await.unwrap();
     assert_eq!(view(&sessions), AgentView { profile: picky(), latency_ms: None });
     // The first ping comes right after the welcome, so that the way is measured before a job goes it.
-    expect_ping(&mut agent).await;
-    agent.send(&AgentMessage::Pong).await.unwrap();
+    let pong = expect_ping(&mut agent).await;
+    agent.send(&pong).await.unwrap();
     let measured = |sessions: &Sessions| sessions[&WORKER].agent.latency_ms.is_some();
     sessions.wait_for(measured).await.unwrap();
     agent.send(&AgentMessage::Profile { profile: with_disk(7) }).await.unwrap();
@@ -152,24 +154,24 @@ async fn the_round_trip_is_measured_from_ping_to_pong() {
     let mut sessions = server.sessions();
     // What waits for the agent does not come before the first ping.
     server.offer(WORKER, JobId(1), Attempt(1), Bytes::new()).unwrap();
-    expect_ping(&mut agent).await;
+    let pong = expect_ping(&mut agent).await;
     assert!(matches!(agent.recv().await.unwrap(), Some(ServerMessage::Offer { .. })));
     advance(Duration::from_millis(30)).await;
-    agent.send(&AgentMessage::Pong).await.unwrap();
+    agent.send(&pong).await.unwrap();
     sessions.changed().await.unwrap();
     assert_eq!(view(&sessions), AgentView { profile: profile(), latency_ms: Some(30) });
     sessions.mark_unchanged();
 
     // A way that is about as long, or longer for a while, wakes nobody.
     for round_trip_ms in [26, 31, 900] {
-        expect_ping(&mut agent).await;
+        let pong = expect_ping(&mut agent).await;
         advance(Duration::from_millis(round_trip_ms)).await;
-        agent.send(&AgentMessage::Pong).await.unwrap();
+        agent.send(&pong).await.unwrap();
     }
-    expect_ping(&mut agent).await;
+    let pong = expect_ping(&mut agent).await;
     assert!(!sessions.has_changed().unwrap());
     advance(Duration::from_millis(12)).await;
-    agent.send(&AgentMessage::Pong).await.unwrap();
+    agent.send(&pong).await.unwrap();
     sessions.changed().await.unwrap();
     assert_eq!(view(&sessions).latency_ms, Some(12));
 }

@@ -40,7 +40,7 @@ async fn connected(server: &DispatchServer) -> (Agent, tokio::task::JoinHandle<S
 async fn next_but_pings(agent: &mut Agent) -> ServerMessage {
     loop {
         match agent.recv().await.unwrap().unwrap() {
-            ServerMessage::Ping => agent.send(&AgentMessage::Pong).await.unwrap(),
+            ServerMessage::Ping { token } => agent.send(&AgentMessage::Pong { token }).await.unwrap(),
             message => return message,
         }
     }
@@ -248,7 +248,7 @@ async fn a_silent_agent_is_dropped() {
     let mut pings = 0;
     loop {
         match agent.recv().await.unwrap().unwrap() {
-            ServerMessage::Ping => pings += 1,
+            ServerMessage::Ping { .. } => pings += 1,
             ServerMessage::Rejected { code: RejectionCode::Silent, reason } => {
                 break assert_eq!(reason, "no word for 15 s");
             }
@@ -267,8 +267,8 @@ async fn an_agent_that_answers_stays() {
     let (mut agent, _end) = connected(&server).await;
     let since = tokio::time::Instant::now();
     while since.elapsed() < Duration::from_secs(120) {
-        assert_eq!(agent.recv().await.unwrap(), Some(ServerMessage::Ping));
-        agent.send(&AgentMessage::Pong).await.unwrap();
+        let Some(ServerMessage::Ping { token }) = agent.recv().await.unwrap() else { panic!("no ping") };
+        agent.send(&AgentMessage::Pong { token }).await.unwrap();
     }
     assert_eq!(server.online(), [WORKER].into());
 }

@@ -16,25 +16,26 @@ const LEAST_MOVE_PERCENT: u32 = 20;
 /// other end's being busy, or this one's.
 #[derive(Debug, Default)]
 pub(super) struct RoundTrip {
-    /// When the pings were sent that are not answered, the oldest first. Each is answered once and in order.
-    asked: VecDeque<Instant>,
+    /// The pings that are not answered, the oldest first, with when they were sent. Each is answered once and in order.
+    asked: VecDeque<(u64, Instant)>,
     measured: VecDeque<u32>,
     /// What was last told, in milliseconds.
     told: Option<u32>,
 }
 
 impl RoundTrip {
-    /// A ping is sent.
-    pub(super) fn ping(&mut self, now: Instant) {
+    /// A ping is sent, with a token that nobody can guess.
+    pub(super) fn ping(&mut self, token: u64, now: Instant) {
         if self.asked.len() == MAX_UNANSWERED {
             self.asked.pop_front();
         }
-        self.asked.push_back(now);
+        self.asked.push_back((token, now));
     }
 
-    /// A pong has come. Returns the round trip in milliseconds where it is news; a pong that nobody asked for is none.
-    pub(super) fn pong(&mut self, now: Instant) -> Option<u32> {
-        let asked = self.asked.pop_front()?;
+    /// A pong has come. Returns the round trip in milliseconds where it is news; a pong that nobody asked for, or with
+    /// another token than the oldest ping's, is none.
+    pub(super) fn pong(&mut self, token: u64, now: Instant) -> Option<u32> {
+        let (_, asked) = self.asked.pop_front_if(|(asked, _)| *asked == token)?;
         if self.measured.len() == WINDOW {
             self.measured.pop_front();
         }
@@ -68,9 +69,9 @@ mod tests {
     fn told(round_trips: &[u64]) -> Vec<Option<u32>> {
         let (mut round_trip, mut now) = (RoundTrip::default(), Instant::now());
         let mut measure = |ms: &u64| {
-            round_trip.ping(now);
+            round_trip.ping(*ms, now);
             now += Duration::from_millis(*ms);
-            round_trip.pong(now)
+            round_trip.pong(*ms, now)
         };
         round_trips.iter().map(&mut measure).collect()
     }
@@ -96,12 +97,14 @@ mod tests {
     fn pongs_answer_pings_in_their_order() {
         let (mut round_trip, start) = (RoundTrip::default(), Instant::now());
         let at = |ms| start + Duration::from_millis(ms);
-        assert_eq!(round_trip.pong(at(0)), None, "nobody asked");
-        round_trip.ping(at(0));
-        round_trip.ping(at(5_000));
-        assert_eq!(round_trip.pong(at(6_000)), Some(6_000));
-        assert_eq!(round_trip.pong(at(6_001)), Some(1_001));
-        assert_eq!(round_trip.pong(at(6_002)), None);
+        assert_eq!(round_trip.pong(1, at(0)), None, "nobody asked");
+        round_trip.ping(1, at(0));
+        round_trip.ping(2, at(5_000));
+        assert_eq!(round_trip.pong(2, at(5_999)), None, "the first is not answered");
+        assert_eq!(round_trip.pong(1, at(6_000)), Some(6_000));
+        assert_eq!(round_trip.pong(7, at(6_000)), None, "a guess");
+        assert_eq!(round_trip.pong(2, at(6_001)), Some(1_001));
+        assert_eq!(round_trip.pong(2, at(6_002)), None);
     }
 
     #[test]
@@ -116,7 +119,7 @@ mod tests {
     #[test]
     fn an_agent_that_does_not_answer_is_not_remembered_without_end() {
         let (mut round_trip, now) = (RoundTrip::default(), Instant::now());
-        (0..100).for_each(|_| round_trip.ping(now));
+        (0..100).for_each(|token| round_trip.ping(token, now));
         assert_eq!(round_trip.asked.len(), MAX_UNANSWERED);
     }
 }

@@ -95,8 +95,9 @@ pub(super) async fn run(
 }
 
 async fn ping(channel: &mut ServerChannel, agent: &mut Agent, config: &ServerConfig) -> Result<(), SessionEnd> {
-    agent.round_trip.ping(Instant::now());
-    send(channel, &ServerMessage::Ping, config).await
+    let token = rand::random();
+    agent.round_trip.ping(token, Instant::now());
+    send(channel, &ServerMessage::Ping { token }, config).await
 }
 
 async fn send(channel: &mut ServerChannel, message: &ServerMessage, config: &ServerConfig) -> Result<(), SessionEnd> {
@@ -143,8 +144,8 @@ impl Agent {
                 self.profiles.put(profile);
                 return Ok(None);
             }
-            AgentMessage::Pong => {
-                if let Some(latency_ms) = self.round_trip.pong(now) {
+            AgentMessage::Pong { token } => {
+                if let Some(latency_ms) = self.round_trip.pong(token, now) {
                     debug!(latency_ms, "measured the round trip");
                     registration.update(|agent| {
                         agent.latency_ms = Some(latency_ms);

@@ -132,7 +132,7 @@ pub async fn expect_rejection(agent: &mut Agent, expected: RejectionCode) -> Str
                 assert_eq!(code, expected, "{reason}");
                 return reason;
             }
-            ServerMessage::Ping | ServerMessage::Welcome { .. } => {}
+            ServerMessage::Ping { .. } | ServerMessage::Welcome { .. } => {}
             other => panic!("{other:?}"),
         }
     }

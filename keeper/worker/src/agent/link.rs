@@ -110,7 +110,7 @@ impl Link {
 
     async fn heard(&self, channel: &mut AgentChannel, message: ServerMessage) -> Result<(), SessionError> {
         let incoming = match message {
-            ServerMessage::Ping => return self.say(channel, &AgentMessage::Pong).await,
+            ServerMessage::Ping { token } => return self.say(channel, &AgentMessage::Pong { token }).await,
             ServerMessage::Rejected { code, reason } => return Err(SessionError::Rejected { code, reason }),
             ServerMessage::Offer { job_id, attempt, manifest } => Incoming::Offer { job_id, attempt, manifest },
             ServerMessage::Withdraw { job_id, attempt } => Incoming::Withdraw { job_id, attempt },
