@@ -135,6 +135,18 @@ impl<'a> Line<'a> {
         let running = snapshot.running.iter().map(|job| ((job.submitted_at, job.job_id), Open::Running(job)));
         let mut open: Vec<_> = queued.chain(running).collect();
         open.sort_by_key(|(place, _)| *place);
+        // What a client was served lately counts against its share, as if submitted before all that is open.
+        let mut is_charged = BTreeSet::new();
+        for ((submitted_at, _), job) in &open {
+            let client = match job {
+                Open::Queued(job) => job.client,
+                Open::Running(job) => job.client,
+            };
+            if is_charged.insert(client) {
+                let used = snapshot.used_milli.get(&client).copied().unwrap_or(0) / 1_000;
+                self.queues.tenants.promise(numbers[&client], used, seconds(*submitted_at));
+            }
+        }
         let mut outside = BTreeSet::new();
         for ((submitted_at, job_id), job) in open {
             match job {

@@ -86,6 +86,21 @@ fn a_job_that_waited_too_long_goes_first_whatever_it_is() {
 }
 
 #[test]
+fn what_a_client_was_served_lately_puts_off_when_its_jobs_are_due() {
+    let waited = PendingJob { client: client(7), submitted_at: NOW - 4_000, execution_timeout_s: 900, ..sized(1, 1) };
+    let fresh = PendingJob { client: client(8), ..sized(2, 1) };
+    let mut snapshot = snapshot(vec![waited, fresh], vec![large(1, 8)]);
+    assert_eq!(
+        order(&plan(&snapshot, &Policy::BALANCED)),
+        [1, 2],
+        "it is due an hour after a quarter of an hour's work"
+    );
+    // Its share is half of eight GPUs, so that these GPU-seconds are worth 1,000 s.
+    snapshot.used_milli = [(client(7), 4_000_000)].into();
+    assert_eq!(order(&plan(&snapshot, &Policy::BALANCED)), [2, 1]);
+}
+
+#[test]
 fn emergencies_go_before_all_others_and_are_recorded_as_such() {
     let urgent = PendingJob { queue: Queue::High, priority: 10, ..sized(5, 1) };
     let high = PendingJob { queue: Queue::High, priority: 9, ..sized(4, 1) };
