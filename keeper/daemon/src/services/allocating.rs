@@ -75,6 +75,18 @@ struct Memory {
     is_unsettled: bool,
 }
 
+impl Memory {
+    /// Forgets what was of another fork; says whether it was.
+    fn take_note_of(&mut self, fork: u64) -> bool {
+        let is_news = self.fork != fork;
+        if is_news {
+            self.fork = fork;
+            self.explained.clear();
+        }
+        is_news
+    }
+}
+
 impl Allocating {
     /// Allocates until cancelled.
     ///
@@ -89,9 +101,12 @@ impl Allocating {
                 let Some(resumed) = cancel.run_until_cancelled(self.resume(&mut memory)).await else { return Ok(()) };
                 until = resumed?;
             }
-            // A round that was applied must be believed before the next is decided.
-            let head = self.believed.borrow().as_ref().map(|believed| believed.head.number);
-            if head.is_some_and(|head| head >= until) {
+            // A round that was applied must be believed before the next is decided, unless its block is no more.
+            let newest = self.believed.borrow().as_ref().map(|believed| (believed.head.number, believed.fork));
+            if newest.is_some_and(|(_, fork)| memory.take_note_of(fork)) {
+                until = BlockNumber(0);
+            }
+            if newest.is_some_and(|(head, _)| head >= until) {
                 let believed = self.believed.borrow_and_update().clone();
                 self.sessions.borrow_and_update();
                 self.health.allocated();
@@ -118,6 +133,7 @@ impl Allocating {
 
     /// Settles what was left open, be it by an earlier run; returns the block that must be seen before the first round.
     async fn resume(&self, memory: &mut Memory) -> Result<BlockNumber, Failure> {
+        memory.take_note_of(self.believed.borrow().as_ref().map_or(0, |believed| believed.fork));
         self.settle_open_intents().await?;
         memory.is_unsettled = false;
         memory.round = self.store.last_round(self.sender.address()).await?.unwrap_or_default();
@@ -133,10 +149,7 @@ impl Allocating {
 
     /// Decides a round and publishes what it was decided from; `None` where there is nothing to send.
     async fn decide(&self, believed: &Believed, memory: &mut Memory) -> Result<Option<(RoundHeader, Plan)>, Failure> {
-        if memory.fork != believed.fork {
-            memory.fork = believed.fork;
-            memory.explained.clear();
-        }
+        memory.take_note_of(believed.fork);
         let queued: Vec<&Job> = believed.market.jobs.values().filter(|job| job.state == JobState::Queued).collect();
         memory.explained.retain(|job_id, _| believed.market.jobs.get(job_id).is_some_and(|job| !job.state.is_final()));
         let open: BTreeSet<ContentHash> = queued.iter().filter_map(|job| job.spec.manifest()).collect();
