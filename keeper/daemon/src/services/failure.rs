@@ -224,6 +224,17 @@ mod tests {
         let not_durable =
             StoreError::NotDurable { setting: "synchronous", found: "1".to_owned(), expected: "2 (FULL)" };
         assert!(matches!(Failure::from(not_durable), Failure::Final(Cause::Store, _)));
+        let nowhere = keeper_types::Address(keeper_types::Felt::ZERO);
+        let identity = keeper_store::Identity {
+            chain_id: keeper_types::ChainId::SEPOLIA,
+            job_mgr: nowhere,
+            cdc_pool: nowhere,
+            task_allocator: nowhere,
+            deployment_block: keeper_types::BlockNumber(1),
+        };
+        let (found, expected) = (Box::new(identity.clone()), Box::new(identity));
+        let foreign = StoreError::IdentityMismatch { path: PathBuf::from("k"), found, expected };
+        assert!(matches!(Failure::from(foreign), Failure::Final(Cause::Market, _)));
         let unreadable = StoreError::Unreadable { field: "event", text: "?".to_owned() };
         assert!(matches!(Failure::from(RebuildError::Store(unreadable)), Failure::Final(Cause::Store, _)));
     }

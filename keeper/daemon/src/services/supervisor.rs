@@ -1,7 +1,7 @@
 //! Runs the services, starts those again that fail in a way that may pass, and stops them all in order.
 //!
 //! **Restarts.** A service that fails with [`Failure::Passing`], panics, or ends by itself is named in the log and started
-//! again after a pause that doubles, with jitter ([`restarts`](super::restarts)). The keeper stops instead where the
+//! again after a pause that doubles, with jitter ([`super::restarts`]). The keeper stops instead where the
 //! failure is final, where the same service panics a second time within ten minutes, or where ten restarts of whatever
 //! services did not help within ten minutes. What services expect, such as a node that does not answer, they wait out
 //! themselves; that is no restart, so an outage of the node of any length costs none.
