@@ -273,7 +273,7 @@ async fn a_keeper_that_left_stops_at_once_and_says_why() {
     let keeper = place.start_keeper().await;
     // Nothing is submitted, so there is no round that could fail.
     place.json(2, &["contracts", "leave"]).await;
-    assert!(!keeper.ended().await, "it fails");
+    assert_eq!(keeper.ended().await, Some(12), "it fails");
     let log = place.log("keeper.log");
     assert!(log.contains("may not apply rounds on devnet any more"), "{log}");
     assert!(log.contains("`keeper contracts withdraw-bond`"), "{log}");

@@ -7,6 +7,7 @@ mod placement;
 mod recovery;
 mod replicas;
 mod sponsored;
+mod supervision;
 mod unplaceable;
 mod verification;
 mod whole_loop;

@@ -13,7 +13,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::{Localnet, PATIENCE, program};
+use crate::{Localnet, PATIENCE, localnet::signal, program};
 
 /// A folder with everything that one installation keeps, and the chain that it uses.
 #[derive(Debug)]
@@ -68,7 +68,12 @@ impl Workplace {
 
     /// Has the commands use another chain from now on.
     pub fn use_chain(&mut self, chain: &Localnet) {
-        chain.rpc_url().clone_into(&mut self.rpc_url);
+        self.use_node(chain.rpc_url());
+    }
+
+    /// Has the commands use another node from now on.
+    pub fn use_node(&mut self, rpc_url: &str) {
+        rpc_url.clone_into(&mut self.rpc_url);
     }
 
     /// A path in the folder.
@@ -154,7 +159,8 @@ impl Workplace {
     pub async fn start_keeper_command(&self, command: Command) -> KeeperProcess {
         let (child, ready) = start(command, &self.path("keeper.log")).await;
         let listen = ready["listen"].as_str().expect("the keeper says where it listens").to_owned();
-        KeeperProcess { child, listen }
+        let probes = ready["health_listen"].as_str().map(ToOwned::to_owned);
+        KeeperProcess { child, listen, probes }
     }
 
     /// Starts a command that is a worker's agent, and waits until it is ready.
@@ -198,6 +204,8 @@ pub struct KeeperProcess {
     child: Child,
     /// Where agents connect to.
     pub listen: String,
+    /// Where `/live` and `/ready` are answered, if it was told to.
+    pub probes: Option<String>,
 }
 
 /// A running worker agent; it is killed when this is dropped.
@@ -215,17 +223,25 @@ impl KeeperProcess {
         self.child.kill().await.expect("killing the keeper");
     }
 
-    /// Waits until it ends by itself; returns whether it ended well.
-    pub async fn ended(mut self) -> bool {
+    /// Waits until it ends by itself; returns its exit code.
+    pub async fn ended(mut self) -> Option<i32> {
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("the keeper ends in time");
-        status.expect("its status").success()
+        status.expect("its status").code()
+    }
+
+    /// What a probe is answered, `live` or `ready`: the status and the JSON.
+    ///
+    /// # Panics
+    /// Panics where nothing answers.
+    pub async fn probe(&self, name: &str) -> (u16, Value) {
+        let address = self.probes.as_ref().expect("the keeper was told to answer probes");
+        let answer = reqwest::get(format!("http://{address}/{name}")).await.expect("the keeper answers probes");
+        (answer.status().as_u16(), answer.json().await.expect("it answers in JSON"))
     }
 
     /// SIGTERM, as an operator stops it; returns whether it ended well.
     pub async fn stop(mut self) -> bool {
-        let pid = self.child.id().expect("the keeper runs").to_string();
-        let signalled = std::process::Command::new("kill").args(["-TERM", &pid]).status();
-        assert!(signalled.expect("kill can be run").success());
+        signal(self.child.id().expect("the keeper runs"), "-TERM");
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("the keeper stops in time");
         status.expect("its status").success()
     }

@@ -93,6 +93,11 @@ impl Localnet {
         Self { child, ready, http: reqwest::Client::new(), rpc: tokio::sync::OnceCell::new() }
     }
 
+    /// Stops the process where it is, or lets it go on. Stopped, it takes connections and answers nothing.
+    pub fn pause(&self, is_paused: bool) {
+        signal(self.child.id(), if is_paused { "-STOP" } else { "-CONT" });
+    }
+
     /// Where it answers.
     pub fn rpc_url(&self) -> &str {
         &self.ready.rpc_url
@@ -160,6 +165,12 @@ impl Localnet {
         self.ask("devnet_increaseTime", json!({ "time": seconds })).await;
         self.make_blocks(seconds.div_ceil(10) + 1).await;
     }
+}
+
+/// Sends a signal to a process.
+pub(crate) fn signal(pid: u32, signal: &str) {
+    let sent = Command::new("kill").args([signal, &pid.to_string()]).status();
+    assert!(sent.expect("kill can be run").success(), "the process runs");
 }
 
 impl Drop for Localnet {

@@ -55,6 +55,14 @@ impl Follower {
         Self { rpc: rpc.clone(), contracts: deployment.addresses(), first: deployment.block }
     }
 
+    /// Checks anew that the node is one of the network.
+    ///
+    /// # Errors
+    /// As [`Rpc::connect`].
+    pub async fn check_node(&self) -> Result<(), RpcError> {
+        self.rpc.check().await
+    }
+
     /// The newest block.
     ///
     /// # Errors

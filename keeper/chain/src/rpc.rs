@@ -110,20 +110,29 @@ impl Rpc {
             .map_err(|error| unreachable(error.to_string()))?;
         let transport = HttpTransport::new_with_client(url.clone(), http.clone());
         let rpc = Self { client: Arc::new(JsonRpcClient::new(transport)), http, url: url.clone(), network };
-        let version = rpc.client.spec_version().await.map_err(|error| rpc.error("spec version", &error))?;
+        rpc.check().await?;
+        Ok(rpc)
+    }
+
+    /// Checks anew that the node is one of the network: what answers at an address may have been exchanged.
+    ///
+    /// # Errors
+    /// As [`Rpc::connect`].
+    pub async fn check(&self) -> Result<(), RpcError> {
+        let version = self.client.spec_version().await.map_err(|error| self.error("spec version", &error))?;
         if !matches!(version.split('.').collect::<Vec<_>>()[..], ["0", "9" | "10", ..]) {
-            return Err(RpcError::WrongVersion { url: shown_url(url), version });
+            return Err(RpcError::WrongVersion { url: self.endpoint(), version });
         }
-        let actual = ChainId(rpc.client.chain_id().await.map_err(|error| rpc.error("chain id", &error))?);
-        if actual != network.chain_id() {
+        let actual = ChainId(self.client.chain_id().await.map_err(|error| self.error("chain id", &error))?);
+        if actual != self.network.chain_id() {
             return Err(RpcError::WrongChain {
-                url: shown_url(url),
-                network,
-                expected: network.chain_id().name(),
+                url: self.endpoint(),
+                network: self.network,
+                expected: self.network.chain_id().name(),
                 actual: actual.name(),
             });
         }
-        Ok(rpc)
+        Ok(())
     }
 
     /// The endpoint, without a key that its path or query may hold.

@@ -23,6 +23,8 @@ use clap::{
 use keeper_chain::Network;
 use url::Url;
 
+use crate::services::Stopped;
+
 /// Allocates GPU jobs to workers on Starknet
 #[derive(Debug, Parser)]
 #[command(name = "keeper", version = env!("CIRO_VERSION"), propagate_version = true)]
@@ -87,6 +89,9 @@ pub(crate) struct RunArgs {
     /// Leave expiring and settling what is due to others
     #[arg(long, env = "KEEPER_NO_EXITS", value_parser = BoolishValueParser::new())]
     pub(crate) no_exits: bool,
+    /// Where /live and /ready are answered, for probes [default: nowhere]
+    #[arg(long, env = "KEEPER_HEALTH_LISTEN", value_name = "ADDR")]
+    pub(crate) health_listen: Option<SocketAddr>,
     /// Post what the account's bond as a keeper lacks
     #[arg(long, env = "KEEPER_POST_BOND", value_parser = BoolishValueParser::new())]
     pub(crate) post_bond: bool,
@@ -177,6 +182,9 @@ fn show_whole_usage(command: &mut clap::Command) {
 
 /// How the program ends after an error.
 pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if let Some(stopped) = error.downcast_ref::<Stopped>() {
+        return ExitCode::from(stopped.cause().exit_code());
+    }
     ExitCode::from(if error.is::<verify::Different>() { DIFFERENT } else { FAILED })
 }
 

@@ -26,16 +26,28 @@ fn main() -> ExitCode {
     if std::env::args().skip(1).eq(EXEC_JOB) {
         return keeper_worker::exec_job::main();
     }
-    start()
-}
-
-#[tokio::main]
-async fn start() -> ExitCode {
     let cli = Cli::read();
-    if !cli.is_service() {
+    let is_service = cli.is_service();
+    if !is_service {
         end_with_the_reader();
     }
     start_logging(&cli);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::print_error(&anyhow::Error::new(error).context("starting the runtime"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(Box::pin(start(cli)));
+    if is_service {
+        // What did not stop in time is not waited for again.
+        runtime.shutdown_background();
+    }
+    code
+}
+
+async fn start(cli: Cli) -> ExitCode {
     match cli::run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,9 +1,20 @@
 //! What lets an account apply rounds: the admin's admission, a bond, and a policy that was announced.
 
-use anyhow::{Result, bail};
 use keeper_chain::{ChainKeeper, Contracts, Network, RpcError};
 use keeper_scheduler::{Policy, policy_id};
 use keeper_types::{Address, Fri, PolicyId, PolicyState};
+
+/// The account may not apply rounds: why, and who can do what about it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct NotAllowed(String);
+
+impl NotAllowed {
+    /// For this reason.
+    pub(crate) fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+}
 
 /// How an account stands that wants to apply rounds.
 #[derive(Clone, Copy, Debug)]
@@ -51,38 +62,38 @@ impl Rights {
     ///
     /// # Errors
     /// Says what is missing, and who can do what about it.
-    pub(crate) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<(), NotAllowed> {
         let Self { account, network, policy_id, .. } = self;
         // One that left or was removed has its old bond until it takes that back.
         if !self.keeper.is_admitted && self.keeper.bond > Fri::ZERO {
-            bail!(
+            return Err(NotAllowed::new(format!(
                 "account {account} may not apply rounds on {network} any more\n\
                  hint: take the bond back with `keeper contracts withdraw-bond`; then the admin authorises it again with \
                  `keeper contracts add-keeper {account}`"
-            );
+            )));
         }
         if !self.keeper.is_admitted {
-            bail!(
+            return Err(NotAllowed::new(format!(
                 "account {account} may not apply rounds on {network}\n\
                  hint: the admin authorises it with `keeper contracts add-keeper {account}`"
-            );
+            )));
         }
         if let Some(missing) = self.missing_bond() {
-            bail!(
+            return Err(NotAllowed::new(format!(
                 "account {account} may not apply rounds on {network}: its bond lacks {missing}\n\
                  hint: `keeper contracts bond` posts it, as does `keeper run --post-bond`"
-            );
+            )));
         }
         match self.policy {
             Some(policy) if !policy.is_retired => Ok(()),
-            Some(_) => bail!(
+            Some(_) => Err(NotAllowed::new(format!(
                 "policy {policy_id} was retired on {network}\nhint: change [policy] in the configuration, and have the \
                  admin announce it with `keeper contracts announce-policy`"
-            ),
-            None => bail!(
+            ))),
+            None => Err(NotAllowed::new(format!(
                 "policy {policy_id} was not announced on {network}\n\
                  hint: the admin announces it with `keeper contracts announce-policy`"
-            ),
+            ))),
         }
     }
 }

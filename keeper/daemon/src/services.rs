@@ -8,30 +8,50 @@
 //!                          +---------> Admission: the account may no longer apply rounds
 //! ```
 //!
-//! Each service owns its state; what the chain said reaches the others as an immutable [`Believed`]. A service
-//! lives through everything that may pass (a node that does not answer); it returns an error only for what a
-//! person must look at, and then the whole keeper stops, since half a keeper is worse than none.
+//! Each service owns its state; what the chain said reaches the others as an immutable [`Believed`]. A service waits out
+//! what it expects (a node that does not answer). What it does not expect it returns as a [`Failure`], which says whether
+//! the supervisor may start it again: then it begins with what the database and the chain say, and each module says why
+//! nothing is lost or done twice by that. What a person must look at stops the whole keeper, since half a keeper is worse
+//! than none.
 
 mod admission;
 mod allocating;
 mod dispatching;
 mod exiting;
+mod failure;
 mod following;
+mod health;
+mod probing;
+mod restarts;
+mod serving;
+mod signals;
+mod storing;
 mod supervisor;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use keeper_types::{BlockHeader, Market};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
+use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
     admission::Admission,
     allocating::Allocating,
     dispatching::Dispatching,
     exiting::Exiting,
+    failure::{CannotListen, Failure, Stopped},
     following::Following,
-    supervisor::{Supervisor, stop_signal},
+    health::{ALLOCATING, Health},
+    probing::Probing,
+    serving::Serving,
+    signals::Signals,
+    storing::Storing,
+    supervisor::{Stage, Supervisor},
 };
+
+/// How long what is being sent may take to be finished once the keeper was told to stop. What is left of a stage's time
+/// is for writing down how far it came.
+const DRAIN_LIMIT: Duration = Duration::from_secs(6);
 
 /// What the keeper believes as of a block, caught up with the chain.
 #[derive(Debug)]
@@ -47,6 +67,19 @@ pub(crate) struct Believed {
 
 /// The latest belief; `None` until the keeper has caught up for the first time.
 pub(crate) type BelievedReceiver = watch::Receiver<Option<Arc<Believed>>>;
+
+/// Finishes what was begun, also where the service is told to stop meanwhile; `None` where that takes too long.
+async fn finish<T>(cancel: &CancellationToken, work: impl Future<Output = T>) -> Option<T> {
+    let overdue = async {
+        cancel.cancelled().await;
+        sleep(DRAIN_LIMIT).await;
+    };
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = overdue => None,
+    }
+}
 
 /// Now, in milliseconds since the epoch: for records that people read, never for decisions.
 pub(crate) fn now_ms() -> u64 {

@@ -45,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) artifacts: String,
     /// Where the dispatcher listens.
     pub(crate) listen: SocketAddr,
+    /// Where `/live` and `/ready` are answered, if anywhere.
+    pub(crate) health_listen: Option<SocketAddr>,
     /// What agents know the keeper as, where that is not where it listens.
     pub(crate) public_url: Option<String>,
     /// How often the node is asked for news, in milliseconds.
@@ -90,6 +92,7 @@ struct KeeperSection {
     data_dir: Option<PathBuf>,
     artifacts: Option<String>,
     listen: Option<SocketAddr>,
+    health_listen: Option<SocketAddr>,
     public_url: Option<String>,
     max_batch: Option<usize>,
     exits: Option<bool>,
@@ -129,6 +132,7 @@ impl Settings {
                 Some(listen) => listen,
                 None => DEFAULT_LISTEN.parse().context("the built-in listen address")?,
             },
+            health_listen: run.health_listen.or(file.keeper.health_listen),
             public_url: run.public_url.clone().or(file.keeper.public_url),
             poll_ms: global.poll_ms.or(file.chain.poll_ms).unwrap_or(default_poll_ms(network)),
             exits: !run.no_exits && file.keeper.exits.unwrap_or(true),
@@ -187,6 +191,7 @@ impl Settings {
                 data_dir: Some(self.data_dir.clone()),
                 artifacts: Some(self.artifacts.clone()),
                 listen: Some(self.listen),
+                health_listen: self.health_listen,
                 public_url: self.public_url.clone(),
                 max_batch: Some(self.policy.max_items),
                 exits: Some(self.exits),

@@ -196,11 +196,12 @@ impl Dispatcher {
     }
 
     /// Follows what is allocated, who is connected and what agents report, until cancelled or until one of the
-    /// two channels is closed. `on_report` sees every report.
+    /// two channels is closed. `on_report` sees every report. A dispatcher that takes another's place offers everything
+    /// once more; agents know what they were offered.
     pub async fn run(
         mut self,
         mut allocated: watch::Receiver<BTreeSet<Allocation>>,
-        mut reports: mpsc::Receiver<Report>,
+        reports: &mut mpsc::Receiver<Report>,
         mut on_report: impl FnMut(&Report) + Send,
         cancel: CancellationToken,
     ) {

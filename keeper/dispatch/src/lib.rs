@@ -42,6 +42,7 @@ pub use message::{
 };
 pub use profile::{MAX_GPU_MODEL_BYTES, MAX_MODELS, MAX_REFUSED_CLIENTS, ProfileError, ProfileLine, check_profile};
 pub use server::{
-    AgentSession, DispatchServer, OfferError, Report, ReportKind, ServerConfig, SessionEnd, SessionId, Sessions,
+    AgentSession, BoundedListener, DispatchServer, OfferError, Report, ReportKind, ServerConfig, SessionEnd, SessionId,
+    Sessions,
 };
 pub use transport::{Channel, Connector, Transport, TransportError, WebSocketConnector, memory_pair, session_url};

@@ -26,6 +26,7 @@ use keeper_types::{Address, AgentView, Attempt, ChainId, JobId, WorkerId};
 use tokio::{
     net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument as _, debug, info, info_span};
@@ -34,7 +35,8 @@ use crate::{
     AgentMessage, Authenticator, Channel, Outcome, ProfileLine, RefusalCode, RejectionCode, ServerMessage, Transport,
     transport::{ServerSocket, size_limited},
 };
-use listener::{BoundedListener, Peer};
+pub use listener::BoundedListener;
+use listener::Peer;
 use registry::Registry;
 
 /// Where agents connect.
@@ -184,6 +186,8 @@ struct Inner {
 
 /// Reports that may wait for the daemon.
 const REPORTS: usize = 1_024;
+/// How long sessions may take to end, one and all.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 impl DispatchServer {
     /// A server without sessions, and what its agents will report.
@@ -206,7 +210,8 @@ impl DispatchServer {
         Router::new().route("/live", get(live)).route(SESSION_PATH, get(upgrade)).with_state(self.clone())
     }
 
-    /// Serves [`Self::router`] and nothing else on `listener` until cancelled; then ends every session.
+    /// Serves [`Self::router`] and nothing else on `listener` until cancelled; then takes no more connections and ends
+    /// every session, telling its agent why. That takes a few seconds at most, whatever agents and strangers do.
     ///
     /// # Errors
     /// Fails where the listener does.
@@ -215,13 +220,21 @@ impl DispatchServer {
         let listener = BoundedListener::new(listener, connections, self.inner.config.challenge_ttl);
         let service = self.router().into_make_service_with_connect_info::<Peer>();
         let sessions = self.inner.shutdown.clone();
-        let cancelled = async move {
+        let cancelled = cancel.clone().cancelled_owned();
+        let serving = axum::serve(listener, service).with_graceful_shutdown(cancelled).into_future();
+        let ended = async {
             cancel.cancelled().await;
             sessions.cancel();
+            // Sessions have a last word. Strangers, who may hold a connection for longer, are not waited for.
+            let _ = timeout(LAST_WORDS, self.shutdown()).await;
         };
-        let served = axum::serve(listener, service).with_graceful_shutdown(cancelled).await;
-        self.shutdown().await;
-        served
+        tokio::select! {
+            served = serving => {
+                let _ = timeout(LAST_WORDS, self.shutdown()).await;
+                served
+            }
+            () = ended => Ok(()),
+        }
     }
 
     /// Ends every session and waits until all have ended.

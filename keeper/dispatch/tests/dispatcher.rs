@@ -27,14 +27,15 @@ struct Keeper {
 }
 
 fn keeper() -> Keeper {
-    let (server, reports) = DispatchServer::new(config(), Arc::new(StubChain::default()));
+    let (server, mut reports) = DispatchServer::new(config(), Arc::new(StubChain::default()));
     let artifacts = ArtifactStore::open("memory://").unwrap();
     let (allocated, followed) = watch::channel(BTreeSet::new());
     let (seen, observed) = mpsc::unbounded_channel();
     let dispatcher = Dispatcher::new(server.clone(), artifacts.clone(), RetryPolicy::default());
     let cancel = CancellationToken::new();
+    let stop = cancel.clone();
     let observe = move |report: &Report| seen.send(report.clone()).unwrap();
-    tokio::spawn(dispatcher.run(followed, reports, observe, cancel.clone()));
+    tokio::spawn(async move { dispatcher.run(followed, &mut reports, observe, stop).await });
     Keeper { server, artifacts, allocated, reports: observed, _stop: cancel.drop_guard() }
 }
 

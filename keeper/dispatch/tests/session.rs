@@ -325,6 +325,20 @@ async fn the_keeper_says_good_bye() {
 }
 
 #[tokio::test]
+async fn a_stranger_that_says_nothing_does_not_hold_up_the_end() {
+    let served = serve(config()).await;
+    let _stranger = TcpStream::connect(served.address).await.unwrap();
+    let mut half = TcpStream::connect(served.address).await.unwrap();
+    half.write_all(b"GET /v1/session HTTP/1.1\r\n").await.unwrap();
+    let mut agent = agent(&served.url, WORKER).await.unwrap();
+    let told = std::time::Instant::now();
+    served.cancel.cancel();
+    expect_rejection(&mut agent, RejectionCode::ShuttingDown).await;
+    served.task.await.unwrap().unwrap();
+    assert!(told.elapsed() < config().challenge_ttl, "it took {:?}", told.elapsed());
+}
+
+#[tokio::test]
 async fn the_keeper_says_that_it_lives() {
     let served = serve(config()).await;
     let mut stream = TcpStream::connect(served.address).await.unwrap();

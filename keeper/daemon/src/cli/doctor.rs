@@ -124,7 +124,7 @@ async fn check_rights(context: &Context, contracts: Option<&Contracts>) -> Optio
     match Rights::read(contracts, account, &context.settings.policy).await {
         Ok(rights) if rights.is_of_a_keeper() => {
             let may = format!("the account may apply rounds, with a bond of {}", rights.bond());
-            Some(rights.check().map(|()| may))
+            Some(rights.check().map(|()| may).map_err(Into::into))
         }
         Ok(_) => None,
         Err(error) => Some(Err(error.into())),

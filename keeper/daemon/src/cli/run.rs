@@ -1,13 +1,16 @@
 //! `keeper run`.
 
-use std::sync::Arc;
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, atomic::AtomicBool},
+};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use keeper_chain::{Contracts, Follower, Sender};
-use keeper_dispatch::{ArtifactStore, DispatchServer, Dispatcher, RetryPolicy, ServerConfig};
+use keeper_dispatch::{ArtifactStore, DispatchServer, Report, ServerConfig};
 use keeper_store::{SqliteStore, Store};
 use serde_json::json;
-use tokio::{net::TcpListener, sync::watch};
+use tokio::sync::{Mutex, mpsc, watch};
 
 use super::{Global, RunArgs};
 use crate::{
@@ -15,74 +18,176 @@ use crate::{
     context::Context,
     output, records,
     rights::Rights,
-    services::{Admission, Allocating, BelievedReceiver, Dispatching, Exiting, Following, Supervisor, stop_signal},
+    services::{
+        ALLOCATING, Admission, Allocating, Believed, BelievedReceiver, CannotListen, Dispatching, Exiting, Following,
+        Health, Probing, Serving, Signals, Stage, Stopped, Storing, Supervisor,
+    },
     settings::Settings,
 };
 
 /// Runs a keeper until it is told to stop.
 ///
 /// # Errors
-/// Fails where something that it needs is missing, or a service fails.
+/// Fails where something that it needs is missing, or a service fails for good.
 pub(crate) async fn run(global: &Global, args: &RunArgs) -> Result<()> {
-    let stop = stop_signal()?;
-    let context = Context::connect_with(global, args).await?;
-    let settings = &context.settings;
-    // What is wrong with it is said before anything is sent.
-    settings.public_name(settings.listen)?;
-    let contracts = context.contracts()?;
-    let sender = Arc::new(context.sender().await?);
-    check_account(&contracts, &sender, settings, args.post_bond).await?;
-    let artifacts = ArtifactStore::open(&settings.artifacts)?;
-    let store = open_store(&context, &contracts).await?;
-    let listener = TcpListener::bind(settings.listen).await.map_err(|error| {
-        anyhow!("cannot listen on {}: {error}\nhint: choose another --listen address", settings.listen)
-    })?;
-    let address = listener.local_addr()?;
-
-    let deployment = contracts.deployment().clone();
-    let config =
-        ServerConfig::new(settings.public_name(address)?, settings.network.chain_id(), deployment.cdc_pool.address);
-    let authenticator = ChainAuthenticator { contracts: contracts.clone() };
-    let (server, reports) = DispatchServer::new(config, Arc::new(authenticator));
-    let (believed, seen) = watch::channel(None);
-    let follower = Follower::new(&context.rpc, &deployment);
-    let following = Following::resume(follower, store.clone(), settings.poll(), believed).await?;
-
-    let mut supervisor = Supervisor::default();
-    let cancel = supervisor.cancel_token();
-    supervisor.start("following the chain", following.run(cancel.clone()));
-    let allocating = Allocating {
-        contracts: contracts.clone(),
-        sender: sender.clone(),
-        store,
-        artifacts: artifacts.clone(),
-        policy: settings.policy.clone(),
-        believed: seen.clone(),
-        sessions: server.sessions(),
+    let mut signals = Signals::install()?;
+    let keeper = tokio::select! {
+        keeper = Box::pin(Keeper::set_up(global, args)) => keeper.map_err(Stopped::at_start)?,
+        signal = signals.next() => {
+            tracing::info!(%signal, "stopped before it began");
+            return Ok(());
+        }
     };
-    supervisor.start("allocating jobs", allocating.run(cancel.clone()));
-    let admission = Admission {
-        contracts: contracts.clone(),
-        account: sender.address(),
-        policy: settings.policy.clone(),
-        believed: seen.clone(),
-    };
-    supervisor.start("applying rounds", admission.run(cancel.clone()));
-    if settings.exits {
-        let exiting =
-            Exiting { contracts, sender: sender.clone(), believed: seen.clone(), sessions: server.sessions() };
-        supervisor.start("ending what is due", exiting.run(cancel.clone()));
+    keeper.announce();
+    Ok(keeper.supervisor().run(signals).await?)
+}
+
+/// What the services are made of. All of it outlives their restarts.
+struct Keeper {
+    context: Context,
+    contracts: Contracts,
+    sender: Arc<Sender>,
+    store: Arc<dyn Store>,
+    artifacts: ArtifactStore,
+    server: DispatchServer,
+    reports: Arc<Mutex<mpsc::Receiver<Report>>>,
+    socket: Arc<TcpListener>,
+    probes: Option<Arc<TcpListener>>,
+    believed: Arc<watch::Sender<Option<Arc<Believed>>>>,
+    health: Arc<Health>,
+}
+
+impl Keeper {
+    /// Checks everything that can be checked before the keeper begins.
+    async fn set_up(global: &Global, args: &RunArgs) -> Result<Self> {
+        let context = Context::connect_with(global, args).await?;
+        let settings = &context.settings;
+        // What is wrong with it is said before anything is sent.
+        settings.public_name(settings.listen)?;
+        let contracts = context.contracts()?;
+        let sender = Arc::new(context.sender().await?);
+        check_account(&contracts, &sender, settings, args.post_bond).await?;
+        let artifacts = ArtifactStore::open(&settings.artifacts)?;
+        let store = open_store(&context, &contracts).await?;
+        let socket = listen(settings.listen, "--listen")?;
+        let probes = settings.health_listen.map(|address| listen(address, "--health-listen")).transpose()?;
+        let audience = settings.public_name(socket.local_addr()?)?;
+        let cdc_pool = contracts.deployment().cdc_pool.address;
+        let config = ServerConfig::new(audience, settings.network.chain_id(), cdc_pool);
+        let authenticator = ChainAuthenticator { contracts: contracts.clone() };
+        let (server, reports) = DispatchServer::new(config, Arc::new(authenticator));
+        let health = Arc::new(Health::new());
+        health.admitted();
+        Ok(Self {
+            contracts,
+            sender,
+            store,
+            artifacts,
+            server,
+            reports: Arc::new(Mutex::new(reports)),
+            socket,
+            probes,
+            believed: Arc::new(watch::Sender::new(None)),
+            health,
+            context,
+        })
     }
-    let dispatcher = Dispatcher::new(server.clone(), artifacts, RetryPolicy::default());
-    let dispatching = Dispatching { dispatcher, reports, believed: seen.clone() };
-    supervisor.start("dispatching jobs", dispatching.run(cancel.clone()));
-    let token = cancel.clone();
-    supervisor.start("serving worker agents", async move {
-        server.serve(listener, token).await.context("serving worker agents")
-    });
-    tracing::info!(network = %settings.network, account = %sender.address(), listen = %address, "the keeper runs");
-    announce(&context, seen, address, settings.public_url.clone().unwrap_or_else(|| format!("ws://{address}")));
-    supervisor.run(stop).await
+
+    /// The services, and in which stage of a shutdown each stops.
+    fn supervisor(self) -> Supervisor {
+        let settings = &self.context.settings;
+        let mut supervisor = Supervisor::new(self.health.clone());
+        let following = Following {
+            follower: Follower::new(&self.context.rpc, self.contracts.deployment()),
+            store: self.store.clone(),
+            poll: settings.poll(),
+            believed: self.believed.clone(),
+            reindexed: Arc::new(AtomicBool::new(false)),
+            health: self.health.clone(),
+        };
+        supervisor.add("following the chain", Stage::Belief, move |cancel| following.clone().run(cancel));
+        let allocating = Allocating {
+            contracts: self.contracts.clone(),
+            sender: self.sender.clone(),
+            store: self.store.clone(),
+            artifacts: self.artifacts.clone(),
+            policy: settings.policy.clone(),
+            believed: self.believed.subscribe(),
+            sessions: self.server.sessions(),
+            health: self.health.clone(),
+        };
+        supervisor.add(ALLOCATING, Stage::Work, move |cancel| allocating.clone().run(cancel));
+        let admission = Admission {
+            contracts: self.contracts.clone(),
+            account: self.sender.address(),
+            policy: settings.policy.clone(),
+            believed: self.believed.subscribe(),
+            health: self.health.clone(),
+        };
+        supervisor.add("applying rounds", Stage::Work, move |cancel| admission.clone().run(cancel));
+        if settings.exits {
+            let exiting = Exiting {
+                contracts: self.contracts,
+                sender: self.sender,
+                believed: self.believed.subscribe(),
+                sessions: self.server.sessions(),
+            };
+            supervisor.add("ending what is due", Stage::Work, move |cancel| exiting.clone().run(cancel));
+        }
+        let dispatching = Dispatching {
+            server: self.server.clone(),
+            artifacts: self.artifacts,
+            reports: self.reports,
+            believed: self.believed.subscribe(),
+        };
+        supervisor.add("dispatching jobs", Stage::Work, move |cancel| dispatching.clone().run(cancel));
+        let serving = Serving { server: self.server, socket: self.socket };
+        supervisor.add("serving worker agents", Stage::Work, move |cancel| serving.clone().run(cancel));
+        let storing = Storing { store: self.store, health: self.health.clone() };
+        supervisor.add("writing to the database", Stage::Work, move |cancel| storing.clone().run(cancel));
+        if let Some(socket) = self.probes {
+            let probing = Probing { socket, health: self.health };
+            supervisor.add("answering probes", Stage::Probes, move |cancel| probing.clone().run(cancel));
+        }
+        supervisor
+    }
+
+    /// Tells whoever started the keeper when it has caught up, and where agents connect to.
+    fn announce(&self) {
+        let settings = &self.context.settings;
+        // The sockets are bound, so that they have addresses.
+        let address = self.socket.local_addr().unwrap_or(settings.listen);
+        let probes = self.probes.as_ref().and_then(|socket| socket.local_addr().ok());
+        tracing::info!(
+            network = %settings.network, account = %self.sender.address(), listen = %address,
+            health_listen = probes.map(tracing::field::display), "the keeper runs"
+        );
+        let url = settings.public_url.clone().unwrap_or_else(|| format!("ws://{address}"));
+        let (json, believed) = (self.context.json, self.believed.subscribe());
+        tokio::spawn(async move {
+            if !caught_up(believed).await {
+                return;
+            }
+            if json {
+                let probes = probes.map(|probes| probes.to_string());
+                let ready =
+                    json!({ "ready": true, "listen": address.to_string(), "url": url, "health_listen": probes });
+                // A closed standard output is no reason to stop a keeper.
+                output::json_line(&ready).ok();
+            } else {
+                println!("ready; worker agents connect to {url}");
+            }
+        });
+    }
+}
+
+/// Waits until the keeper has caught up with the chain; false where it ends before.
+async fn caught_up(mut believed: BelievedReceiver) -> bool {
+    believed.wait_for(Option::is_some).await.is_ok()
+}
+
+fn listen(address: SocketAddr, option: &'static str) -> Result<Arc<TcpListener>, CannotListen> {
+    TcpListener::bind(address).map(Arc::new).map_err(|source| CannotListen { address, option, source })
 }
 
 async fn check_account(contracts: &Contracts, sender: &Sender, settings: &Settings, post_bond: bool) -> Result<()> {
@@ -112,22 +217,4 @@ async fn open_store(context: &Context, contracts: &Contracts) -> Result<Arc<dyn 
     std::fs::create_dir_all(&settings.data_dir)
         .with_context(|| format!("making the data directory {}", settings.data_dir.display()))?;
     Ok(Arc::new(SqliteStore::open(&settings.database(), records::identity(contracts)).await?))
-}
-
-/// Tells whoever started the keeper that it has caught up and where agents connect to.
-fn announce(context: &Context, mut believed: BelievedReceiver, address: std::net::SocketAddr, url: String) {
-    let json = context.json;
-    tokio::spawn(async move {
-        while believed.borrow_and_update().is_none() {
-            if believed.changed().await.is_err() {
-                return;
-            }
-        }
-        if json {
-            // A closed standard output is no reason to stop a keeper.
-            output::json_line(&json!({ "ready": true, "listen": address.to_string(), "url": url })).ok();
-        } else {
-            println!("ready; worker agents connect to {url}");
-        }
-    });
 }

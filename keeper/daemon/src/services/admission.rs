@@ -1,23 +1,32 @@
 //! Watches whether the account may still apply rounds, and stops the keeper as soon as it may not: it left, was
 //! removed, took its bond back, or its policy was retired. Without this a keeper that has nothing to allocate would
 //! look well until its next round.
+//!
+//! The service has no state: started again it asks the chain first.
 
-use anyhow::Result;
+use std::{sync::Arc, time::Duration};
+
 use keeper_chain::Contracts;
 use keeper_scheduler::{Policy, policy_id};
 use keeper_types::{Address, Market, PolicyId};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::BelievedReceiver;
+use super::{BelievedReceiver, Failure, Health};
 use crate::rights::Rights;
 
+/// How often the chain is asked though no event says that anything has changed, such as the least bond.
+const INTERVAL: Duration = Duration::from_secs(60);
+
 /// The service.
+#[derive(Clone)]
 pub(crate) struct Admission {
     pub(crate) contracts: Contracts,
     /// The keeper's account.
     pub(crate) account: Address,
     pub(crate) policy: Policy,
     pub(crate) believed: BelievedReceiver,
+    pub(crate) health: Arc<Health>,
 }
 
 impl Admission {
@@ -25,22 +34,40 @@ impl Admission {
     ///
     /// # Errors
     /// Fails where the account may not apply rounds any more: says why, and what to do.
-    pub(crate) async fn run(mut self, cancel: CancellationToken) -> Result<()> {
+    pub(crate) async fn run(mut self, cancel: CancellationToken) -> Result<(), Failure> {
+        cancel.run_until_cancelled(self.watch()).await.unwrap_or(Ok(()))
+    }
+
+    async fn watch(&mut self) -> Result<(), Failure> {
         let policy_id = policy_id(&self.policy);
+        let mut ticks = interval(INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let believed = self.believed.borrow_and_update().clone();
-            if believed.is_some_and(|believed| is_over(&believed.market, self.account, policy_id)) {
-                // The events may be older than a new admission; the newest block decides.
-                match Rights::read(&self.contracts, self.account, &self.policy).await {
-                    Ok(rights) => rights.check()?,
-                    Err(error) => tracing::warn!(%error, "the account's right to apply rounds cannot be read"),
+            tokio::select! {
+                _ = ticks.tick() => self.ask().await?,
+                changed = self.believed.changed() => {
+                    if changed.is_err() {
+                        return Ok(());
+                    }
+                    let believed = self.believed.borrow_and_update().clone();
+                    if believed.is_some_and(|believed| is_over(&believed.market, self.account, policy_id)) {
+                        // The events may be older than a new admission; the newest block decides.
+                        self.ask().await?;
+                    }
                 }
             }
-            tokio::select! {
-                () = cancel.cancelled() => return Ok(()),
-                changed = self.believed.changed() => if changed.is_err() { return Ok(()) },
-            }
         }
+    }
+
+    async fn ask(&self) -> Result<(), Failure> {
+        match Rights::read(&self.contracts, self.account, &self.policy).await {
+            Ok(rights) => {
+                rights.check()?;
+                self.health.admitted();
+            }
+            Err(error) => tracing::warn!(%error, "the account's right to apply rounds cannot be read"),
+        }
+        Ok(())
     }
 }
 

@@ -2,6 +2,19 @@
 //!
 //! One round at a time: what was decided is sent, and the next decision waits until the follower has seen what
 //! became of it. A round that fails is no error but news: the chain has moved, so the next round decides anew.
+//!
+//! Started again, the service has forgotten its [`Memory`], and that does no harm:
+//!
+//! - What was being sent is in the intent log, and is settled before the first decision ([`intents`]).
+//! - What was sent and included is believed before the first decision, since that waits for the block that is the newest
+//!   at the start. Without it the round before could be decided a second time.
+//! - Round numbers go on above the chain's and the log's: a round that was sent and is in no block yet has its number.
+//! - Manifests are read again. Explanations are written again, each in the place of the one before.
+//!
+//! Told to stop, it drops what it decides and finishes what it sends: for some seconds it waits for the receipt, and then
+//! leaves the intent open for the next start.
+
+mod intents;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,32 +23,30 @@ use std::{
 };
 
 use anyhow::Result;
-use keeper_chain::{Contracts, SendError, Sender, SignedTransaction};
+use keeper_chain::{Contracts, Follower, SendError, Sender, SignedTransaction};
 use keeper_dispatch::{ArtifactStore, Sessions};
 use keeper_scheduler::{
     Explanation, ManifestStatus, Outcome, Plan, Policy, RoundInputs, Snapshot, plan, plan_root, policy_id, seed_of,
     snapshot_root,
 };
-use keeper_store::{ExplanationRecord, Intent, IntentAction, IntentId, IntentState, IntentUpdate, NewIntent, Store};
+use keeper_store::{ExplanationRecord, IntentAction, IntentState, Store};
 use keeper_types::{
     BlockNumber, ContentHash, Felt, Job, JobId, JobState, MAX_MANIFEST_BYTES, Manifest, ManifestView, RoundHeader,
-    TxHash,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Believed, BelievedReceiver, now_ms};
+use self::intents::{IntentLog, state_after};
+use super::{Believed, BelievedReceiver, Failure, Health, finish, now_ms};
 use crate::rights::Rights;
 
 /// Waiting jobs age and manifests arrive without an event, so a round is tried this often at least.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause after rounds that failed one after the other.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
-/// How often the receipt of an earlier run's transaction is asked for once its nonce is used: a node may know the
-/// nonce before it knows the receipt.
-const RECEIPT_TRIES: u32 = 10;
 
 /// The service.
+#[derive(Clone)]
 pub(crate) struct Allocating {
     pub(crate) contracts: Contracts,
     pub(crate) sender: Arc<Sender>,
@@ -44,6 +55,7 @@ pub(crate) struct Allocating {
     pub(crate) policy: Policy,
     pub(crate) believed: BelievedReceiver,
     pub(crate) sessions: watch::Receiver<Sessions>,
+    pub(crate) health: Arc<Health>,
 }
 
 /// What the rounds know from one to the next.
@@ -53,12 +65,26 @@ struct Memory {
     manifests: BTreeMap<ContentHash, (ManifestStatus, ManifestView)>,
     /// Explanations that are recorded, so that only news is written.
     explained: BTreeMap<JobId, Explanation>,
-    /// The newest round that was sent.
+    /// The newest round that was sent, or recorded.
     round: u64,
     /// The fork that the explanations are of.
     fork: u64,
     /// Rounds that failed one after the other.
     failures: u32,
+    /// Whether it is not known what became of a round that was sent.
+    is_unsettled: bool,
+}
+
+impl Memory {
+    /// Forgets what was of another fork; says whether it was.
+    fn take_note_of(&mut self, fork: u64) -> bool {
+        let is_news = self.fork != fork;
+        if is_news {
+            self.fork = fork;
+            self.explained.clear();
+        }
+        is_news
+    }
 }
 
 impl Allocating {
@@ -66,52 +92,64 @@ impl Allocating {
     ///
     /// # Errors
     /// Fails where the store does, or this account may not apply rounds.
-    pub(crate) async fn run(mut self, cancel: CancellationToken) -> Result<()> {
+    pub(crate) async fn run(mut self, cancel: CancellationToken) -> Result<(), Failure> {
         let mut memory = Memory::default();
-        tokio::select! {
-            () = cancel.cancelled() => return Ok(()),
-            settled = self.settle_open_intents() => settled?,
-        }
+        let Some(resumed) = cancel.run_until_cancelled(self.resume(&mut memory)).await else { return Ok(()) };
+        let mut until = resumed?;
         loop {
-            let believed = self.believed.borrow_and_update().clone();
-            self.sessions.borrow_and_update();
-            let seen = match believed {
-                Some(believed) => tokio::select! {
-                    // Nothing half done is lost by stopping here: what is being sent is in the intent log.
-                    () = cancel.cancelled() => return Ok(()),
-                    seen = self.round(&believed, &mut memory) => seen?,
-                },
-                None => None,
-            };
-            if memory.failures > 0 {
-                tokio::select! {
-                    () = cancel.cancelled() => return Ok(()),
-                    () = tokio::time::sleep(backoff(memory.failures)) => {}
+            if memory.is_unsettled {
+                let Some(resumed) = cancel.run_until_cancelled(self.resume(&mut memory)).await else { return Ok(()) };
+                until = resumed?;
+            }
+            // A round that was applied must be believed before the next is decided, unless its block is no more.
+            let newest = self.believed.borrow().as_ref().map(|believed| (believed.head.number, believed.fork));
+            if newest.is_some_and(|(_, fork)| memory.take_note_of(fork)) {
+                until = BlockNumber(0);
+            }
+            if newest.is_some_and(|(head, _)| head >= until) {
+                let believed = self.believed.borrow_and_update().clone();
+                self.sessions.borrow_and_update();
+                self.health.allocated();
+                if let Some(believed) = believed {
+                    // Nothing half done is lost by stopping while it decides.
+                    let decided = cancel.run_until_cancelled(self.decide(&believed, &mut memory)).await;
+                    if let Some((header, plan)) = decided.transpose()?.flatten() {
+                        until = self.send(&header, &plan, &mut memory, &cancel).await?.unwrap_or(until);
+                    }
+                }
+                let pause = tokio::time::sleep(backoff(memory.failures));
+                if memory.failures > 0 && cancel.run_until_cancelled(pause).await.is_none() {
+                    return Ok(());
                 }
             }
-            // A round that was applied must be believed before the next is decided.
-            let until = seen.unwrap_or_default();
-            loop {
-                tokio::select! {
-                    () = cancel.cancelled() => return Ok(()),
-                    changed = self.believed.changed() => if changed.is_err() { return Ok(()) },
-                    changed = self.sessions.changed() => if changed.is_err() { return Ok(()) },
-                    () = tokio::time::sleep(LONGEST_PAUSE) => {}
-                }
-                let head = self.believed.borrow().as_ref().map(|believed| believed.head.number);
-                if head.is_some_and(|head| head >= until) {
-                    break;
-                }
+            tokio::select! {
+                () = cancel.cancelled() => return Ok(()),
+                changed = self.believed.changed() => if changed.is_err() { return Ok(()) },
+                changed = self.sessions.changed() => if changed.is_err() { return Ok(()) },
+                () = tokio::time::sleep(LONGEST_PAUSE) => {}
             }
         }
     }
 
-    /// Decides and sends one round; returns the block that must be seen before the next.
-    async fn round(&self, believed: &Believed, memory: &mut Memory) -> Result<Option<BlockNumber>> {
-        if memory.fork != believed.fork {
-            memory.fork = believed.fork;
-            memory.explained.clear();
+    /// Settles what was left open, be it by an earlier run; returns the block that must be seen before the first round.
+    async fn resume(&self, memory: &mut Memory) -> Result<BlockNumber, Failure> {
+        memory.take_note_of(self.believed.borrow().as_ref().map_or(0, |believed| believed.fork));
+        self.settle_open_intents().await?;
+        memory.is_unsettled = false;
+        memory.round = self.store.last_round(self.sender.address()).await?.unwrap_or_default();
+        let follower = Follower::new(self.contracts.rpc(), self.contracts.deployment());
+        loop {
+            match follower.head().await {
+                Ok(head) => return Ok(head.number),
+                Err(error) => tracing::warn!(%error, "the newest block cannot be read; no round until then"),
+            }
+            tokio::time::sleep(LONGEST_PAUSE).await;
         }
+    }
+
+    /// Decides a round and publishes what it was decided from; `None` where there is nothing to send.
+    async fn decide(&self, believed: &Believed, memory: &mut Memory) -> Result<Option<(RoundHeader, Plan)>, Failure> {
+        memory.take_note_of(believed.fork);
         let queued: Vec<&Job> = believed.market.jobs.values().filter(|job| job.state == JobState::Queued).collect();
         memory.explained.retain(|job_id, _| believed.market.jobs.get(job_id).is_some_and(|job| !job.state.is_final()));
         let open: BTreeSet<ContentHash> = queued.iter().filter_map(|job| job.spec.manifest()).collect();
@@ -150,7 +188,7 @@ impl Allocating {
             policy_id: policy_id(&self.policy),
             plan_root: plan_root(&plan.batch()),
         };
-        self.send(&header, &plan, memory).await
+        Ok(Some((header, plan)))
     }
 
     fn snapshot(&self, believed: &Believed, memory: &Memory) -> Snapshot {
@@ -200,7 +238,13 @@ impl Allocating {
     }
 
     /// Records the explanations that say something new.
-    async fn explain(&self, believed: &Believed, plan: &Plan, round: Option<u64>, memory: &mut Memory) -> Result<()> {
+    async fn explain(
+        &self,
+        believed: &Believed,
+        plan: &Plan,
+        round: Option<u64>,
+        memory: &mut Memory,
+    ) -> Result<(), Failure> {
         let news = plan
             .explanations
             .values()
@@ -232,7 +276,14 @@ impl Allocating {
         Ok(())
     }
 
-    async fn send(&self, header: &RoundHeader, plan: &Plan, memory: &mut Memory) -> Result<Option<BlockNumber>> {
+    /// Sends a round and waits for what becomes of it; returns the block that must be seen before the next.
+    async fn send(
+        &self,
+        header: &RoundHeader,
+        plan: &Plan,
+        memory: &mut Memory,
+        cancel: &CancellationToken,
+    ) -> Result<Option<BlockNumber>, Failure> {
         let (round, items) = (header.round, plan.batch());
         let action = IntentAction::ApplyBatch { round, snapshot_block: header.snapshot_block, items: items.clone() };
         let log = IntentLog { store: &*self.store, account: self.sender.address() };
@@ -244,14 +295,14 @@ impl Allocating {
             written = Some(intent);
             recorded
         };
-        let sent = self.contracts.send_round(&self.sender, header, &items, before_send).await;
-        let intent = written.transpose()?;
-        let result = match sent {
-            Ok(hash) => self.sender.receipt(hash).await,
-            Err(error) => Err(error),
+        let sending = async {
+            let hash = self.contracts.send_round(&self.sender, header, &items, before_send).await?;
+            self.sender.receipt(hash).await
         };
+        let result = finish(cancel, sending).await;
+        let intent = written.transpose()?;
         match result {
-            Ok(receipt) => {
+            Some(Ok(receipt)) => {
                 memory.round = round;
                 memory.failures = 0;
                 let done = self.contracts.round_receipt(receipt);
@@ -260,16 +311,24 @@ impl Allocating {
                 log.update(intent, IntentState::Accepted).await?;
                 Ok(Some(block))
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 memory.failures += 1;
-                log.update(intent, state_after(&error)).await?;
-                self.after_failure(&error, round).await
+                let state = state_after(&error);
+                memory.is_unsettled = intent.is_some() && state.is_open();
+                log.update(intent, state).await?;
+                cancel.run_until_cancelled(self.after_failure(&error, round)).await.unwrap_or(Ok(()))?;
+                Ok(None)
+            }
+            None => {
+                tracing::warn!(round, "what became of the round is not known yet; the next start finds out");
+                log.update(intent, IntentState::Sent).await?;
+                Ok(None)
             }
         }
     }
 
     /// A refused round means that the chain has moved; anything that a new round cannot mend stops the keeper.
-    async fn after_failure(&self, error: &SendError, round: u64) -> Result<Option<BlockNumber>> {
+    async fn after_failure(&self, error: &SendError, round: u64) -> Result<(), Failure> {
         tracing::warn!(round, %error, "the round was not applied; deciding anew");
         if matches!(error, SendError::WouldRevert { .. } | SendError::Reverted { .. }) {
             // A node that does not answer says nothing about the right to apply rounds.
@@ -277,37 +336,7 @@ impl Allocating {
                 rights.check()?;
             }
         }
-        Ok(None)
-    }
-
-    /// Finds out what became of what was being sent when the keeper last stopped.
-    async fn settle_open_intents(&self) -> Result<()> {
-        for intent in self.store.open_intents().await? {
-            let state = self.find_out(&intent).await;
-            tracing::info!(intent = %intent.intent_id, kind = intent.action.kind(), %state, "settled an intent of an earlier run");
-            let update = IntentUpdate { state, tx_hash: None, updated_ms: now_ms() };
-            self.store.update_intent(intent.intent_id, &update).await?;
-        }
         Ok(())
-    }
-
-    async fn find_out(&self, intent: &Intent) -> IntentState {
-        let Some(hash) = intent.tx_hash else { return IntentState::Lost };
-        for _ in 0..RECEIPT_TRIES {
-            match self.sender.receipt_now(hash).await {
-                Ok(Some(_)) => return IntentState::Accepted,
-                Err(SendError::Reverted { .. }) => return IntentState::Reverted,
-                Ok(None) | Err(_) => {}
-            }
-            // While the nonce is open the transaction may never have been sent: the next round takes the
-            // nonce, and the contract takes each job's attempt once whichever of the two arrives.
-            match self.sender.nonce().await {
-                Ok(nonce) if nonce <= intent.nonce => return IntentState::Lost,
-                _ => tokio::time::sleep(LONGEST_PAUSE).await,
-            }
-        }
-        // Another transaction took the nonce, so this one never will be included.
-        IntentState::Lost
     }
 }
 
@@ -315,43 +344,4 @@ impl Allocating {
 fn backoff(failures: u32) -> Duration {
     let pause = LONGEST_PAUSE.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(2)));
     if failures < 2 { Duration::ZERO } else { pause.min(LONGEST_BACKOFF) }
-}
-
-/// What is known of a transaction after a failure.
-fn state_after(error: &SendError) -> IntentState {
-    match error {
-        SendError::Reverted { .. } => IntentState::Reverted,
-        SendError::NonceTaken { .. }
-        | SendError::WouldRevert { .. }
-        | SendError::Unfunded { .. }
-        | SendError::NotRecorded => IntentState::Lost,
-        // It may have been sent.
-        _ => IntentState::Sent,
-    }
-}
-
-/// Writes what is about to be sent.
-pub(super) struct IntentLog<'a> {
-    pub(super) store: &'a dyn Store,
-    pub(super) account: keeper_types::Address,
-}
-
-impl IntentLog<'_> {
-    /// Records an intent as about to be sent.
-    ///
-    /// # Errors
-    /// Fails where the store does.
-    pub(super) async fn write(&self, action: IntentAction, nonce: u64, hash: TxHash) -> Result<IntentId> {
-        let intent = NewIntent { action, account: self.account, nonce, tx_hash: Some(hash), created_ms: now_ms() };
-        Ok(self.store.record_intent(&intent).await?)
-    }
-
-    /// Records what became of it.
-    ///
-    /// # Errors
-    /// Fails where the store does.
-    pub(super) async fn update(&self, intent: Option<IntentId>, state: IntentState) -> Result<()> {
-        let Some(intent) = intent else { return Ok(()) };
-        Ok(self.store.update_intent(intent, &IntentUpdate { state, tx_hash: None, updated_ms: now_ms() }).await?)
-    }
 }

@@ -1,19 +1,26 @@
 //! Brings allocated jobs to their workers' agents.
+//!
+//! What was offered to whom is forgotten when the service is started again: every allocated job is offered once more to
+//! its worker's agent, which ignores an offer of an attempt that it runs, repeats the outcome of one that it has finished,
+//! and asks the chain before it begins another. So nothing is lost, and nothing runs twice. What agents report waits
+//! meanwhile.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
-use anyhow::Result;
-use keeper_dispatch::{Allocation, Dispatcher, Report};
+use keeper_dispatch::{Allocation, ArtifactStore, DispatchServer, Dispatcher, Report, RetryPolicy};
 use keeper_types::JobState;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Believed, BelievedReceiver};
+use super::{Believed, BelievedReceiver, Failure};
 
 /// The service.
+#[derive(Clone)]
 pub(crate) struct Dispatching {
-    pub(crate) dispatcher: Dispatcher,
-    pub(crate) reports: mpsc::Receiver<Report>,
+    pub(crate) server: DispatchServer,
+    pub(crate) artifacts: ArtifactStore,
+    /// Held by the one that runs.
+    pub(crate) reports: Arc<Mutex<mpsc::Receiver<Report>>>,
     pub(crate) believed: BelievedReceiver,
 }
 
@@ -22,7 +29,7 @@ impl Dispatching {
     ///
     /// # Errors
     /// None: what fails is tried again.
-    pub(crate) async fn run(self, cancel: CancellationToken) -> Result<()> {
+    pub(crate) async fn run(self, cancel: CancellationToken) -> Result<(), Failure> {
         let (allocated, receiver) = watch::channel(BTreeSet::new());
         let mut believed = self.believed;
         let follow = async {
@@ -38,8 +45,10 @@ impl Dispatching {
                 }
             }
         };
+        let mut reports = self.reports.lock().await;
+        let dispatcher = Dispatcher::new(self.server, self.artifacts, RetryPolicy::default());
         // What agents report is for the log; what counts is what they do on chain.
-        let dispatch = self.dispatcher.run(receiver, self.reports, |_| {}, cancel.clone());
+        let dispatch = dispatcher.run(receiver, &mut reports, |_| {}, cancel.clone());
         tokio::select! {
             () = cancel.cancelled() => {}
             () = follow => {}

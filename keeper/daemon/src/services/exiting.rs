@@ -1,22 +1,26 @@
 //! Ends what is due: queued jobs past their deadline, attempts past theirs, results past their challenge
 //! window or decided by their group, disputes past their end. Anyone may; a keeper that does it spares everyone the
 //! wait. What its workers have earned by it is paid out to them.
+//!
+//! Nothing of this is recorded, and nothing needs to be: an exit that is no longer due, and a payment of nothing, are
+//! refused before they are sent. Started again, the service has forgotten which exits failed by themselves, and tries each
+//! once more. Told to stop, it finishes the transaction that it sends and begins no other.
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use anyhow::Result;
 use keeper_chain::{Contracts, DueExit, SendError, Sender};
 use keeper_dispatch::Sessions;
 use keeper_types::{Address, BlockNumber, Fri, Job, JobState, Market};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Believed, BelievedReceiver};
+use super::{Believed, BelievedReceiver, Failure, finish};
 
 /// Exits in one transaction: well below what fits, so that one is never refused for its size.
 const MOST_PER_TRANSACTION: usize = 30;
 
 /// The service.
+#[derive(Clone)]
 pub(crate) struct Exiting {
     pub(crate) contracts: Contracts,
     pub(crate) sender: Arc<Sender>,
@@ -30,7 +34,7 @@ impl Exiting {
     ///
     /// # Errors
     /// None: what fails is tried again.
-    pub(crate) async fn run(mut self, cancel: CancellationToken) -> Result<()> {
+    pub(crate) async fn run(mut self, cancel: CancellationToken) -> Result<(), Failure> {
         // What failed by itself is left alone until its job changes.
         let mut refused: BTreeSet<(DueExit, u8)> = BTreeSet::new();
         let mut paid_until = BlockNumber(0);
@@ -42,24 +46,25 @@ impl Exiting {
             let Some(believed) = self.believed.borrow_and_update().clone() else { continue };
             let key = |exit: DueExit| (exit, believed.market.jobs.get(&exit.job_id()).map_or(0, |job| job.attempt.0));
             let mut due = due_exits(&believed);
+            let open: BTreeSet<_> = due.iter().copied().map(key).collect();
+            refused.retain(|exit| open.contains(exit));
             due.retain(|exit| !refused.contains(&key(*exit)));
             for group in due.chunks(MOST_PER_TRANSACTION) {
-                let ended = tokio::select! {
-                    () = cancel.cancelled() => return Ok(()),
-                    ended = self.end(group) => ended,
-                };
+                let Some(ended) = finish(&cancel, self.end(group, &cancel)).await else { return Ok(()) };
                 refused.extend(ended.into_iter().map(key));
             }
             self.wait_for_effect(&due, &cancel).await;
-            tokio::select! {
-                () = cancel.cancelled() => return Ok(()),
-                paid = self.pay_out(paid_until) => paid_until = paid.unwrap_or(paid_until),
-            }
+            let Some(paid) = finish(&cancel, self.pay_out(paid_until, &cancel)).await else { return Ok(()) };
+            paid_until = paid.unwrap_or(paid_until);
         }
     }
 
-    /// Ends a group at once, or one by one where the group is refused; returns those that were.
-    async fn end(&self, group: &[DueExit]) -> Vec<DueExit> {
+    /// Ends a group at once, or one by one where the group is refused; returns those that were. Begins nothing once it is
+    /// cancelled.
+    async fn end(&self, group: &[DueExit], cancel: &CancellationToken) -> Vec<DueExit> {
+        if cancel.is_cancelled() {
+            return Vec::new();
+        }
         match self.contracts.exit_due(&self.sender, group).await {
             Ok(receipt) => {
                 tracing::info!(jobs = group.len(), block = %receipt.block.number, tx = %receipt.hash, "ended what was due");
@@ -78,6 +83,9 @@ impl Exiting {
         }
         let mut refused = Vec::new();
         for exit in group {
+            if cancel.is_cancelled() {
+                break;
+            }
             if let Err(error) = self.contracts.exit_due(&self.sender, &[*exit]).await {
                 tracing::debug!(?exit, %error, "not ended");
                 if matches!(error, SendError::Reverted { .. }) {
@@ -89,12 +97,15 @@ impl Exiting {
     }
 
     /// Pays the owners of connected workers what they are owed as of a block after `paid_until`; returns the block
-    /// that did.
-    async fn pay_out(&self, paid_until: BlockNumber) -> Option<BlockNumber> {
+    /// that did. Begins nothing once it is cancelled.
+    async fn pay_out(&self, paid_until: BlockNumber, cancel: &CancellationToken) -> Option<BlockNumber> {
         let believed = self.believed.borrow().clone().filter(|believed| believed.head.number > paid_until)?;
         let owed = self.owed(&believed.market);
         let mut paid = None;
         for group in owed.chunks(MOST_PER_TRANSACTION) {
+            if cancel.is_cancelled() {
+                break;
+            }
             match self.contracts.withdraw_credit(&self.sender, group).await {
                 Ok(receipt) => {
                     tracing::info!(accounts = group.len(), block = %receipt.block.number, tx = %receipt.hash, "paid out");

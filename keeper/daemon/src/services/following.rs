@@ -1,70 +1,87 @@
 //! Follows the chain: records every block with its events and the cursor in one transaction, and tells the
 //! other services what the keeper now believes.
+//!
+//! Started again, the service folds the stored events anew, and goes on behind the stored cursor: what was appended is not
+//! appended twice, what was not is read again. What the others believe stays until then. Since it cannot tell what changed
+//! in between, it counts its start as a reorganisation, so that nobody takes what they remember for news of this chain. Of
+//! the blocks that were being recorded only the times at which their jobs were seen to move may be lost.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::anyhow;
 use keeper_chain::{Follower, RpcError, Step};
 use keeper_store::{Observation, Stage, Store, rebuild_market};
 use keeper_types::{Attempt, BlockEvents, BlockHeader, BlockNumber, Market, MarketEvent};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Believed, now_ms};
+use super::{Believed, Failure, Health, failure::Cause, now_ms};
 
 /// Blocks that are looked back through for the last one that a reorganisation left standing.
 const LOOK_BACK: u32 = 8_192;
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
 /// The service.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Following {
-    follower: Follower,
-    store: Arc<dyn Store>,
-    poll: Duration,
-    believed: watch::Sender<Option<Arc<Believed>>>,
-    market: Market,
-    /// Counts reorganisations.
-    fork: u64,
+    pub(crate) follower: Follower,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) poll: Duration,
+    pub(crate) believed: Arc<watch::Sender<Option<Arc<Believed>>>>,
     /// Set once the stored events were thrown away and read again because they did not fit together.
-    reindexed: bool,
+    pub(crate) reindexed: Arc<AtomicBool>,
+    pub(crate) health: Arc<Health>,
 }
 
 impl Following {
-    /// Takes up where the store left off.
-    ///
-    /// # Errors
-    /// Fails where the store cannot be read.
-    pub(crate) async fn resume(
-        follower: Follower,
-        store: Arc<dyn Store>,
-        poll: Duration,
-        believed: watch::Sender<Option<Arc<Believed>>>,
-    ) -> Result<Self> {
-        let market = rebuild_market(&*store).await.context("reading the stored events")?;
-        Ok(Self { follower, store, poll, believed, market, fork: 0, reindexed: false })
-    }
-
     /// Follows until cancelled.
     ///
     /// # Errors
     /// Fails where the store does, or the chain's events do not fit together even when read anew.
-    pub(crate) async fn run(mut self, cancel: CancellationToken) -> Result<()> {
-        let mut backoff = self.poll;
+    pub(crate) async fn run(self, cancel: CancellationToken) -> Result<(), Failure> {
+        let follow = async {
+            let market = rebuild_market(&*self.store).await?;
+            let fork = self.believed.borrow().as_ref().map_or(0, |believed| believed.fork + 1);
+            Fold { service: &self, market, fork }.follow().await
+        };
+        // Every write is a transaction, so it may stop anywhere.
+        cancel.run_until_cancelled(follow).await.unwrap_or(Ok(()))
+    }
+}
+
+/// What the service knows while it runs.
+struct Fold<'a> {
+    service: &'a Following,
+    market: Market,
+    /// Counts reorganisations.
+    fork: u64,
+}
+
+impl Fold<'_> {
+    async fn follow(mut self) -> Result<(), Failure> {
+        let Following { follower, store, poll, believed, health, .. } = self.service;
+        let mut backoff = *poll;
         loop {
-            let cursor = self.store.cursor().await?;
-            let pause = match self.follower.step(cursor.map(|cursor| cursor.reference())).await {
+            let cursor = store.cursor().await?;
+            let pause = match follower.step(cursor.map(|cursor| cursor.reference())).await {
                 Ok(Step::UpToDate) => {
-                    backoff = self.poll;
-                    if self.believed.borrow().is_none()
-                        && let Some(cursor) = cursor
-                    {
-                        self.publish(cursor);
+                    backoff = *poll;
+                    if let Some(cursor) = cursor {
+                        health.followed(cursor.number, cursor.number);
+                        if believed.borrow().as_ref().is_none_or(|believed| believed.fork != self.fork) {
+                            self.publish(cursor);
+                        }
                     }
-                    self.poll
+                    *poll
                 }
                 Ok(Step::Extended { blocks, head }) => {
-                    backoff = self.poll;
+                    backoff = *poll;
                     self.extend(&blocks, head).await?;
                     Duration::ZERO
                 }
@@ -73,46 +90,49 @@ impl Following {
                         self.roll_back(standing).await?;
                         Duration::ZERO
                     }
-                    Err(error) => back_off(&error, &mut backoff),
+                    Err(error) => back_off(error, &mut backoff)?,
                 },
-                Err(error) => back_off(&error, &mut backoff),
+                Err(error) => back_off(error, &mut backoff)?,
             };
-            tokio::select! {
-                () = cancel.cancelled() => return Ok(()),
-                () = tokio::time::sleep(pause) => {}
-            }
+            tokio::time::sleep(pause).await;
         }
     }
 
-    async fn extend(&mut self, blocks: &[BlockEvents], head: BlockNumber) -> Result<()> {
+    async fn extend(&mut self, blocks: &[BlockEvents], head: BlockNumber) -> Result<(), Failure> {
         let mut market = self.market.clone();
         for (position, event) in blocks.iter().flat_map(|block| &block.events) {
             if let Err(error) = market.apply(event, position) {
                 return self.reindex(&error.to_string()).await;
             }
         }
-        self.store.append_blocks(blocks).await?;
-        self.store.observe(&observations(blocks, &market)).await?;
+        self.service.store.append_blocks(blocks).await?;
+        self.service.store.observe(&observations(blocks, &market)).await?;
         self.market = market;
         for (position, event) in blocks.iter().flat_map(|block| &block.events) {
             tracing::debug!(block = %position.block, event = event.name(), job_ids = ?event.job_ids(), "event");
         }
-        if let Some(last) = blocks.last()
-            && last.header.number >= head
-        {
-            self.publish(last.header);
+        if let Some(last) = blocks.last() {
+            self.service.health.followed(last.header.number, head);
+            if last.header.number >= head {
+                self.publish(last.header);
+            }
         }
         Ok(())
     }
 
     fn publish(&self, head: BlockHeader) {
-        self.believed.send_replace(Some(Arc::new(Believed { market: self.market.clone(), head, fork: self.fork })));
+        let believed = Believed { market: self.market.clone(), head, fork: self.fork };
+        self.service.believed.send_replace(Some(Arc::new(believed)));
     }
 
     /// The newest recorded block that is still part of the chain; the node may fail to answer.
-    async fn last_standing(&self) -> Result<Result<Option<BlockNumber>, RpcError>> {
-        for header in self.store.recent_blocks(LOOK_BACK).await? {
-            match self.follower.contains(header.reference()).await {
+    async fn last_standing(&self) -> Result<Result<Option<BlockNumber>, RpcError>, Failure> {
+        // Another chain has none of these blocks, and must not have what was recorded thrown away.
+        if let Err(error) = self.service.follower.check_node().await {
+            return Ok(Err(error));
+        }
+        for header in self.service.store.recent_blocks(LOOK_BACK).await? {
+            match self.service.follower.contains(header.reference()).await {
                 Ok(true) => return Ok(Ok(Some(header.number))),
                 Ok(false) => {}
                 Err(error) => return Ok(Err(error)),
@@ -122,46 +142,52 @@ impl Following {
     }
 
     /// Forgets every block above the one that is still standing.
-    async fn roll_back(&mut self, standing: Option<BlockNumber>) -> Result<()> {
+    async fn roll_back(&mut self, standing: Option<BlockNumber>) -> Result<(), Failure> {
         tracing::warn!(standing = standing.map(|block| block.0), "the chain was reorganised");
         self.fork += 1;
         match standing {
-            Some(number) => self.store.revert_to(number).await?,
+            Some(number) => self.service.store.revert_to(number).await?,
             None => self.forget().await?,
         }
-        self.market = rebuild_market(&*self.store).await.context("reading the stored events")?;
+        self.market = rebuild_market(&*self.service.store).await?;
         Ok(())
     }
 
     /// What is believed does not fit what the chain says: read everything again, once.
-    async fn reindex(&mut self, reason: &str) -> Result<()> {
-        if self.reindexed {
-            bail!("the chain's events do not fit together, also when read anew: {reason}");
+    async fn reindex(&mut self, reason: &str) -> Result<(), Failure> {
+        if self.service.reindexed.swap(true, Ordering::Relaxed) {
+            let error = anyhow!("the chain's events do not fit together, also when read anew: {reason}");
+            return Err(Failure::Final(Cause::Chain, error));
         }
         tracing::error!(reason, "the recorded events do not fit the chain's: reading everything again");
-        self.reindexed = true;
         self.fork += 1;
         self.forget().await?;
         self.market = Market::default();
         Ok(())
     }
 
-    async fn forget(&self) -> Result<()> {
-        let before = self.store.identity().deployment_block.0.checked_sub(1);
+    async fn forget(&self) -> Result<(), Failure> {
+        let store = &self.service.store;
+        let before = store.identity().deployment_block.0.checked_sub(1);
         match before {
-            Some(before) => self.store.revert_to(BlockNumber(before)).await?,
-            None => self.store.revert_to(BlockNumber(0)).await?,
+            Some(before) => store.revert_to(BlockNumber(before)).await?,
+            None => store.revert_to(BlockNumber(0)).await?,
         }
         Ok(())
     }
 }
 
-/// How long to wait after a failure: longer each time.
-fn back_off(error: &RpcError, backoff: &mut Duration) -> Duration {
-    tracing::warn!(%error, retry_in = ?*backoff, "the chain cannot be read");
-    let pause = *backoff;
-    *backoff = (pause * 2).min(LONGEST_BACKOFF);
-    pause
+/// How long to wait after a failure that may pass: longer each time. An outage of the node may last; it costs no restart.
+fn back_off(error: RpcError, backoff: &mut Duration) -> Result<Duration, Failure> {
+    match Failure::from(error) {
+        Failure::Passing(error) => {
+            tracing::warn!(%error, retry_in = ?*backoff, "the chain cannot be read");
+            let pause = *backoff;
+            *backoff = (pause * 2).min(LONGEST_BACKOFF);
+            Ok(pause)
+        }
+        failure @ Failure::Final(..) => Err(failure),
+    }
 }
 
 /// When this keeper saw jobs move; the first time counts.

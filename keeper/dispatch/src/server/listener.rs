@@ -24,7 +24,9 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-pub(super) struct BoundedListener {
+/// A listener with bounds.
+#[derive(Debug)]
+pub struct BoundedListener {
     listener: TcpListener,
     connections: Arc<Semaphore>,
     admission: Duration,
@@ -32,7 +34,7 @@ pub(super) struct BoundedListener {
 
 impl BoundedListener {
     /// At most `connections` at a time, each closed unless it becomes a session within `admission`.
-    pub(super) fn new(listener: TcpListener, connections: usize, admission: Duration) -> Self {
+    pub fn new(listener: TcpListener, connections: usize, admission: Duration) -> Self {
         let connections = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
         Self { listener, connections, admission }
     }
@@ -80,7 +82,8 @@ impl Connected<IncomingStream<'_, BoundedListener>> for Peer {
 }
 
 /// An accepted connection.
-pub(super) struct Connection {
+#[derive(Debug)]
+pub struct Connection {
     stream: TcpStream,
     peer: Peer,
     deadline: Pin<Box<Sleep>>,

@@ -81,7 +81,7 @@ pub(super) async fn run(
                     Err(error) => return end_of(&mut channel, error).await,
                 };
                 match agent.heard(&registration, message, heard) {
-                    Ok(Some(report)) => pass_on(reports, report).await,
+                    Ok(Some(report)) => pass_on(reports, report, shutdown).await,
                     Ok(None) => {}
                     Err(reason) => return reject(&mut channel, RejectionCode::Malformed, reason).await,
                 }
@@ -206,8 +206,8 @@ fn take_in(registration: &Registration, profile: AgentProfile) {
 }
 
 /// Waits where the daemon is slow, so that a worker that talks too much slows down only itself.
-async fn pass_on(reports: &mpsc::Sender<Report>, report: Report) {
-    if let Err(mpsc::error::SendError(report)) = reports.send(report).await {
+async fn pass_on(reports: &mpsc::Sender<Report>, report: Report, shutdown: &CancellationToken) {
+    if let Some(Err(mpsc::error::SendError(report))) = shutdown.run_until_cancelled(reports.send(report)).await {
         warn!(job_id = %report.job_id, attempt = %report.attempt, "nobody listens to what agents report");
     }
 }

@@ -1,6 +1,6 @@
 //! `keeper worker run`.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{
@@ -15,13 +15,14 @@ use keeper_worker::{
     ProcessExecutor,
 };
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     EXEC_JOB,
     adapters::{AccountSigner, AgentChain},
     context::Context,
     output,
-    services::{Supervisor, stop_signal},
+    services::{Signals, Stopped},
     settings::WorkerSettings,
 };
 
@@ -88,7 +89,7 @@ fn executor_kind() -> impl TypedValueParser<Value = ExecutorKind> {
 /// # Errors
 /// Fails where the account has no worker, or something that the agent needs is missing.
 pub(super) async fn run(context: &Context, contracts: Contracts, args: &AgentArgs) -> Result<()> {
-    let stop = stop_signal()?;
+    let signals = Signals::install()?;
     // Clients' commands run as this user. They must not read the agent's memory and environment, where its key is.
     nix::sys::prctl::set_dumpable(false).context("protecting the agent's memory")?;
     let credentials = context.credentials().await?;
@@ -126,16 +127,41 @@ pub(super) async fn run(context: &Context, contracts: Contracts, args: &AgentArg
         executor: Arc::new(executors),
     };
     // After the grace the agent gives up on chain what it could not finish, which takes a few blocks.
-    let mut supervisor = Supervisor::with_shutdown_limit(Duration::from(args.grace) + GIVE_UP_LIMIT);
-    let cancel = supervisor.cancel_token();
-    supervisor.start("the agent", async move { Agent::new(config, parts).run(cancel).await.context("running jobs") });
+    let limit = Duration::from(args.grace) + GIVE_UP_LIMIT;
+    let cancel = CancellationToken::new();
+    let agent = Agent::new(config, parts).run(cancel.clone());
     tracing::info!(worker_id = %worker.worker_id, keeper = args.keeper, "the agent runs");
     if context.json {
         output::json_line(&json!({ "ready": true, "worker_id": worker.worker_id }))?;
     } else {
         println!("worker {} takes jobs from {}", worker.worker_id, args.keeper);
     }
-    supervisor.run(stop).await
+    run_until_told(async { agent.await.context("running jobs") }, &cancel, signals, limit).await
+}
+
+/// Runs the agent until a signal comes, and then for so long at most; a second signal ends it at once.
+async fn run_until_told(
+    agent: impl Future<Output = Result<()>>,
+    cancel: &CancellationToken,
+    mut signals: Signals,
+    limit: Duration,
+) -> Result<()> {
+    let mut agent = pin!(agent);
+    tokio::select! {
+        ended = &mut agent => {
+            ended.context("the agent failed")?;
+            bail!("the agent ended by itself");
+        }
+        signal = signals.next() => tracing::info!(%signal, "stopping"),
+    }
+    cancel.cancel();
+    tokio::select! {
+        ended = tokio::time::timeout(limit, agent) => match ended {
+            Ok(ended) => ended.context("the agent failed"),
+            Err(_) => Err(Stopped::stuck("the agent", limit).into()),
+        },
+        signal = signals.next() => Err(Stopped::at_once(signal).into()),
+    }
 }
 
 async fn own_worker(contracts: &Contracts, sender: &Sender) -> Result<Worker> {

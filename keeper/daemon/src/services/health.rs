@@ -1,0 +1,235 @@
+//! How the keeper is, for those who watch it: what `/live` and `/ready` answer.
+//!
+//! Services say when something went well; a check holds for as long as that is recent enough. So a service that hangs
+//! shows, as does one that fails.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use keeper_types::BlockNumber;
+use serde::Serialize;
+use tokio::time::Instant;
+
+/// The supervisor's loop turns every second.
+const LONGEST_TURN: Duration = Duration::from_secs(15);
+/// How long ago the keeper may have read the newest block.
+const LONGEST_SILENCE: Duration = Duration::from_secs(15);
+/// Blocks by which the keeper may be behind the newest.
+const MOST_BEHIND: u64 = 5;
+/// The database is written to every [`STORE_INTERVAL`](super::storing::INTERVAL).
+const LONGEST_UNWRITTEN: Duration = Duration::from_secs(15);
+/// The account's rights are read every minute.
+const LONGEST_UNASKED: Duration = Duration::from_secs(300);
+/// A round may wait five minutes for its receipt.
+const LONGEST_ROUND: Duration = Duration::from_secs(360);
+
+/// The service without which there is nothing to be ready for.
+pub(crate) const ALLOCATING: &str = "allocating jobs";
+
+/// What services have said of themselves.
+#[derive(Debug)]
+pub(crate) struct Health {
+    facts: Mutex<Facts>,
+}
+
+#[derive(Debug)]
+struct Facts {
+    turned: Instant,
+    is_stopping: bool,
+    services: BTreeMap<&'static str, bool>,
+    followed: Option<Followed>,
+    stored: Option<Instant>,
+    admitted: Option<Instant>,
+    allocated: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Followed {
+    at: Instant,
+    block: BlockNumber,
+    head: BlockNumber,
+}
+
+/// Whether the keeper's loop turns.
+#[derive(Debug, Serialize)]
+pub(crate) struct Liveness {
+    /// Whether it does.
+    pub(crate) live: bool,
+    age_ms: u64,
+}
+
+/// Whether the keeper can do its work.
+#[derive(Debug, Serialize)]
+pub(crate) struct Readiness {
+    /// Whether every check holds.
+    pub(crate) ready: bool,
+    pub(crate) checks: BTreeMap<&'static str, Check>,
+}
+
+/// One thing that the keeper needs.
+#[derive(Debug, Serialize)]
+pub(crate) struct Check {
+    pub(crate) ok: bool,
+    /// Since it was last seen to hold; none where it never was.
+    age_ms: Option<u64>,
+    detail: String,
+}
+
+impl Health {
+    /// The health of a keeper that has just started.
+    pub(crate) fn new() -> Self {
+        let facts = Facts {
+            turned: Instant::now(),
+            is_stopping: false,
+            services: BTreeMap::new(),
+            followed: None,
+            stored: None,
+            admitted: None,
+            allocated: None,
+        };
+        Self { facts: Mutex::new(facts) }
+    }
+
+    /// The supervisor's loop turned.
+    pub(super) fn turned(&self) {
+        self.facts().turned = Instant::now();
+    }
+
+    /// The keeper was told to stop.
+    pub(super) fn stopping(&self) {
+        self.facts().is_stopping = true;
+    }
+
+    /// A service runs, or does not.
+    pub(super) fn service(&self, name: &'static str, is_running: bool) {
+        self.facts().services.insert(name, is_running);
+    }
+
+    /// The chain was read up to `block`, when its newest was `head`.
+    pub(super) fn followed(&self, block: BlockNumber, head: BlockNumber) {
+        self.facts().followed = Some(Followed { at: Instant::now(), block, head });
+    }
+
+    /// The database could be written to.
+    pub(super) fn stored(&self) {
+        self.facts().stored = Some(Instant::now());
+    }
+
+    /// The chain says that the account may apply rounds.
+    pub(crate) fn admitted(&self) {
+        self.facts().admitted = Some(Instant::now());
+    }
+
+    /// The allocating service looked at what there is to allocate.
+    pub(super) fn allocated(&self) {
+        self.facts().allocated = Some(Instant::now());
+    }
+
+    /// What `/live` answers.
+    pub(crate) fn liveness(&self) -> Liveness {
+        let age = self.facts().turned.elapsed();
+        Liveness { live: age <= LONGEST_TURN, age_ms: milliseconds(age) }
+    }
+
+    /// What `/ready` answers.
+    pub(crate) fn readiness(&self) -> Readiness {
+        let facts = self.facts();
+        let within = |at: Option<Instant>, limit, what: &str| {
+            let age = at.map(|at| at.elapsed());
+            let detail = if age.is_some() { what.to_owned() } else { "not yet".to_owned() };
+            Check { ok: age.is_some_and(|age| age <= limit), age_ms: age.map(milliseconds), detail }
+        };
+        let mut chain = within(facts.followed.map(|followed| followed.at), LONGEST_SILENCE, "");
+        if let Some(Followed { block, head, .. }) = facts.followed {
+            chain.ok &= head.0.saturating_sub(block.0) <= MOST_BEHIND;
+            chain.detail = format!("read up to block {block} of {head}");
+        }
+        let mut allocating = within(facts.allocated, LONGEST_ROUND, "the service runs");
+        if facts.services.get(ALLOCATING) != Some(&true) {
+            allocating.ok = false;
+            "the service does not run".clone_into(&mut allocating.detail);
+        }
+        let turned = within(Some(facts.turned), LONGEST_TURN, if facts.is_stopping { "stopping" } else { "it turns" });
+        let supervisor = Check { ok: turned.ok && !facts.is_stopping, ..turned };
+        let checks = BTreeMap::from([
+            ("chain", chain),
+            ("store", within(facts.stored, LONGEST_UNWRITTEN, "the database can be written to")),
+            ("rights", within(facts.admitted, LONGEST_UNASKED, "the account may apply rounds")),
+            ("allocating", allocating),
+            ("supervisor", supervisor),
+        ]);
+        Readiness { ready: checks.values().all(|check| check.ok), checks }
+    }
+
+    fn facts(&self) -> MutexGuard<'_, Facts> {
+        // Every change is a single assignment.
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn milliseconds(age: Duration) -> u64 {
+    u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    /// The checks that do not hold.
+    fn failing(health: &Health) -> Vec<&'static str> {
+        let readiness = health.readiness();
+        assert_eq!(readiness.ready, readiness.checks.values().all(|check| check.ok));
+        readiness.checks.into_iter().filter(|(_, check)| !check.ok).map(|(name, _)| name).collect()
+    }
+
+    fn healthy() -> Health {
+        let health = Health::new();
+        health.service(ALLOCATING, true);
+        health.followed(BlockNumber(9), BlockNumber(9));
+        health.stored();
+        health.admitted();
+        health.allocated();
+        health
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_keeper_is_ready_once_everything_was_seen_to_work() {
+        assert_eq!(failing(&Health::new()), ["allocating", "chain", "rights", "store"]);
+        assert!(failing(&healthy()).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_not_seen_to_work_for_long_does_not_hold() {
+        let health = healthy();
+        advance(LONGEST_SILENCE).await;
+        assert!(failing(&health).is_empty());
+        advance(Duration::from_millis(1)).await;
+        assert_eq!(failing(&health), ["chain", "store", "supervisor"]);
+        assert!(!health.liveness().live);
+        health.turned();
+        health.stored();
+        health.followed(BlockNumber(10), BlockNumber(15));
+        assert!(failing(&health).is_empty(), "a few blocks are no delay");
+        assert!(health.liveness().live);
+        health.followed(BlockNumber(10), BlockNumber(16));
+        assert_eq!(failing(&health), ["chain"]);
+        advance(LONGEST_ROUND).await;
+        assert!(failing(&health).contains(&"allocating") && failing(&health).contains(&"rights"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_keeper_without_its_allocating_service_or_that_stops_is_not_ready() {
+        let health = healthy();
+        health.service(ALLOCATING, false);
+        assert_eq!(failing(&health), ["allocating"]);
+        health.service(ALLOCATING, true);
+        health.stopping();
+        assert_eq!(failing(&health), ["supervisor"]);
+        assert!(health.liveness().live, "it lives until it has stopped");
+    }
+}
