@@ -9,6 +9,7 @@ mod columns;
 mod explanations;
 mod identity;
 mod intents;
+pub(crate) mod maintenance;
 mod observations;
 
 use std::{
@@ -24,7 +25,7 @@ use keeper_types::{
     Address, Attempt, BlockEvents, BlockHeader, BlockNumber, EventPosition, JobId, MarketEvent, TxHash,
 };
 use sqlx::{
-    Sqlite, SqlitePool, Transaction,
+    Sqlite, SqliteConnection, SqlitePool, Transaction,
     migrate::{MigrateError, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -173,7 +174,11 @@ async fn check_durability(pool: &SqlitePool) -> Result<(), StoreError> {
 
 /// The newest layout that this version knows.
 fn known_layout() -> i64 {
-    MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0)
+    newest_layout(&MIGRATOR)
+}
+
+fn newest_layout(migrator: &Migrator) -> i64 {
+    migrator.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
 fn migration_error(path: &Path, error: MigrateError) -> StoreError {
@@ -187,16 +192,25 @@ fn migration_error(path: &Path, error: MigrateError) -> StoreError {
 
 /// A reader cannot migrate, so it only reads what this very version would have laid out.
 async fn check_layout(path: &Path, pool: &SqlitePool) -> Result<(), StoreError> {
+    let (found, known) = (layout(path, pool).await?, known_layout());
+    if found == known { Ok(()) } else { Err(StoreError::Layout { path: path.to_path_buf(), found, known }) }
+}
+
+/// The layout that the database has.
+async fn layout(path: &Path, pool: &SqlitePool) -> Result<i64, StoreError> {
+    layout_of(path, &mut *pool.acquire().await?).await
+}
+
+async fn layout_of(path: &Path, connection: &mut SqliteConnection) -> Result<i64, StoreError> {
     let has_layout: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'")
-        .fetch_one(pool)
+        .fetch_one(&mut *connection)
         .await?;
     if has_layout == 0 {
         return Err(StoreError::NoDatabase { path: path.to_path_buf() });
     }
     let found: Option<i64> =
-        sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success").fetch_one(pool).await?;
-    let (found, known) = (found.unwrap_or(0), known_layout());
-    if found == known { Ok(()) } else { Err(StoreError::Layout { path: path.to_path_buf(), found, known }) }
+        sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success").fetch_one(connection).await?;
+    Ok(found.unwrap_or(0))
 }
 
 #[async_trait]
