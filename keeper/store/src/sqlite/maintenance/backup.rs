@@ -12,7 +12,7 @@ use sqlx::{Connection as _, SqliteConnection};
 use super::check::{Report, check, check_pages};
 use crate::{
     StoreError,
-    sqlite::{known_layout, layout_of, options},
+    sqlite::{folder_of, known_layout, layout_of, options},
 };
 
 /// Writes a copy of the database at `path`, as it is at one moment, to the file `to`, and checks the copy before it
@@ -88,10 +88,6 @@ async fn verified(copy: &Path) -> Result<Report, StoreError> {
 /// Waits until a file's content, or a folder's entries, are on the disk.
 fn sync(path: &Path) -> Result<(), StoreError> {
     File::open(path).and_then(|file| file.sync_all()).map_err(|source| file_error(path, source))
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

@@ -1,0 +1,40 @@
+//! The power test at its shortest, and the proof that it can fail. Where FUSE cannot be mounted, these fail: nothing was
+//! tested then.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn power(arguments: &[&str]) -> (Output, Value) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("figures.json");
+    let output = Command::new(env!("CARGO_BIN_EXE_chaos"))
+        .args(["power", "--json"])
+        .arg(&file)
+        .args(arguments)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let figures = std::fs::read(&file).unwrap_or_else(|_| panic!("there are no figures: {said}"));
+    (output, serde_json::from_slice(&figures).unwrap())
+}
+
+#[test]
+fn nothing_that_was_acknowledged_is_lost_when_the_power_goes() {
+    let (output, figures) = power(&["--cuts", "12"]);
+    assert!(output.status.success(), "{figures}\n{}", String::from_utf8_lossy(&output.stdout));
+    for key in ["lost", "doubled", "stuck"] {
+        assert_eq!(figures[key], 0, "{figures}");
+    }
+    assert_eq!(figures["faults"], 12);
+    assert_eq!(figures["layer"], "fuse");
+    assert!(figures["jobs"].as_u64().unwrap() > 0, "{figures}");
+    assert!(figures["writes_forgotten_by_the_disk"].as_u64().unwrap() > 0, "{figures}");
+}
+
+#[test]
+fn a_store_that_does_not_wait_for_the_disk_is_caught() {
+    let (output, figures) = power(&["--cuts", "12", "--seed", "1", "--sabotage"]);
+    assert!(output.status.success());
+    assert!(figures["lost"].as_u64().unwrap() > 0, "{figures}");
+}
