@@ -3,25 +3,22 @@
 
 use std::process::{Command, Output};
 
+use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-fn power(arguments: &[&str]) -> (Output, Value) {
-    let folder = tempfile::tempdir().unwrap();
+fn power(arguments: &[&str]) -> Result<(Output, Value)> {
+    let folder = tempfile::tempdir()?;
     let file = folder.path().join("figures.json");
-    let output = Command::new(env!("CARGO_BIN_EXE_chaos"))
-        .args(["power", "--json"])
-        .arg(&file)
-        .args(arguments)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let figures = std::fs::read(&file).unwrap_or_else(|_| panic!("there are no figures: {said}"));
-    (output, serde_json::from_slice(&figures).unwrap())
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chaos"));
+    let output = command.args(["power", "--json"]).arg(&file).args(arguments).output()?;
+    let said = || String::from_utf8_lossy(&output.stderr).into_owned();
+    let figures = std::fs::read(&file).with_context(said)?;
+    Ok((output, serde_json::from_slice(&figures)?))
 }
 
 #[test]
 fn nothing_that_was_acknowledged_is_lost_when_the_power_goes() {
-    let (output, figures) = power(&["--cuts", "12"]);
+    let (output, figures) = power(&["--cuts", "12"]).unwrap();
     assert!(output.status.success(), "{figures}\n{}", String::from_utf8_lossy(&output.stdout));
     for key in ["lost", "doubled", "stuck"] {
         assert_eq!(figures[key], 0, "{figures}");
@@ -34,7 +31,7 @@ fn nothing_that_was_acknowledged_is_lost_when_the_power_goes() {
 
 #[test]
 fn a_store_that_does_not_wait_for_the_disk_is_caught() {
-    let (output, figures) = power(&["--cuts", "12", "--seed", "1", "--sabotage"]);
+    let (output, figures) = power(&["--cuts", "12", "--seed", "1", "--sabotage"]).unwrap();
     assert!(output.status.success());
     assert!(figures["lost"].as_u64().unwrap() > 0, "{figures}");
 }

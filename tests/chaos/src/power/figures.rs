@@ -61,16 +61,17 @@ impl Figures {
         self.lost += difference.lost;
         self.doubled += difference.doubled;
         if !difference.is_none() {
-            self.tell(format!("{} rows lost, {} not written by anybody", difference.lost, difference.doubled));
+            let Difference { lost, doubled } = difference;
+            self.tell(&format!("{lost} rows lost, {doubled} not written by anybody"));
         }
     }
 
     pub(crate) fn note_stuck(&mut self, what: &str) {
         self.stuck += 1;
-        self.tell(what.to_owned());
+        self.tell(what);
     }
 
-    fn tell(&mut self, what: String) {
+    fn tell(&mut self, what: &str) {
         if self.told.len() < MOST_TOLD {
             self.told.push(format!("after cut {}: {what}", self.faults));
         }
