@@ -5,7 +5,7 @@ mod power;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::Result;
+use anyhow::Error;
 use clap::{Parser, Subcommand};
 
 /// Faults on purpose.
@@ -33,9 +33,13 @@ enum Verb {
     },
 }
 
-fn main() -> Result<ExitCode> {
-    match Cli::parse().verb {
+fn main() -> ExitCode {
+    let result = match Cli::parse().verb {
         Verb::Power(args) => power::run(&args),
         Verb::PowerWriter { database, seed, sabotage } => power::write(&database, seed, sabotage),
-    }
+    };
+    result.unwrap_or_else(|error: Error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
 }
