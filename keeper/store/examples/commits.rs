@@ -1,14 +1,11 @@
-//! How many commits a second the store makes durable, by how many callers write at the same time, beside a bare loop of
-//! writes and `fdatasync` in the same folder.
+//! How many commits a second the store makes durable, by how many callers write at the same time.
 //!
 //! `cargo run --release -p keeper-store --features conformance --example commits [FOLDER]`
 #![allow(clippy::print_stdout, reason = "an example prints")]
 
 use std::{
     error::Error,
-    fs::File,
-    io::Write as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -21,14 +18,11 @@ use keeper_types::{Address, BlockNumber, Felt, TxHash};
 
 /// How long each is measured.
 const SPAN: Duration = Duration::from_secs(3);
-/// What a page and its header take in the write-ahead log.
-const FRAME: [u8; 4_120] = [7; 4_120];
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let folder = PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| ".".to_owned()));
     let folder = tempfile::tempdir_in(folder)?;
-    println!("{:<42} {:>8.0}/s", "a frame written and fdatasync", bare(&folder.path().join("bare"))?);
     let store = Arc::new(SqliteStore::open(&folder.path().join("keeper.sqlite"), identity()).await?);
     for callers in [1_u64, 2, 4, 16] {
         let rate = intents(&store, callers).await?;
@@ -43,16 +37,6 @@ fn per_second(count: u64, since: Instant) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a count of a few seconds")]
     let count = count as f64;
     count / since.elapsed().as_secs_f64()
-}
-
-fn bare(path: &Path) -> Result<f64, Box<dyn Error>> {
-    let (mut file, mut count, started) = (File::create(path)?, 0, Instant::now());
-    while started.elapsed() < SPAN {
-        file.write_all(&FRAME)?;
-        file.sync_data()?;
-        count += 1;
-    }
-    Ok(per_second(count, started))
 }
 
 async fn intents(store: &Arc<SqliteStore>, callers: u64) -> Result<f64, Box<dyn Error>> {
