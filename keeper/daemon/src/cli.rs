@@ -5,6 +5,7 @@ mod admin;
 mod completions;
 mod config;
 mod contracts;
+mod db;
 mod doctor;
 mod job;
 mod paymaster;
@@ -128,6 +129,9 @@ enum Command {
     Status,
     /// Check the node, the contracts, the account and this machine
     Doctor,
+    /// Look after the keeper's database: check it, copy it, bring it to this version
+    #[command(subcommand)]
+    Db(db::DbCommand),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -206,6 +210,7 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         Command::Replay(args) => replay::run(global, &args),
         Command::Status => Box::pin(status::run(global)).await,
         Command::Doctor => Box::pin(doctor::run(global)).await,
+        Command::Db(command) => Box::pin(db::run(global, &command)).await,
         Command::Config(command) => config::run(global, &command),
         Command::Completions(args) => completions::run(&args),
     }

@@ -300,7 +300,8 @@ async fn intents_are_tracked(store: &dyn Store) {
     assert!(matches!(error, Err(StoreError::IntentUnknown(IntentId(99)))));
 }
 
-fn explanation(job_id: u64, round: Option<u64>, block: u64) -> ExplanationRecord {
+/// Why a job was not placed.
+pub fn explanation(job_id: u64, round: Option<u64>, block: u64) -> ExplanationRecord {
     let explanation = Explanation {
         job_id: JobId(job_id),
         attempt: Attempt(1),

@@ -37,7 +37,7 @@ pub enum StoreError {
     /// The database was laid out by another version of the keeper.
     #[error(
         "`{path}` has layout {found}, but this version of the keeper knows {known}; use the version that wrote it, \
-         or start `keeper run` of this version once if it is the newer one"
+         or bring it up with `keeper db migrate` of this version if it is the newer one"
     )]
     Layout {
         /// The database's file.
@@ -56,6 +56,20 @@ pub enum StoreError {
         found: String,
         /// What it has to be.
         expected: &'static str,
+    },
+    /// There is a file already where one was to be written.
+    #[error("`{path}` exists already")]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A copy of the database is not whole, and so neither is the database.
+    #[error("the copy does not pass the check, with {findings} findings, first: {first}")]
+    Damaged {
+        /// How many things are wrong.
+        findings: usize,
+        /// The first of them.
+        first: String,
     },
     /// The store was opened for reading.
     #[error("the store was opened for reading only")]
@@ -140,6 +154,8 @@ impl StoreError {
             | Self::IdentityMismatch { .. }
             | Self::Layout { .. }
             | Self::NotDurable { .. }
+            | Self::Exists { .. }
+            | Self::Damaged { .. }
             | Self::ReadOnly
             | Self::Fork { .. }
             | Self::NotAfterCursor { .. }

@@ -26,5 +26,8 @@ pub use error::StoreError;
 pub use identity::Identity;
 pub use intent::{Intent, IntentAction, IntentId, IntentState, IntentUpdate, MaintenanceCall, NewIntent, UnknownName};
 pub use observation::{ExplanationRecord, JobTimings, Observation, Stage};
-pub use sqlite::SqliteStore;
+pub use sqlite::{
+    SqliteStore,
+    maintenance::{Finding, Migrated, Report, backup, check, migrate},
+};
 pub use store::{RebuildError, Store, rebuild_market};

@@ -9,6 +9,7 @@ mod columns;
 mod explanations;
 mod identity;
 mod intents;
+pub(crate) mod maintenance;
 mod observations;
 
 use std::{
@@ -24,7 +25,7 @@ use keeper_types::{
     Address, Attempt, BlockEvents, BlockHeader, BlockNumber, EventPosition, JobId, MarketEvent, TxHash,
 };
 use sqlx::{
-    Sqlite, SqlitePool, Transaction,
+    Sqlite, SqliteConnection, SqlitePool, Transaction,
     migrate::{MigrateError, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -68,24 +69,41 @@ impl SqliteStore {
     /// another deployment, [`StoreError::Layout`] where a newer version wrote it, [`StoreError::NotDurable`]
     /// where SQLite does not do what survives a power loss, and where the file cannot be used.
     pub async fn open(path: &Path, identity: Identity) -> Result<Self, StoreError> {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)
-                .map_err(|source| StoreError::File { path: folder.to_path_buf(), source })?;
-        }
+        let writer = Self::open_writer(path, SqliteSynchronous::Full).await?;
+        check_durability(&writer.pool).await?;
+        Self::open_with(path, identity, writer).await
+    }
+
+    /// Opens the database as [`SqliteStore::open`] does, but so that a commit does not wait for the disk: what a
+    /// power cut takes then shows that the test for such losses can fail.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    #[cfg(feature = "sabotage")]
+    pub async fn open_without_sync(path: &Path, identity: Identity) -> Result<Self, StoreError> {
+        let writer = Self::open_writer(path, SqliteSynchronous::Off).await?;
+        Self::open_with(path, identity, writer).await
+    }
+
+    async fn open_writer(path: &Path, synchronous: SqliteSynchronous) -> Result<Writer, StoreError> {
+        let folder = folder_of(path);
+        create_folder(folder).map_err(|source| StoreError::File { path: folder.to_path_buf(), source })?;
         let lock = lock(path)?;
-        let options = options(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full);
+        let options =
+            options(path).create_if_missing(true).journal_mode(SqliteJournalMode::Wal).synchronous(synchronous);
         let pool = SqlitePoolOptions::new()
             .max_connections(1)
             .idle_timeout(None)
             .max_lifetime(None)
             .connect_with(options)
             .await?;
-        check_durability(&pool).await?;
-        MIGRATOR.run(&pool).await.map_err(|error| migration_error(path, error))?;
-        let found = identity::read_or_write(&pool, &identity).await?;
+        Ok(Writer { pool, _lock: lock })
+    }
+
+    async fn open_with(path: &Path, identity: Identity, writer: Writer) -> Result<Self, StoreError> {
+        let pool = &writer.pool;
+        MIGRATOR.run(pool).await.map_err(|error| migration_error(path, error))?;
+        let found = identity::read_or_write(pool, &identity).await?;
         if !found.is_same_market(&identity) {
             return Err(StoreError::IdentityMismatch {
                 path: path.to_path_buf(),
@@ -94,11 +112,11 @@ impl SqliteStore {
             });
         }
         if found != identity {
-            identity::begin_at(&pool, &found, &identity).await?;
+            identity::begin_at(pool, &found, &identity).await?;
         }
         let readers = readers(path).await?;
         tracing::debug!(path = %path.display(), "store opened");
-        Ok(Self { identity, writer: Some(Writer { pool, _lock: lock }), readers })
+        Ok(Self { identity, writer: Some(writer), readers })
     }
 
     /// Opens the database at `path` for reading, for whatever deployment it follows. A keeper may be running on
@@ -133,6 +151,26 @@ impl SqliteStore {
         let writer = self.writer.as_ref().ok_or(StoreError::ReadOnly)?;
         Ok(writer.pool.begin_with("BEGIN IMMEDIATE").await?)
     }
+}
+
+/// The folder that a file is in.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Creates a folder with those above it, and waits until their names are on the disk: a power loss would take the
+/// database with them otherwise. SQLite does the same for its own files, but not for what they are in.
+fn create_folder(folder: &Path) -> std::io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = folder_of(folder);
+    create_folder(above)?;
+    match std::fs::create_dir(folder) {
+        Err(error) if !folder.is_dir() => return Err(error),
+        _ => {}
+    }
+    File::open(above)?.sync_all()
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
@@ -173,7 +211,11 @@ async fn check_durability(pool: &SqlitePool) -> Result<(), StoreError> {
 
 /// The newest layout that this version knows.
 fn known_layout() -> i64 {
-    MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0)
+    newest_layout(&MIGRATOR)
+}
+
+fn newest_layout(migrator: &Migrator) -> i64 {
+    migrator.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
 fn migration_error(path: &Path, error: MigrateError) -> StoreError {
@@ -187,16 +229,25 @@ fn migration_error(path: &Path, error: MigrateError) -> StoreError {
 
 /// A reader cannot migrate, so it only reads what this very version would have laid out.
 async fn check_layout(path: &Path, pool: &SqlitePool) -> Result<(), StoreError> {
+    let (found, known) = (layout(path, pool).await?, known_layout());
+    if found == known { Ok(()) } else { Err(StoreError::Layout { path: path.to_path_buf(), found, known }) }
+}
+
+/// The layout that the database has.
+async fn layout(path: &Path, pool: &SqlitePool) -> Result<i64, StoreError> {
+    layout_of(path, &mut *pool.acquire().await?).await
+}
+
+async fn layout_of(path: &Path, connection: &mut SqliteConnection) -> Result<i64, StoreError> {
     let has_layout: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'")
-        .fetch_one(pool)
+        .fetch_one(&mut *connection)
         .await?;
     if has_layout == 0 {
         return Err(StoreError::NoDatabase { path: path.to_path_buf() });
     }
     let found: Option<i64> =
-        sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success").fetch_one(pool).await?;
-    let (found, known) = (found.unwrap_or(0), known_layout());
-    if found == known { Ok(()) } else { Err(StoreError::Layout { path: path.to_path_buf(), found, known }) }
+        sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success").fetch_one(connection).await?;
+    Ok(found.unwrap_or(0))
 }
 
 #[async_trait]

@@ -6,6 +6,7 @@
 
 mod bench;
 mod bindings;
+mod chaos;
 mod compare;
 mod contracts;
 mod demo;
@@ -53,6 +54,9 @@ enum Verb {
     /// Measure what things cost and how fast they are
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Break things on purpose, and count what did not survive
+    #[command(subcommand)]
+    Chaos(chaos::Chaos),
     /// Compare parameter sets in a simulated market: a table, and plots
     Sim(sim::Args),
     /// Show the whole product at work on a local chain
@@ -79,6 +83,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Test(args) => test::run(&repo, &args),
         Verb::Invariants(args) => invariants::run(&repo, &args),
         Verb::Bench(bench) => bench::run(&repo, &bench),
+        Verb::Chaos(chaos) => chaos::run(&repo, &chaos),
         Verb::Sim(args) => sim::run(&repo, &args),
         Verb::Demo(args) => demo::run(&repo, &args),
     }

@@ -10,7 +10,7 @@ use crate::{
     block::{check_events, check_follows},
 };
 
-type HeaderRow = (i64, String, String, i64);
+pub(super) type HeaderRow = (i64, String, String, i64);
 type EventRow = (i64, i64, i64, String, String);
 
 pub(super) async fn cursor(executor: impl SqliteExecutor<'_>) -> Result<Option<BlockHeader>, StoreError> {
@@ -104,7 +104,7 @@ async fn insert_event(
     Ok(())
 }
 
-fn header((block, hash, parent_hash, timestamp): HeaderRow) -> Result<BlockHeader, StoreError> {
+pub(super) fn header((block, hash, parent_hash, timestamp): HeaderRow) -> Result<BlockHeader, StoreError> {
     Ok(BlockHeader {
         number: BlockNumber(number("block number", block)?),
         hash: felt("block hash", &hash)?,

@@ -1,0 +1,15 @@
+//! What an operator does with the database: bring it to this version's layout, check it, copy it.
+//!
+//! Each works on a file that is not open. Checking and copying read one moment of it and may go on while a keeper
+//! runs; migrating takes the keeper's lock.
+
+mod backup;
+mod check;
+mod migrate;
+
+pub use backup::backup;
+pub use check::{Finding, Report, check};
+pub use migrate::{Migrated, migrate};
+
+#[cfg(test)]
+mod tests;
