@@ -17,6 +17,7 @@ fn power(arguments: &[&str]) -> Result<(Output, Value)> {
 }
 
 /// Whether there is a disk to cut the power of.
+#[expect(clippy::print_stderr, reason = "nobody may take it for a test that was run")]
 fn has_fuse() -> bool {
     let is_there = std::path::Path::new("/dev/fuse").exists();
     if !is_there {
