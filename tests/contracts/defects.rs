@@ -273,7 +273,8 @@ async fn defect_09_reassignment_and_results_are_simulated() {
     world.pass(allocated.after(u64::from(spec.execution_timeout_s) + GRACE_S)).await;
     world.expire_attempt(OTHER, job_id).await.unwrap();
 
-    // The keeper's next plan is for the other worker, and the chain takes it.
+    // The keeper waits a little; its next plan is for the other worker, and the chain takes it.
+    world.pass(world.now().await.after(u64::from(Policy::default().retry_base_s))).await;
     let again = chosen(&world).await;
     assert_eq!((again.attempt, again.worker_id == proposed.worker_id), (Attempt(2), false));
     assert!([first, second].contains(&again.worker_id));

@@ -88,11 +88,11 @@ impl Rights {
             Some(policy) if !policy.is_retired => Ok(()),
             Some(_) => Err(NotAllowed::new(format!(
                 "policy {policy_id} was retired on {network}\nhint: change [policy] in the configuration, and have the \
-                 admin announce it with `keeper contracts announce-policy`"
+                 admin announce it with `keeper contracts announce-policy` and the same --config"
             ))),
             None => Err(NotAllowed::new(format!(
                 "policy {policy_id} was not announced on {network}\n\
-                 hint: the admin announces it with `keeper contracts announce-policy`"
+                 hint: the admin announces it with `keeper contracts announce-policy` and the same --config"
             ))),
         }
     }

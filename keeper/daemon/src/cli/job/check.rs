@@ -226,7 +226,8 @@ fn report(
     println!("queue     {} jobs wait beside it", snapshot.jobs.len() - 1);
     match &basis.inputs {
         Some((_, block)) => {
-            println!("agents    as the round of block {block} had them; now is block {}", snapshot.block);
+            println!("agents    as the latest round had them, of block {block}; now is block {}", snapshot.block);
+            println!("          who has come or gone since, and whether a keeper is at work, is not known here");
         }
         None => println!("note      which agents are connected is not known here; every active worker is taken to be"),
     }
@@ -236,7 +237,9 @@ fn report(
 
 fn sentence(verdict: Verdict, worker_id: Option<WorkerId>, wait_s: Option<u64>) -> String {
     match (verdict, worker_id, wait_s) {
-        (Verdict::Now, Some(worker_id), _) => format!("NOW       worker {worker_id} would run it in the next round"),
+        (Verdict::Now, Some(worker_id), _) => {
+            format!("NOW       worker {worker_id} would get it in a round decided now")
+        }
         (Verdict::Later, Some(worker_id), Some(wait_s)) => {
             format!("LATER     worker {worker_id} would be kept for it and has room in {wait_s} s at the latest")
         }
@@ -259,7 +262,7 @@ mod tests {
 
     #[test]
     fn sentences_say_where_and_when() {
-        assert!(sentence(Verdict::Now, Some(WorkerId(3)), Some(0)).contains("worker 3 would run it"));
+        assert!(sentence(Verdict::Now, Some(WorkerId(3)), Some(0)).contains("worker 3 would get it"));
         assert!(sentence(Verdict::Later, Some(WorkerId(3)), Some(70)).contains("room in 70 s at the latest"));
         assert!(sentence(Verdict::Later, None, None).contains("others wait before it"));
         assert!(sentence(Verdict::No, None, None).starts_with("NO"));
