@@ -159,10 +159,16 @@ fn stake_moves_by_the_rules(before: Option<&WorkerSeen>, worker: &WorkerSeen, ev
     let of_worker = events.iter().filter(|event| number(event.get("worker_id")) == u64::from(id));
     let amount = |event: &NamedEvent, field: &str| u128::try_from(event.get(field)).unwrap_or(u128::MAX);
     let mut expected = before.map_or(0, |before| before.stake);
-    for event in of_worker {
+    // What comes in counts first: a call of a hostile token may slash what is being added before that is told.
+    for event in of_worker.clone() {
         match event.name.as_str() {
             "WorkerRegistered" => expected = amount(event, "stake"),
             "StakeAdded" => expected = expected.saturating_add(amount(event, "amount")),
+            _ => {}
+        }
+    }
+    for event in of_worker {
+        match event.name.as_str() {
             "WorkerSlashed" => {
                 let parts = ["burned", "to_challenger", "to_client"].map(|field| amount(event, field));
                 let taken = amount(event, "amount");
