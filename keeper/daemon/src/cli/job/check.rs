@@ -10,8 +10,8 @@ use keeper_scheduler::{
     Explanation, ManifestStatus, Outcome, PendingJob, Policy, RoundInputs, Snapshot, plan, seed_of,
 };
 use keeper_types::{
-    Address, AgentView, Attempt, BlockEvents, BlockNumber, ContentHash, Felt, Fri, JobId, JobSpec, Manifest,
-    ManifestView, Market, MarketEvent, Rate, WorkerId, WorkerStatus,
+    Address, AgentView, Attempt, BlockEvents, BlockHeader, BlockNumber, ContentHash, Felt, Fri, Job, JobId, JobSpec,
+    Manifest, ManifestView, Market, MarketEvent, Rate, Worker, WorkerId, WorkerStatus,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -71,24 +71,17 @@ struct Basis {
 }
 
 impl Basis {
-    /// The agent of a worker, where it was connected in the latest round; of any active worker where there was none.
-    fn agent(&self, market: &Market, worker_id: WorkerId) -> Option<AgentView> {
-        match &self.inputs {
-            Some((inputs, _)) => inputs.agents.get(&worker_id).cloned(),
-            None => {
-                let is_active = |worker: &keeper_types::Worker| worker.status == WorkerStatus::Active;
-                market.workers.get(&worker_id).filter(|worker| is_active(worker)).map(|_| AgentView::default())
-            }
+    /// The market at its head: with the agents that the latest round had, or with every active worker's where it is not
+    /// known.
+    fn snapshot(&self, market: &Market, head: &BlockHeader) -> Snapshot {
+        let at = (head.number, head.timestamp);
+        if let Some((inputs, _)) = &self.inputs {
+            return inputs.snapshot(market, at, head.hash);
         }
-    }
-
-    fn of_jobs(&self, job_id: JobId) -> (ManifestStatus, ManifestView) {
-        let Some((inputs, _)) = &self.inputs else { return (ManifestStatus::Available, ManifestView::default()) };
-        let status = match inputs.without_manifest.contains(&job_id) {
-            true => ManifestStatus::Missing,
-            false => ManifestStatus::Available,
-        };
-        (status, inputs.manifests.get(&job_id).cloned().unwrap_or_default())
+        let is_active = |worker: &&Worker| worker.status == WorkerStatus::Active;
+        let agent = |worker_id| market.workers.get(&worker_id).filter(is_active).map(|_| AgentView::default());
+        let manifest = |_: &Job| (ManifestStatus::Available, ManifestView::default());
+        Snapshot::of_market(market, at, seed_of(head.hash), manifest, agent)
     }
 }
 
@@ -107,13 +100,7 @@ pub(super) async fn run(context: &Context, contracts: &Contracts, args: &CheckAr
     let spec = args.terms.spec(&manifest, ContentHash::of(&bytes), max_price, head.timestamp)?;
     let client = context.credentials().await.map_or(Address(Felt::ZERO), |credentials| credentials.address);
 
-    let mut snapshot = Snapshot::of_market(
-        &market,
-        (head.number, head.timestamp),
-        seed_of(head.hash),
-        |job| basis.of_jobs(job.job_id),
-        |worker_id| basis.agent(&market, worker_id),
-    );
+    let mut snapshot = basis.snapshot(&market, &head);
     snapshot.jobs.push(hypothetical(&spec, client, &manifest, head.timestamp));
     let mut plan = plan(&snapshot, &basis.policy);
     let explanation = plan.explanations.remove(&HYPOTHETICAL).context("the plan does not mention the job")?;
@@ -227,7 +214,8 @@ fn report(
     match &basis.inputs {
         Some((_, block)) => {
             println!("agents    as the latest round had them, of block {block}; now is block {}", snapshot.block);
-            println!("          who has come or gone since, and whether a keeper is at work, is not known here");
+            println!("          who has come or gone since, whom workers refuse that had no job waiting then,");
+            println!("          and whether a keeper is at work, is not known here");
         }
         None => println!("note      which agents are connected is not known here; every active worker is taken to be"),
     }

@@ -324,10 +324,7 @@ fn parse_version(text: &str) -> Result<u8, String> {
 }
 
 fn parse_model(text: &str) -> Result<Felt, String> {
-    if text.is_empty() || text.len() > 31 || !text.is_ascii() {
-        return Err("expected 1 to 31 ASCII characters".to_owned());
-    }
-    Ok(Felt::from_bytes_be_slice(text.as_bytes()))
+    keeper_worker::model_id(text).ok_or_else(|| "expected 1 to 31 printable ASCII characters".to_owned())
 }
 
 #[cfg(test)]
