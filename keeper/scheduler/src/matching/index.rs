@@ -129,6 +129,15 @@ impl WorkerIndex {
         self.fitting(&self.query(need, 0), excluded)
     }
 
+    /// The connected workers that meet the need, free or not, ascending.
+    pub(crate) fn connected_fits(&self, need: &Need) -> Vec<WorkerId> {
+        let query = self.query(need, 0);
+        let fitting = self.slots.iter().filter(|slot| slot.is_online && query.fits(slot));
+        let mut workers: Vec<_> = fitting.map(|slot| WorkerId(slot.id)).collect();
+        workers.sort_unstable();
+        workers
+    }
+
     fn query(&self, need: &Need, age: u16) -> Query {
         let region = need.region.map(|region| number(&self.regions, Some(region)));
         Query {

@@ -1,10 +1,7 @@
 //! Plans made the plain way: every worker is looked at for every job, with the rules written out one by one. The order
 //! of jobs and the workers that are kept for some come from the code under test; both have tests of their own.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use keeper_types::{AllocationItem, JobId, PreferenceSet, Strategy, WorkerId, WorkerStatus};
 
@@ -77,7 +74,7 @@ fn candidates(snapshot: &Snapshot) -> Vec<Candidate<'_>> {
 
 struct Desk<'a, 'b> {
     candidates: &'a mut [Candidate<'b>],
-    reservations: &'a mut Reservations<'b>,
+    reservations: &'a mut Reservations,
     now: u64,
     policy: &'a Policy,
 }
@@ -94,10 +91,15 @@ impl Desk<'_, '_> {
             None => {
                 explanation.outcome = survey.why_none();
                 if explanation.outcome == Outcome::NoCapacity {
-                    let unfit = self.candidates.iter().filter(|candidate| is_barred(job, candidate));
-                    let unfit: BTreeSet<_> = unfit.map(|candidate| candidate.worker.worker_id).collect();
-                    let unfit: Vec<_> = unfit.into_iter().collect();
-                    explanation.reservation = self.reservations.keep(job, &unfit, backfill);
+                    let of_time = [Rejection::NoFreeSlot, Rejection::NoFreeGpu, Rejection::Reserved];
+                    let could = |candidate: &&Candidate<'_>| {
+                        let found = judge(job, candidate, &kept);
+                        Rejection::ALL
+                            .into_iter()
+                            .all(|rejection| of_time.contains(&rejection) || !found.contains(rejection))
+                    };
+                    let fitting = self.candidates.iter().filter(could).map(|candidate| candidate.worker.worker_id);
+                    explanation.reservation = self.reservations.keep(job, || fitting.collect(), backfill);
                 }
             }
             Some(_) if items.len() >= self.policy.max_items => explanation.outcome = Outcome::BatchFull,
@@ -125,14 +127,6 @@ impl Desk<'_, '_> {
         explanation.rejections = survey.rejections.into_map();
         explanation
     }
-}
-
-/// Whether the job and the worker do not go together, whatever the requirements.
-fn is_barred(job: &PendingJob, candidate: &Candidate<'_>) -> bool {
-    let mut is_barred = judge(job, candidate, &[]).contains(Rejection::Excluded);
-    let takes = takes_gpu_model(job, &candidate.worker.agent.profile.gpu_model);
-    each_objection(job, candidate.worker, takes, |_| is_barred = true);
-    is_barred
 }
 
 /// A worker's place for a job, the lowest first.

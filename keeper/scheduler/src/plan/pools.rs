@@ -104,4 +104,9 @@ impl Pools {
         let [first, second] = [0, 1].map(|pool| self.pools[pool].fits(need, excluded));
         (first.0 || second.0, first.1 || second.1)
     }
+
+    /// The connected workers that meet the need, free or not.
+    pub(super) fn connected_fits(&self, need: &Need) -> Vec<WorkerId> {
+        self.pools.iter().flat_map(|pool| pool.connected_fits(need)).collect()
+    }
 }

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use keeper_types::{WorkerId, WorkerStatus};
+use keeper_types::WorkerId;
 
 use crate::{PendingJob, Reservation, Snapshot, WorkerView, queueing::Backfill};
 
@@ -20,13 +20,13 @@ const BEYOND_TIMEOUT_S: u64 = 120;
 const SEARCHES_FOR_EACH: u16 = 4;
 
 /// What is kept for whom, and what every worker has left.
-pub(super) struct Reservations<'a> {
+pub(super) struct Reservations {
     kept: Vec<Kept>,
     /// How many more may be kept.
     left: u8,
     /// How many more jobs a worker is looked for, so that jobs that cannot have one do not cost without end.
     searches: u16,
-    room: BTreeMap<WorkerId, Room<'a>>,
+    room: BTreeMap<WorkerId, Room>,
     now: u64,
 }
 
@@ -39,22 +39,17 @@ struct Kept {
     backfill: Backfill,
 }
 
-struct Room<'a> {
-    worker: &'a WorkerView,
+struct Room {
     free_slots: u8,
     free_gpus: u8,
     /// When what runs ends at the latest, with its GPUs.
     busy: Vec<(u64, u8)>,
 }
 
-impl<'a> Reservations<'a> {
-    pub(super) fn new(workers: &BTreeMap<WorkerId, &'a WorkerView>, snapshot: &Snapshot, most: u8) -> Self {
-        let room = |worker: &'a WorkerView| Room {
-            worker,
-            free_slots: worker.free_slots,
-            free_gpus: worker.free_gpus,
-            busy: Vec::new(),
-        };
+impl Reservations {
+    pub(super) fn new(workers: &BTreeMap<WorkerId, &WorkerView>, snapshot: &Snapshot, most: u8) -> Self {
+        let room =
+            |worker: &WorkerView| Room { free_slots: worker.free_slots, free_gpus: worker.free_gpus, busy: Vec::new() };
         let mut room: BTreeMap<_, _> = workers.iter().map(|(worker_id, worker)| (*worker_id, room(worker))).collect();
         for job in &snapshot.running {
             if let Some(room) = room.get_mut(&job.worker_id) {
@@ -93,18 +88,21 @@ impl<'a> Reservations<'a> {
         }
     }
 
-    /// Keeps the worker for the job that has room for it first, of those that are not excluded (ascending) and not kept
-    /// already. None where the job would expire before, or as many are kept as may be.
-    pub(super) fn keep(&mut self, job: &PendingJob, excluded: &[WorkerId], backfill: Backfill) -> Option<Reservation> {
+    /// Keeps one of these workers, which could take the job if they were free: the one that has room for it first and is
+    /// not kept already. None where the job would expire before, or as many are kept as may be.
+    pub(super) fn keep(
+        &mut self,
+        job: &PendingJob,
+        fitting: impl FnOnce() -> Vec<WorkerId>,
+        backfill: Backfill,
+    ) -> Option<Reservation> {
         if self.left == 0 {
             return None;
         }
         self.searches = self.searches.checked_sub(1)?;
         let is_kept = |worker_id: WorkerId| self.kept.iter().any(|kept| kept.worker_id == worker_id);
-        let open = self.room.iter().filter(|(worker_id, room)| {
-            meets(job, room.worker) && excluded.binary_search(worker_id).is_err() && !is_kept(**worker_id)
-        });
-        let starts = open.filter_map(|(worker_id, room)| Some((room.start(job, self.now)?, *worker_id)));
+        let open = fitting().into_iter().filter(|worker_id| !is_kept(*worker_id));
+        let starts = open.filter_map(|worker_id| Some((self.room.get(&worker_id)?.start(job, self.now)?, worker_id)));
         let in_time = starts.filter(|((start_by, ..), _)| *start_by <= job.deadline.0);
         let ((start_by, spare_slots, spare_gpus), worker_id) =
             in_time.min_by_key(|((start_by, ..), worker_id)| (*start_by, *worker_id))?;
@@ -118,7 +116,7 @@ impl<'a> Reservations<'a> {
     }
 }
 
-impl Room<'_> {
+impl Room {
     /// When the worker has room for the job at the latest, and the slots and GPUs that are then left beside it.
     fn start(&self, job: &PendingJob, now: u64) -> Option<(u64, u8, u8)> {
         let wanted = job.requirements.gpu_count;
@@ -140,22 +138,4 @@ impl Room<'_> {
         }
         start.map(|start| (start, slots - 1, gpus - wanted))
     }
-}
-
-/// Whether the worker is connected and meets the job's requirements, full or not.
-fn meets(job: &PendingJob, worker: &WorkerView) -> bool {
-    let (needs, has) = (&job.requirements, &worker.capabilities);
-    worker.online
-        && worker.status == WorkerStatus::Active
-        && has.gpu_count >= needs.gpu_count
-        && has.vram_gib >= needs.vram_gib
-        && has.compute_capability >= needs.compute_capability
-        && has.cuda_version >= needs.cuda_version
-        && has.driver_version >= needs.driver_version
-        && has.cpu_cores >= needs.cpu_cores
-        && has.memory_gib >= needs.memory_gib
-        && has.features.contains(needs.features)
-        && (needs.region.is_none() || has.region == needs.region)
-        && worker.reputation >= needs.min_reputation
-        && worker.rate <= job.max_rate
 }

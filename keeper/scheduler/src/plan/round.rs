@@ -21,7 +21,7 @@ use crate::{
 pub(super) struct Round<'a> {
     pools: Pools,
     agents: Agents<'a>,
-    reservations: Reservations<'a>,
+    reservations: Reservations,
     /// Workers that get a replica of a group in this plan.
     replicas: BTreeMap<JobId, Vec<WorkerId>>,
     items: Vec<AllocationItem>,
@@ -74,7 +74,12 @@ impl<'a> Round<'a> {
         let Some(decision) = self.pools.decide(&need, age, &closed) else {
             explanation.outcome = self.why_none(&need, &unfit);
             if explanation.outcome == Outcome::NoCapacity {
-                explanation.reservation = self.reservations.keep(job, &not_now, backfill);
+                let fitting = || {
+                    let mut fitting = self.pools.connected_fits(&need);
+                    fitting.retain(|worker_id| not_now.binary_search(worker_id).is_err());
+                    fitting
+                };
+                explanation.reservation = self.reservations.keep(job, fitting, backfill);
             }
             return explanation;
         };
