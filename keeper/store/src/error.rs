@@ -104,6 +104,30 @@ pub enum StoreError {
     /// No such intent.
     #[error("there is no intent {0}")]
     IntentUnknown(IntentId),
+    /// An open intent does the same.
+    #[error("intent {intent_id} does `{key}` already")]
+    IntentExists {
+        /// What both would do.
+        key: String,
+        /// The one that is open.
+        intent_id: IntentId,
+    },
+    /// A nonce is another intent's.
+    #[error("nonce {nonce} of the account is held by intent {intent_id}")]
+    NonceHeld {
+        /// The nonce.
+        nonce: u64,
+        /// The intent that holds it.
+        intent_id: IntentId,
+    },
+    /// An intent has another nonce.
+    #[error("intent {intent_id} was signed under another nonce than {nonce}")]
+    NonceChanged {
+        /// The intent.
+        intent_id: IntentId,
+        /// The nonce that it was to have.
+        nonce: u64,
+    },
     /// A number does not fit the database's 63 bits.
     #[error("{field} {value} is more than the database holds")]
     OutOfRange {
@@ -161,6 +185,9 @@ impl StoreError {
             | Self::NotAfterCursor { .. }
             | Self::MisplacedEvent { .. }
             | Self::IntentUnknown(_)
+            | Self::IntentExists { .. }
+            | Self::NonceHeld { .. }
+            | Self::NonceChanged { .. }
             | Self::OutOfRange { .. }
             | Self::Unreadable { .. }
             | Self::Unwritable { .. }

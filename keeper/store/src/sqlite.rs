@@ -31,7 +31,8 @@ use sqlx::{
 };
 
 use crate::{
-    ExplanationRecord, Identity, Intent, IntentId, IntentUpdate, JobTimings, NewIntent, Observation, Store, StoreError,
+    ExplanationRecord, Identity, Intent, IntentId, IntentTransaction, IntentUpdate, JobTimings, NewIntent, Observation,
+    Store, StoreError,
 };
 
 static MIGRATOR: Migrator = sqlx::migrate!();
@@ -293,10 +294,36 @@ impl Store for SqliteStore {
         Ok(intent_id)
     }
 
+    async fn record_transaction(
+        &self,
+        intent_id: IntentId,
+        nonce: u64,
+        signed: &IntentTransaction,
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        intents::record_transaction(&mut transaction, intent_id, nonce, signed).await?;
+        Ok(transaction.commit().await?)
+    }
+
     async fn update_intent(&self, intent_id: IntentId, update: &IntentUpdate) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         intents::update(&mut transaction, intent_id, update).await?;
         Ok(transaction.commit().await?)
+    }
+
+    async fn finalise_intents(&self, account: Address, up_to: BlockNumber) -> Result<u64, StoreError> {
+        let mut transaction = self.begin().await?;
+        let count = intents::finalise(&mut transaction, account, up_to).await?;
+        transaction.commit().await?;
+        Ok(count)
+    }
+
+    async fn live_intents(&self, account: Address) -> Result<Vec<Intent>, StoreError> {
+        intents::live(&self.readers, account).await
+    }
+
+    async fn intents_since(&self, account: Address, created_ms: u64) -> Result<Vec<Intent>, StoreError> {
+        intents::since(&self.readers, account, created_ms).await
     }
 
     async fn open_intents(&self) -> Result<Vec<Intent>, StoreError> {

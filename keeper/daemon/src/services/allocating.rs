@@ -308,7 +308,7 @@ impl Allocating {
                 let done = self.contracts.round_receipt(receipt);
                 let block = done.receipt.block.number;
                 tracing::info!(round, allocated = done.allocated, skipped = done.skipped, %block, tx = %done.receipt.hash, "round applied");
-                log.update(intent, IntentState::Accepted).await?;
+                log.update(intent, IntentState::AcceptedL2).await?;
                 Ok(Some(block))
             }
             Some(Err(error)) => {
@@ -321,7 +321,7 @@ impl Allocating {
             }
             None => {
                 tracing::warn!(round, "what became of the round is not known yet; the next start finds out");
-                log.update(intent, IntentState::Sent).await?;
+                log.update(intent, IntentState::MaybeSent).await?;
                 Ok(None)
             }
         }
