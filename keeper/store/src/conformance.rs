@@ -28,6 +28,9 @@ pub async fn exercise<S: Store>(open: impl AsyncFn() -> S) {
     blocks_and_events_come_back(&open().await).await;
     what_does_not_follow_is_refused_whole(&open().await).await;
     reverting_forgets_what_was_above(&open().await).await;
+    the_block_at_or_below_a_height_is_found(&open().await).await;
+    what_was_accepted_on_l1_stays_so(&open().await).await;
+    many_rows_are_appended_at_once(&open().await).await;
     the_market_is_rebuilt(&open().await).await;
     intents::exercise(&open).await;
     the_latest_explanation_stands(&open().await).await;
@@ -127,6 +130,7 @@ async fn a_new_store_is_empty(store: &dyn Store) {
     assert_eq!(store.cursor().await.expect("reads"), None);
     assert_eq!(store.block(BlockNumber(11)).await.expect("reads"), None);
     assert_eq!(store.recent_blocks(9).await.expect("reads"), []);
+    assert_eq!(store.final_block().await.expect("reads"), None);
     assert_eq!(events_from(store, 0).await, []);
     assert_eq!(store.open_intents().await.expect("reads"), []);
     assert_eq!(store.live_intents(Address(Felt::ONE)).await.expect("reads"), []);
@@ -226,6 +230,68 @@ async fn reverting_forgets_what_was_above(store: &dyn Store) {
     store.revert_to(BlockNumber(0)).await.expect("reverts");
     assert_eq!(store.cursor().await.expect("reads"), None);
     assert_eq!(events_from(store, 0).await, []);
+}
+
+async fn the_block_at_or_below_a_height_is_found(store: &dyn Store) {
+    assert_eq!(store.block_at_or_below(BlockNumber(u64::MAX)).await.expect("reads"), None);
+    let blocks = [block(11, 0, 0, vec![]), block(14, 0, 0, vec![]), block(15, 0, 0, vec![])];
+    store.append_blocks(&blocks).await.expect("appends");
+    let found = async |number| store.block_at_or_below(BlockNumber(number)).await.expect("reads");
+    assert_eq!(found(10).await, None);
+    for (number, index) in [(11, 0), (12, 0), (13, 0), (14, 1), (15, 2), (16, 2), (u64::MAX, 2)] {
+        assert_eq!(found(number).await, Some(blocks[index].header), "at or below {number}");
+    }
+}
+
+async fn what_was_accepted_on_l1_stays_so(store: &dyn Store) {
+    assert_eq!(store.final_block().await.expect("reads"), None);
+    store.append_blocks(&chain()).await.expect("appends");
+    let of = |number, fork| block(number, fork, fork, vec![]).header.reference();
+
+    let error = store.record_final(of(12, 7)).await.expect_err("another block is recorded");
+    assert!(matches!(error, StoreError::FinalityViolation { recorded, .. } if recorded == of(12, 0)), "{error}");
+    assert!(!error.is_transient());
+    assert_eq!(store.final_block().await.expect("reads"), None);
+
+    for block in [of(12, 0), of(12, 0), of(11, 0)] {
+        store.record_final(block).await.expect("it is what is recorded, or lower");
+        assert_eq!(store.final_block().await.expect("reads"), Some(of(12, 0)));
+    }
+    // Blocks may have been left out, so what was never given may be accepted too.
+    store.record_final(of(9, 3)).await.expect("lower ones change nothing");
+    let error = store.record_final(of(12, 7)).await.expect_err("it is another");
+    assert!(matches!(error, StoreError::FinalityViolation { told, .. } if told == of(12, 7)), "{error}");
+    assert!(error.to_string().contains("block 12 was accepted on L1"), "{error}");
+
+    // Reading again from the start must come to the same block.
+    store.revert_to(BlockNumber(0)).await.expect("reverts");
+    assert_eq!(store.final_block().await.expect("reads"), Some(of(12, 0)));
+    for (below, forked) in [(11, block(12, 7, 0, vec![])), (11, block(13, 7, 7, vec![]))] {
+        let blocks = [block(below, 0, 0, vec![]), forked];
+        let error = store.append_blocks(&blocks).await.expect_err("it is not the accepted chain");
+        assert!(matches!(error, StoreError::FinalityViolation { recorded, .. } if recorded == of(12, 0)), "{error}");
+        assert_eq!(store.cursor().await.expect("reads"), None, "nothing of it is there");
+    }
+    store.append_blocks(&chain()).await.expect("appends");
+    store.record_final(of(20, 0)).await.expect("above the cursor too");
+    assert_eq!(store.final_block().await.expect("reads"), Some(of(20, 0)));
+
+    store.forget_final().await.expect("writes");
+    assert_eq!(store.final_block().await.expect("reads"), None);
+    store.record_final(of(13, 0)).await.expect("writes");
+}
+
+async fn many_rows_are_appended_at_once(store: &dyn Store) {
+    // More than any implementation puts into one statement, and no round number of it.
+    let jobs = |number: u64| (0..number % 7 * 5).map(move |job| submitted(1_000 * number + job)).collect();
+    let blocks: Vec<_> = (11..411).map(|number| block(number, 0, 0, jobs(number))).collect();
+    store.append_blocks(&blocks[..399]).await.expect("appends");
+    store.append_blocks(&blocks[399..]).await.expect("appends");
+    let mut stored = store.recent_blocks(u32::MAX).await.expect("reads");
+    stored.reverse();
+    assert_eq!(stored, blocks.iter().map(|block| block.header).collect::<Vec<_>>());
+    let all: Vec<_> = blocks.into_iter().flat_map(|block| block.events).collect();
+    assert_eq!(events_from(store, 0).await, all);
 }
 
 async fn the_market_is_rebuilt(store: &dyn Store) {

@@ -93,6 +93,17 @@ pub enum StoreError {
         /// The last stored block.
         cursor: BlockNumber,
     },
+    /// The chain has another block where one was recorded as accepted on L1, which is final.
+    #[error(
+        "block {} was accepted on L1 as {:#x}, but is now {:#x}: the finality of the chain was violated, or the node is \
+         on another chain", .recorded.number, .recorded.hash, .told.hash
+    )]
+    FinalityViolation {
+        /// The block that was recorded.
+        recorded: BlockRef,
+        /// What is there now.
+        told: BlockRef,
+    },
     /// An event was given with a block that it is not in, or out of order.
     #[error("event {} of block {} does not belong at this place of block {block}", .position.index, .position.block)]
     MisplacedEvent {
@@ -183,6 +194,7 @@ impl StoreError {
             | Self::ReadOnly
             | Self::Fork { .. }
             | Self::NotAfterCursor { .. }
+            | Self::FinalityViolation { .. }
             | Self::MisplacedEvent { .. }
             | Self::IntentUnknown(_)
             | Self::IntentExists { .. }

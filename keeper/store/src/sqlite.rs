@@ -7,6 +7,7 @@
 mod blocks;
 mod columns;
 mod explanations;
+mod finality;
 mod identity;
 mod intents;
 pub(crate) mod maintenance;
@@ -22,7 +23,7 @@ use std::{
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use keeper_types::{
-    Address, Attempt, BlockEvents, BlockHeader, BlockNumber, EventPosition, JobId, MarketEvent, TxHash,
+    Address, Attempt, BlockEvents, BlockHeader, BlockNumber, BlockRef, EventPosition, JobId, MarketEvent, TxHash,
 };
 use sqlx::{
     Sqlite, SqliteConnection, SqlitePool, Transaction,
@@ -277,6 +278,26 @@ impl Store for SqliteStore {
 
     async fn block(&self, number: BlockNumber) -> Result<Option<BlockHeader>, StoreError> {
         blocks::block(&self.readers, number).await
+    }
+
+    async fn block_at_or_below(&self, number: BlockNumber) -> Result<Option<BlockHeader>, StoreError> {
+        blocks::at_or_below(&self.readers, number).await
+    }
+
+    async fn final_block(&self) -> Result<Option<BlockRef>, StoreError> {
+        finality::read(&self.readers).await
+    }
+
+    async fn record_final(&self, block: BlockRef) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        finality::record(&mut transaction, block).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn forget_final(&self) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        finality::forget(&mut transaction).await?;
+        Ok(transaction.commit().await?)
     }
 
     async fn recent_blocks(&self, limit: u32) -> Result<Vec<BlockHeader>, StoreError> {

@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use futures::{TryStreamExt as _, stream::BoxStream};
 use keeper_types::{
-    Address, ApplyError, Attempt, BlockEvents, BlockHeader, BlockNumber, EventPosition, Felt, JobId, Market,
+    Address, ApplyError, Attempt, BlockEvents, BlockHeader, BlockNumber, BlockRef, EventPosition, Felt, JobId, Market,
     MarketEvent, TxHash,
 };
 
@@ -33,8 +33,10 @@ pub trait Store: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::NotAfterCursor`] where a block is not above the one before it, [`StoreError::Fork`] where it
-    /// is the very next and does not build on it: then find the last common block ([`Store::recent_blocks`]) and
-    /// [`Store::revert_to`] it. [`StoreError::MisplacedEvent`] where an event is not its block's.
+    /// is the very next and does not build on it: then find the last common block ([`Store::block_at_or_below`]) and
+    /// [`Store::revert_to`] it. [`StoreError::FinalityViolation`] where it is another block than the one that is
+    /// recorded as accepted on L1, or the very next and does not build on that. [`StoreError::MisplacedEvent`] where an
+    /// event is not its block's.
     async fn append_blocks(&self, blocks: &[BlockEvents]) -> Result<(), StoreError>;
 
     /// Appends one block, as [`Store::append_blocks`] does.
@@ -50,7 +52,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     }
 
     /// Forgets every block above `block`, with its events and what was explained or observed by them, so that
-    /// the cursor stands at `block` or, where that was never given, at the next below.
+    /// the cursor stands at `block` or, where that was never given, at the next below. What is recorded as accepted on
+    /// L1 stays so.
     async fn revert_to(&self, block: BlockNumber) -> Result<(), StoreError>;
 
     /// The block of this height, if it was given.
@@ -60,6 +63,22 @@ pub trait Store: fmt::Debug + Send + Sync {
     async fn block_hash(&self, number: BlockNumber) -> Result<Option<Felt>, StoreError> {
         Ok(self.block(number).await?.map(|header| header.hash))
     }
+
+    /// The highest block at or below this height, if any was given.
+    async fn block_at_or_below(&self, number: BlockNumber) -> Result<Option<BlockHeader>, StoreError>;
+
+    /// The highest block that was recorded as accepted on L1; `None` before the first.
+    async fn final_block(&self) -> Result<Option<BlockRef>, StoreError>;
+
+    /// Records that `block` is accepted on L1. A lower one than the recorded changes nothing: several keepers may be
+    /// at work.
+    ///
+    /// # Errors
+    /// [`StoreError::FinalityViolation`] where another block of this height is recorded, as accepted on L1 or at all.
+    async fn record_final(&self, block: BlockRef) -> Result<(), StoreError>;
+
+    /// Forgets which block was accepted on L1: for an operator who has decided that another chain is the right one.
+    async fn forget_final(&self) -> Result<(), StoreError>;
 
     /// The last `limit` blocks, highest first.
     async fn recent_blocks(&self, limit: u32) -> Result<Vec<BlockHeader>, StoreError>;
