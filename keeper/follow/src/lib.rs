@@ -21,6 +21,7 @@ mod fork;
 mod history;
 mod latch;
 mod observe;
+mod policy;
 mod reconcile;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
@@ -28,4 +29,5 @@ pub mod simulation;
 pub use error::FollowError;
 pub use fold::{Fold, Turn};
 pub use latch::{Latch, LatchState, Violation};
+pub use policy::FinalityPolicy;
 pub use reconcile::{Difference, Reconciled};
