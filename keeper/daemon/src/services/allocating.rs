@@ -25,6 +25,7 @@ use std::{
 use anyhow::Result;
 use keeper_chain::{Contracts, Follower, SendError, Sender, SignedTransaction};
 use keeper_dispatch::{ArtifactStore, Sessions};
+use keeper_follow::Latch;
 use keeper_scheduler::{
     Explanation, ManifestStatus, Outcome, Plan, Policy, RoundInputs, Snapshot, plan, plan_root, policy_id, seed_of,
     snapshot_root,
@@ -56,6 +57,8 @@ pub(crate) struct Allocating {
     pub(crate) believed: BelievedReceiver,
     pub(crate) sessions: watch::Receiver<Sessions>,
     pub(crate) health: Arc<Health>,
+    /// Closed where nothing may be sent.
+    pub(crate) latch: Arc<Latch>,
 }
 
 /// What the rounds know from one to the next.
@@ -106,7 +109,7 @@ impl Allocating {
             if newest.is_some_and(|(_, fork)| memory.take_note_of(fork)) {
                 until = BlockNumber(0);
             }
-            if newest.is_some_and(|(head, _)| head >= until) {
+            if self.latch.is_open() && newest.is_some_and(|(head, _)| head >= until) {
                 let believed = self.believed.borrow_and_update().clone();
                 self.sessions.borrow_and_update();
                 self.health.allocated();
