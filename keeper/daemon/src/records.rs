@@ -31,7 +31,7 @@ pub(crate) async fn open(context: &Context, contracts: &Contracts) -> Result<Sql
     let expected = identity(contracts);
     if !store.identity().is_same_market(&expected) {
         let found = Box::new(store.identity().clone());
-        return Err(StoreError::IdentityMismatch { path, found, expected: Box::new(expected) }.into());
+        return Err(StoreError::IdentityMismatch { database: path.into(), found, expected: Box::new(expected) }.into());
     }
     let Some(first) = first_block(&store).await? else { return Ok(store) };
     // The whole header: a local chain that began anew may repeat the first blocks' hashes, not their times.

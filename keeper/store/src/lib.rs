@@ -7,25 +7,30 @@
 //! * The latest explanation of every job, and when this keeper saw it reach each stage. These are this
 //!   keeper's own and are not on chain.
 //!
-//! [`Store`] is the seam; [`SqliteStore`] is the embedded implementation. Whatever implements it passes the
-//! suite in `conformance` (feature `conformance`).
+//! [`Store`] is the seam; [`SqliteStore`] is the embedded implementation, [`PostgresStore`] the one that several
+//! keepers share. Whatever implements it passes the suite in `conformance` (feature `conformance`).
 //!
 //! [`Market`]: keeper_types::Market
 
 mod block;
+mod columns;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod error;
 mod identity;
 mod intent;
+mod location;
 mod observation;
+mod postgres;
 mod sqlite;
 mod store;
 
 pub use error::StoreError;
 pub use identity::Identity;
 pub use intent::{Intent, IntentAction, IntentId, IntentState, IntentUpdate, MaintenanceCall, NewIntent, UnknownName};
+pub use location::{BadDatabaseUrl, DatabaseUrl, Location};
 pub use observation::{ExplanationRecord, JobTimings, Observation, Stage};
+pub use postgres::PostgresStore;
 pub use sqlite::{
     SqliteStore,
     maintenance::{Finding, Migrated, Report, backup, check, migrate},

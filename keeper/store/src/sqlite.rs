@@ -5,7 +5,6 @@
 //! the disk; both settings are checked when the store is opened, since a build of SQLite may ignore them.
 
 mod blocks;
-mod columns;
 mod explanations;
 mod identity;
 mod intents;
@@ -32,6 +31,7 @@ use sqlx::{
 
 use crate::{
     ExplanationRecord, Identity, Intent, IntentId, IntentUpdate, JobTimings, NewIntent, Observation, Store, StoreError,
+    columns,
 };
 
 static MIGRATOR: Migrator = sqlx::migrate!();
@@ -106,7 +106,7 @@ impl SqliteStore {
         let found = identity::read_or_write(pool, &identity).await?;
         if !found.is_same_market(&identity) {
             return Err(StoreError::IdentityMismatch {
-                path: path.to_path_buf(),
+                database: path.into(),
                 found: Box::new(found),
                 expected: Box::new(identity),
             });
@@ -126,7 +126,7 @@ impl SqliteStore {
     /// [`StoreError::NoDatabase`] where no keeper has run there, [`StoreError::Layout`] where another version
     /// wrote it.
     pub async fn open_read_only(path: &Path) -> Result<Self, StoreError> {
-        let none = || StoreError::NoDatabase { path: path.to_path_buf() };
+        let none = || StoreError::NoDatabase { database: path.into() };
         let is_empty = std::fs::metadata(path).map_or(true, |file| file.len() == 0);
         if is_empty {
             return Err(none());
@@ -221,7 +221,7 @@ fn newest_layout(migrator: &Migrator) -> i64 {
 fn migration_error(path: &Path, error: MigrateError) -> StoreError {
     match error {
         MigrateError::VersionMissing(found) => {
-            StoreError::Layout { path: path.to_path_buf(), found, known: known_layout() }
+            StoreError::Layout { database: path.into(), found, known: known_layout() }
         }
         error => StoreError::Migrate(Box::new(error)),
     }
@@ -230,7 +230,7 @@ fn migration_error(path: &Path, error: MigrateError) -> StoreError {
 /// A reader cannot migrate, so it only reads what this very version would have laid out.
 async fn check_layout(path: &Path, pool: &SqlitePool) -> Result<(), StoreError> {
     let (found, known) = (layout(path, pool).await?, known_layout());
-    if found == known { Ok(()) } else { Err(StoreError::Layout { path: path.to_path_buf(), found, known }) }
+    if found == known { Ok(()) } else { Err(StoreError::Layout { database: path.into(), found, known }) }
 }
 
 /// The layout that the database has.
@@ -243,7 +243,7 @@ async fn layout_of(path: &Path, connection: &mut SqliteConnection) -> Result<i64
         .fetch_one(&mut *connection)
         .await?;
     if has_layout == 0 {
-        return Err(StoreError::NoDatabase { path: path.to_path_buf() });
+        return Err(StoreError::NoDatabase { database: path.into() });
     }
     let found: Option<i64> =
         sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success").fetch_one(connection).await?;

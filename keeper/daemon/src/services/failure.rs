@@ -233,7 +233,7 @@ mod tests {
             deployment_block: keeper_types::BlockNumber(1),
         };
         let (found, expected) = (Box::new(identity.clone()), Box::new(identity));
-        let foreign = StoreError::IdentityMismatch { path: PathBuf::from("k"), found, expected };
+        let foreign = StoreError::IdentityMismatch { database: PathBuf::from("k").into(), found, expected };
         assert!(matches!(Failure::from(foreign), Failure::Final(Cause::Market, _)));
         let unreadable = StoreError::Unreadable { field: "event", text: "?".to_owned() };
         assert!(matches!(Failure::from(RebuildError::Store(unreadable)), Failure::Final(Cause::Store, _)));

@@ -167,21 +167,6 @@ async fn what_cannot_be_read_back_is_named() {
     assert_eq!(store.cursor().await.unwrap_err().to_string(), "the database holds `abc`, which is no block hash");
 }
 
-#[tokio::test]
-async fn a_stream_shows_one_moment_whatever_is_written_meanwhile() {
-    use futures::TryStreamExt as _;
-
-    let folder = tempfile::tempdir().unwrap();
-    let store = opened(&folder).await;
-    let blocks: Vec<_> = (11..611).map(|number| block(number, 0, 0, vec![submitted(number)])).collect();
-    store.append_blocks(&blocks).await.unwrap();
-    let mut stream = store.load_events(BlockNumber(0));
-    stream.try_next().await.unwrap().unwrap();
-    store.revert_to(BlockNumber(20)).await.unwrap();
-    assert_eq!(stream.try_collect::<Vec<_>>().await.unwrap().len(), 599);
-    assert_eq!(events_from(&store, 0).await.len(), 10);
-}
-
 /// A fork: how many of the latest blocks it replaces, and how many events each of its own blocks has.
 fn forks() -> impl Strategy<Value = Vec<(usize, Vec<usize>)>> {
     proptest::collection::vec((0_usize..6, proptest::collection::vec(0_usize..3, 0..5)), 1..6)
@@ -196,29 +181,8 @@ proptest! {
         runtime.block_on(async {
             let (folder, fresh_folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
             let store = opened(&folder).await;
-            let mut chain: Vec<(u64, BlockEvents)> = Vec::new();
-            let mut job_id = 0;
-            for (fork, (replaced, blocks)) in (1_u64..).zip(&forks) {
-                chain.truncate(chain.len().saturating_sub(*replaced));
-                let kept = chain.last().map_or(10, |(_, block)| block.header.number.0);
-                store.revert_to(BlockNumber(kept)).await.unwrap();
-                let mut appended = Vec::new();
-                for events in blocks {
-                    let (number, below) =
-                        chain.last().map_or((11, 0), |(fork, block)| (block.header.number.0 + 1, *fork));
-                    let events = (0..*events).map(|_| { job_id += 1; submitted(job_id) }).collect();
-                    chain.push((fork, block(number, fork, below, events)));
-                    appended.push(chain.last().unwrap().1.clone());
-                }
-                store.append_blocks(&appended).await.unwrap();
-            }
             let fresh = opened(&fresh_folder).await;
-            let blocks: Vec<_> = chain.into_iter().map(|(_, block)| block).collect();
-            fresh.append_blocks(&blocks).await.unwrap();
-            assert_eq!(store.recent_blocks(u32::MAX).await.unwrap(), fresh.recent_blocks(u32::MAX).await.unwrap());
-            assert_eq!(events_from(&store, 0).await, events_from(&fresh, 0).await);
-            assert_eq!(rebuild_market(&store).await.unwrap(), rebuild_market(&fresh).await.unwrap());
-            assert_eq!(store.cursor().await.unwrap(), blocks.last().map(|block| block.header));
+            conformance::forks_leave_what_a_fresh_index_has(&store, &fresh, &forks).await;
         });
     }
 }
