@@ -3,6 +3,8 @@
 //! What a store must do beyond it cannot be told apart here: that a second open finds everything again, and
 //! that a commit survives a crash.
 
+mod leases;
+mod queue;
 mod server;
 
 use std::collections::BTreeMap;
@@ -20,7 +22,11 @@ use crate::{
     NewIntent, Observation, Stage, Store, StoreError, rebuild_market,
 };
 
-pub use self::server::Server;
+pub use self::{
+    leases::{a_zombie_is_fenced, exercise_leases, holders_never_overlap},
+    queue::{exercise_queue, items},
+    server::Server,
+};
 
 /// Runs the suite. `open` gives a new, empty store for [`identity`] each time.
 ///

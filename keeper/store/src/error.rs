@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use keeper_types::{BlockHeader, BlockNumber, BlockRef, EventPosition};
 use sqlx::postgres::PgDatabaseError;
 
-use crate::{Identity, IntentId, Location};
+use crate::{Identity, IntentId, ItemId, Location};
 
 /// What went wrong. Nothing was written where an error is returned, but for [`StoreError::CommitUnknown`] and
 /// [`StoreError::Unanswered`]: a server that is lost from sight may have written.
@@ -81,8 +81,16 @@ pub enum StoreError {
         /// The term that the writer had.
         term: u64,
     },
+    /// A claimed item is another claimer's by now, or gone. Nothing was written.
+    #[error(
+        "the claim of item {item_id} does not stand any more: it ran out and another was made, or the item is gone"
+    )]
+    ClaimLost {
+        /// The item.
+        item_id: ItemId,
+    },
     /// A name or key is not of a length that is taken.
-    #[error("{field} has {length} bytes, but must have 1 to {longest}")]
+    #[error("{field} has {length} bytes, but must have 1 to {longest}, none of them zero")]
     Length {
         /// What it is.
         field: &'static str,
@@ -187,6 +195,7 @@ impl StoreError {
             | Self::Exists { .. }
             | Self::Damaged { .. }
             | Self::Fenced { .. }
+            | Self::ClaimLost { .. }
             | Self::Length { .. }
             | Self::ReadOnly
             | Self::Fork { .. }

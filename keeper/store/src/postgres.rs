@@ -12,7 +12,9 @@ mod durability;
 mod explanations;
 mod identity;
 mod intents;
+mod leases;
 mod observations;
+mod queue;
 
 use std::time::Duration;
 

@@ -16,7 +16,7 @@ use std::{fmt, time::Duration};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::StoreError;
+use crate::{StoreError, columns::number};
 
 /// Most bytes of the names of queues and claimers, and of keys.
 pub(crate) const LONGEST_NAME: usize = 255;
@@ -195,7 +195,7 @@ pub(crate) const NEVER_FINISHED: &str = "it was claimed as often as allowed and 
 /// Checks the length of a name or key.
 pub(crate) fn check_name(field: &'static str, name: &str) -> Result<(), StoreError> {
     let length = name.len();
-    if (1..=LONGEST_NAME).contains(&length) {
+    if (1..=LONGEST_NAME).contains(&length) && !name.contains('\0') {
         Ok(())
     } else {
         Err(StoreError::Length { field, length, longest: LONGEST_NAME })
@@ -206,6 +206,58 @@ pub(crate) fn check_name(field: &'static str, name: &str) -> Result<(), StoreErr
 pub(crate) fn check_items(queue: &str, items: &[NewItem]) -> Result<(), StoreError> {
     check_name("the queue's name", queue)?;
     items.iter().try_for_each(|item| check_name("an item's key", &item.key))
+}
+
+/// Item, key, payload, attempt and when it was enqueued.
+pub(crate) type ClaimRow = (i64, String, Vec<u8>, i64, i64);
+/// Item, key, payload, attempts, error, when it was enqueued and when it died.
+pub(crate) type DeadRow = (i64, String, Vec<u8>, i64, String, i64, i64);
+/// Ready, delayed, claimed, dead, and the age of the oldest that is ready.
+pub(crate) type StatsRow = (i64, i64, i64, i64, Option<i64>);
+
+impl TryFrom<ClaimRow> for Claim {
+    type Error = StoreError;
+
+    fn try_from((item_id, key, payload, attempt, enqueued_ms): ClaimRow) -> Result<Self, Self::Error> {
+        Ok(Self {
+            item_id: ItemId(number("item id", item_id)?),
+            key,
+            payload,
+            attempt: number("attempt", attempt)?,
+            enqueued_ms: number("time", enqueued_ms)?,
+        })
+    }
+}
+
+impl TryFrom<DeadRow> for DeadLetter {
+    type Error = StoreError;
+
+    fn try_from(row: DeadRow) -> Result<Self, Self::Error> {
+        let (item_id, key, payload, attempt, error, enqueued_ms, died_ms) = row;
+        Ok(Self {
+            item_id: ItemId(number("item id", item_id)?),
+            key,
+            payload,
+            attempt: number("attempt", attempt)?,
+            error,
+            enqueued_ms: number("time", enqueued_ms)?,
+            died_ms: number("time", died_ms)?,
+        })
+    }
+}
+
+impl TryFrom<StatsRow> for QueueStats {
+    type Error = StoreError;
+
+    fn try_from((ready, delayed, claimed, dead, oldest): StatsRow) -> Result<Self, Self::Error> {
+        Ok(Self {
+            ready: number("count", ready)?,
+            delayed: number("count", delayed)?,
+            claimed: number("count", claimed)?,
+            dead: number("count", dead)?,
+            oldest_ready_ms: oldest.map(|age| number("time", age)).transpose()?,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -226,9 +278,10 @@ mod tests {
     fn names_have_a_length() {
         check_name("key", "k").unwrap();
         check_name("key", &"k".repeat(255)).unwrap();
-        for wrong in ["", &"k".repeat(256)] {
+        for wrong in ["", "a\0b", &"k".repeat(256)] {
             let error = check_name("an item's key", wrong).unwrap_err().to_string();
-            assert_eq!(error, format!("an item's key has {} bytes, but must have 1 to 255", wrong.len()));
+            let expected = "an item's key has {} bytes, but must have 1 to 255, none of them zero";
+            assert_eq!(error, expected.replace("{}", &wrong.len().to_string()));
         }
     }
 }

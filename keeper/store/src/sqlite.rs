@@ -6,10 +6,13 @@
 
 mod blocks;
 mod explanations;
+mod group;
 mod identity;
 mod intents;
+mod leases;
 pub(crate) mod maintenance;
 mod observations;
+mod queue;
 
 use std::{
     ffi::OsString,
@@ -29,6 +32,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+use self::group::Group;
 use crate::{
     ExplanationRecord, Identity, Intent, IntentId, IntentUpdate, JobTimings, NewIntent, Observation, Store, StoreError,
     columns,
@@ -51,6 +55,8 @@ pub struct SqliteStore {
     /// opened for reading.
     writer: Option<Writer>,
     readers: SqlitePool,
+    /// Writes to queues, which share transactions.
+    queue_writes: Group<queue::Write>,
 }
 
 #[derive(Debug)]
@@ -116,7 +122,7 @@ impl SqliteStore {
         }
         let readers = readers(path).await?;
         tracing::debug!(path = %path.display(), "store opened");
-        Ok(Self { identity, writer: Some(writer), readers })
+        Ok(Self { identity, writer: Some(writer), readers, queue_writes: Group::default() })
     }
 
     /// Opens the database at `path` for reading, for whatever deployment it follows. A keeper may be running on
@@ -134,7 +140,7 @@ impl SqliteStore {
         let readers = readers(path).await?;
         check_layout(path, &readers).await?;
         let identity = identity::read(&readers).await?.ok_or_else(none)?;
-        Ok(Self { identity, writer: None, readers })
+        Ok(Self { identity, writer: None, readers, queue_writes: Group::default() })
     }
 
     /// Closes the database once what is running on it is done. Dropping the store is safe too, and faster.

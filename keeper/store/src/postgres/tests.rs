@@ -27,6 +27,21 @@ async fn it_passes_the_suite() {
     conformance::exercise(new_store).await;
 }
 
+#[tokio::test]
+async fn its_leases_and_queues_conform() {
+    conformance::exercise_leases(new_store).await;
+    conformance::exercise_queue(new_store).await;
+}
+
+#[tokio::test]
+async fn keepers_on_one_database_share_a_lease_and_fence_each_other() {
+    let url = Server::shared().create_database().await;
+    let stores = [opened(&url).await, opened(&url).await, opened(&url).await];
+    let contenders: Vec<&dyn crate::Leases> = stores.iter().map(|store| store as &dyn crate::Leases).collect();
+    conformance::holders_never_overlap(&contenders, 20).await;
+    conformance::a_zombie_is_fenced(&stores[0], &stores[1]).await;
+}
+
 fn forks() -> impl Strategy<Value = Vec<(usize, Vec<usize>)>> {
     proptest::collection::vec((0_usize..6, proptest::collection::vec(0_usize..3, 0..5)), 1..6)
 }

@@ -29,6 +29,23 @@ async fn it_conforms() {
 }
 
 #[tokio::test]
+async fn its_leases_and_queues_conform() {
+    let folders = std::sync::Mutex::new(Vec::new());
+    let open = async || {
+        let folder = tempfile::tempdir().unwrap();
+        let store = opened(&folder).await;
+        folders.lock().unwrap().push(folder);
+        store
+    };
+    conformance::exercise_leases(open).await;
+    conformance::exercise_queue(open).await;
+    let store = open().await;
+    conformance::holders_never_overlap(&[&store, &store, &store], 9).await;
+    let store = open().await;
+    conformance::a_zombie_is_fenced(&store, &store).await;
+}
+
+#[tokio::test]
 async fn every_writing_connection_waits_for_the_disk() {
     let folder = tempfile::tempdir().unwrap();
     let store = opened(&folder).await;
