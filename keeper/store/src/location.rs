@@ -59,7 +59,7 @@ impl From<&DatabaseUrl> for Location {
 /// `?sslmode=verify-full` or `?host=/run/postgresql`. What is shown of it has no password.
 #[derive(Clone)]
 pub struct DatabaseUrl {
-    options: PgConnectOptions,
+    options: Box<PgConnectOptions>,
     holds_password: bool,
 }
 
@@ -90,8 +90,9 @@ impl FromStr for DatabaseUrl {
             return Err(BadDatabaseUrl("it names no database".to_owned()));
         }
         let holds_password = url.password().is_some() || url.query_pairs().any(|(key, _)| key == "password");
-        let options = text.parse().map_err(|_| BadDatabaseUrl("one of its parameters has no such value".to_owned()))?;
-        Ok(Self { options, holds_password })
+        let options: PgConnectOptions =
+            text.parse().map_err(|_| BadDatabaseUrl("one of its parameters has no such value".to_owned()))?;
+        Ok(Self { options: Box::new(options), holds_password })
     }
 }
 

@@ -13,6 +13,7 @@ mod explanations;
 mod identity;
 mod intents;
 mod leases;
+mod maintenance;
 mod observations;
 mod queue;
 

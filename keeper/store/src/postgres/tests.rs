@@ -253,3 +253,57 @@ async fn a_server_that_is_gone_is_a_passing_failure() {
     server.start_again().unwrap();
     assert_eq!(store.cursor().await.unwrap(), None, "it comes back by itself");
 }
+
+#[tokio::test]
+async fn a_whole_database_has_no_findings_and_a_fault_in_it_is_told() {
+    let url = Server::shared().create_database().await;
+    let error = PostgresStore::check(&url).await.unwrap_err();
+    assert!(matches!(error, StoreError::NoDatabase { .. }), "{error}");
+    let store = opened(&url).await;
+    let chain = [block(11, 0, 0, vec![submitted(1)]), block(12, 0, 0, vec![]), block(13, 0, 0, vec![submitted(2)])];
+    store.append_blocks(&chain).await.unwrap();
+    let action = crate::IntentAction::Maintenance { calls: Vec::new() };
+    let intent = NewIntent { action, account: Address(Felt::ONE), nonce: 0, tx_hash: None, created_ms: 5 };
+    store.record_intent(&intent).await.unwrap();
+    let report = PostgresStore::check(&url).await.unwrap();
+    assert_eq!(report.findings, []);
+    assert_eq!((report.layout, report.blocks, report.events, report.intents), (known_layout(), 3, 2, 1));
+    for (statement, kind, part) in [
+        ("UPDATE intents SET state = 'odd'", "intents", "is in an unknown state"),
+        ("UPDATE events SET event = '{}' WHERE block = 13", "events", "event 0 of block 13 cannot be read"),
+        ("UPDATE blocks SET parent_hash = '0x1' WHERE number = 12", "blocks", "the chain has forked"),
+        ("UPDATE events SET event = (SELECT event FROM events WHERE block = 11) WHERE block = 13", "market", "job"),
+    ] {
+        execute(&url, statement).await;
+        let findings = PostgresStore::check(&url).await.unwrap().findings;
+        let found = findings.iter().any(|finding| finding.check == kind && finding.detail.contains(part));
+        assert!(found, "{statement}: {findings:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_is_migrated_once_and_a_newer_one_is_left_alone() {
+    let url = Server::shared().create_database().await;
+    let error = PostgresStore::migrate(&url).await.unwrap_err();
+    assert!(matches!(error, StoreError::NoDatabase { .. }), "{error}");
+    let mut connection = connect(&url, &options(&url)).await.unwrap();
+    MIGRATOR.run_direct(Some(1), &mut connection, false).await.unwrap();
+    let statement = "INSERT INTO identity VALUES (1, '0x534e5f5345504f4c4941', '0xa', '0xb', '0xc', 10)";
+    execute(&url, statement).await;
+    execute(&url, "INSERT INTO blocks (number, hash, parent_hash, timestamp) VALUES (11, '0xb1', '0xb0', 1011)").await;
+    let error = PostgresStore::open_read_only(&url).await.unwrap_err();
+    assert!(matches!(error, StoreError::Layout { found: 1, .. }), "{error}");
+    let migrated = PostgresStore::migrate(&url).await.unwrap();
+    assert_eq!((migrated.from, migrated.to, migrated.backup), (1, known_layout(), None));
+    assert_eq!(PostgresStore::migrate(&url).await.unwrap().from, known_layout());
+    assert_eq!(opened(&url).await.cursor().await.unwrap().unwrap().number, BlockNumber(11));
+    execute(&url, "INSERT INTO _sqlx_migrations VALUES (999, 'future', now(), true, '', 0)").await;
+    let error = PostgresStore::migrate(&url).await.unwrap_err();
+    assert!(matches!(error, StoreError::Layout { found: 999, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_tells_its_version_where_it_is_durable() {
+    let version = PostgresStore::server_version(&Server::shared().url("postgres")).await.unwrap();
+    assert!(version.starts_with(|first: char| first.is_ascii_digit()), "{version}");
+}

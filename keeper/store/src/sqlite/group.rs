@@ -89,9 +89,8 @@ async fn run<C: Call>(pool: &SqlitePool, group: Vec<Waiting<C>>) {
             }
         }
         Err(error) if group.len() == 1 => {
-            for waiting in group {
+            if let Some(waiting) = group.into_iter().next() {
                 let _ = waiting.reply.send(Err(error));
-                break;
             }
         }
         Err(_) => {
@@ -116,3 +115,6 @@ async fn together<'a, C: Call>(
     transaction.commit().await?;
     Ok(answers)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,11 @@
-use std::{error::Error as _, path::PathBuf};
+use std::{error::Error as _, path::PathBuf, time::Duration};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
+    Fence, Lease, Leases,
     conformance::{self, block, events_from, identity, submitted},
     rebuild_market,
 };
@@ -43,6 +44,54 @@ async fn its_leases_and_queues_conform() {
     conformance::holders_never_overlap(&[&store, &store, &store], 9).await;
     let store = open().await;
     conformance::a_zombie_is_fenced(&store, &store).await;
+}
+
+/// Leases of a store that does not keep to them: it grants what another has, and writes without looking at the term.
+#[derive(Debug)]
+struct Careless<'a>(&'a SqliteStore);
+
+#[async_trait]
+impl Leases for Careless<'_> {
+    async fn acquire(&self, name: &str, holder: &str, ttl: Duration) -> Result<Option<Lease>, StoreError> {
+        if let Some(found) = self.0.current(name).await? {
+            self.0.release(&found.fence()).await.ok();
+        }
+        self.0.acquire(name, holder, ttl).await
+    }
+
+    async fn renew(&self, fence: &Fence, ttl: Duration) -> Result<Lease, StoreError> {
+        self.0.renew(fence, ttl).await
+    }
+
+    async fn release(&self, fence: &Fence) -> Result<(), StoreError> {
+        self.0.release(fence).await
+    }
+
+    async fn current(&self, name: &str) -> Result<Option<Lease>, StoreError> {
+        self.0.current(name).await
+    }
+
+    async fn record_intent_under(&self, _fence: &Fence, intent: &NewIntent) -> Result<IntentId, StoreError> {
+        self.0.record_intent(intent).await
+    }
+}
+
+/// The tests of leases can fail.
+#[tokio::test]
+#[should_panic(expected = "two had it")]
+async fn a_lease_that_is_granted_twice_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = opened(&folder).await;
+    conformance::holders_never_overlap(&[&Careless(&store), &Careless(&store)], 50).await;
+}
+
+/// The test of fences can fail.
+#[tokio::test]
+#[should_panic(expected = "nothing was written after the takeover")]
+async fn a_zombie_that_is_not_fenced_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = opened(&folder).await;
+    conformance::a_zombie_is_fenced(&Careless(&store), &store).await;
 }
 
 #[tokio::test]
