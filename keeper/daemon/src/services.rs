@@ -30,7 +30,7 @@ mod supervisor;
 
 use std::{sync::Arc, time::Duration};
 
-use keeper_types::{BlockHeader, Market};
+use keeper_types::{BlockHeader, BlockNumber, Market};
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -63,6 +63,8 @@ pub(crate) struct Believed {
     /// How often the chain was reorganised since the keeper started. What was remembered of an earlier fork may
     /// be about other jobs of the same number.
     pub(crate) fork: u64,
+    /// The highest block known as accepted on L1.
+    pub(crate) final_block: Option<BlockNumber>,
 }
 
 /// The latest belief; `None` until the keeper has caught up for the first time.

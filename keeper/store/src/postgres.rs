@@ -10,6 +10,7 @@
 mod blocks;
 mod durability;
 mod explanations;
+mod finality;
 mod identity;
 mod intents;
 mod leases;
@@ -22,7 +23,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use keeper_types::{
-    Address, Attempt, BlockEvents, BlockHeader, BlockNumber, EventPosition, JobId, MarketEvent, TxHash,
+    Address, Attempt, BlockEvents, BlockHeader, BlockNumber, BlockRef, EventPosition, JobId, MarketEvent, TxHash,
 };
 use sqlx::{
     Connection as _, PgConnection, PgPool, Postgres, Transaction,
@@ -31,8 +32,8 @@ use sqlx::{
 };
 
 use crate::{
-    DatabaseUrl, ExplanationRecord, Identity, Intent, IntentId, IntentUpdate, JobTimings, NewIntent, Observation,
-    Store, StoreError, columns,
+    DatabaseUrl, ExplanationRecord, Identity, Intent, IntentId, IntentTransaction, IntentUpdate, JobTimings, NewIntent,
+    Observation, Store, StoreError, columns,
 };
 
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/postgres");
@@ -243,6 +244,32 @@ impl Store for PostgresStore {
         answered(blocks::block(&self.readers, number)).await
     }
 
+    async fn block_at_or_below(&self, number: BlockNumber) -> Result<Option<BlockHeader>, StoreError> {
+        answered(blocks::at_or_below(&self.readers, number)).await
+    }
+
+    async fn final_block(&self) -> Result<Option<BlockRef>, StoreError> {
+        answered(finality::read(&self.readers)).await
+    }
+
+    async fn record_final(&self, block: BlockRef) -> Result<(), StoreError> {
+        answered(async {
+            let mut transaction = self.begin_in_turn().await?;
+            finality::record(&mut transaction, block).await?;
+            commit(transaction).await
+        })
+        .await
+    }
+
+    async fn forget_final(&self) -> Result<(), StoreError> {
+        answered(async {
+            let mut transaction = self.begin_in_turn().await?;
+            finality::forget(&mut transaction).await?;
+            commit(transaction).await
+        })
+        .await
+    }
+
     async fn recent_blocks(&self, limit: u32) -> Result<Vec<BlockHeader>, StoreError> {
         answered(blocks::recent(&self.readers, limit)).await
     }
@@ -259,6 +286,38 @@ impl Store for PostgresStore {
             Ok(intent_id)
         })
         .await
+    }
+
+    async fn record_transaction(
+        &self,
+        intent_id: IntentId,
+        nonce: u64,
+        signed: &IntentTransaction,
+    ) -> Result<(), StoreError> {
+        answered(async {
+            let mut transaction = self.begin().await?;
+            intents::record_transaction(&mut transaction, intent_id, nonce, signed).await?;
+            commit(transaction).await
+        })
+        .await
+    }
+
+    async fn finalise_intents(&self, account: Address, up_to: BlockNumber) -> Result<u64, StoreError> {
+        answered(async {
+            let mut transaction = self.begin().await?;
+            let count = intents::finalise(&mut transaction, account, up_to).await?;
+            commit(transaction).await?;
+            Ok(count)
+        })
+        .await
+    }
+
+    async fn live_intents(&self, account: Address) -> Result<Vec<Intent>, StoreError> {
+        answered(intents::live(&self.readers, account)).await
+    }
+
+    async fn intents_since(&self, account: Address, created_ms: u64) -> Result<Vec<Intent>, StoreError> {
+        answered(intents::since(&self.readers, account, created_ms)).await
     }
 
     async fn update_intent(&self, intent_id: IntentId, update: &IntentUpdate) -> Result<(), StoreError> {

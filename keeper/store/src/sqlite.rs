@@ -6,9 +6,10 @@
 
 mod blocks;
 mod explanations;
+mod finality;
 mod group;
 mod identity;
-mod intents;
+pub(crate) mod intents;
 mod leases;
 pub(crate) mod maintenance;
 mod observations;
@@ -24,7 +25,7 @@ use std::{
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use keeper_types::{
-    Address, Attempt, BlockEvents, BlockHeader, BlockNumber, EventPosition, JobId, MarketEvent, TxHash,
+    Address, Attempt, BlockEvents, BlockHeader, BlockNumber, BlockRef, EventPosition, JobId, MarketEvent, TxHash,
 };
 use sqlx::{
     Sqlite, SqliteConnection, SqlitePool, Transaction,
@@ -34,8 +35,8 @@ use sqlx::{
 
 use self::group::Group;
 use crate::{
-    ExplanationRecord, Identity, Intent, IntentId, IntentUpdate, JobTimings, NewIntent, Observation, Store, StoreError,
-    columns,
+    ExplanationRecord, Identity, Intent, IntentId, IntentTransaction, IntentUpdate, JobTimings, NewIntent, Observation,
+    Store, StoreError, columns,
 };
 
 static MIGRATOR: Migrator = sqlx::migrate!();
@@ -284,6 +285,26 @@ impl Store for SqliteStore {
         blocks::block(&self.readers, number).await
     }
 
+    async fn block_at_or_below(&self, number: BlockNumber) -> Result<Option<BlockHeader>, StoreError> {
+        blocks::at_or_below(&self.readers, number).await
+    }
+
+    async fn final_block(&self) -> Result<Option<BlockRef>, StoreError> {
+        finality::read(&self.readers).await
+    }
+
+    async fn record_final(&self, block: BlockRef) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        finality::record(&mut transaction, block).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn forget_final(&self) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        finality::forget(&mut transaction).await?;
+        Ok(transaction.commit().await?)
+    }
+
     async fn recent_blocks(&self, limit: u32) -> Result<Vec<BlockHeader>, StoreError> {
         blocks::recent(&self.readers, limit).await
     }
@@ -299,10 +320,36 @@ impl Store for SqliteStore {
         Ok(intent_id)
     }
 
+    async fn record_transaction(
+        &self,
+        intent_id: IntentId,
+        nonce: u64,
+        signed: &IntentTransaction,
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        intents::record_transaction(&mut transaction, intent_id, nonce, signed).await?;
+        Ok(transaction.commit().await?)
+    }
+
     async fn update_intent(&self, intent_id: IntentId, update: &IntentUpdate) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         intents::update(&mut transaction, intent_id, update).await?;
         Ok(transaction.commit().await?)
+    }
+
+    async fn finalise_intents(&self, account: Address, up_to: BlockNumber) -> Result<u64, StoreError> {
+        let mut transaction = self.begin().await?;
+        let count = intents::finalise(&mut transaction, account, up_to).await?;
+        transaction.commit().await?;
+        Ok(count)
+    }
+
+    async fn live_intents(&self, account: Address) -> Result<Vec<Intent>, StoreError> {
+        intents::live(&self.readers, account).await
+    }
+
+    async fn intents_since(&self, account: Address, created_ms: u64) -> Result<Vec<Intent>, StoreError> {
+        intents::since(&self.readers, account, created_ms).await
     }
 
     async fn open_intents(&self) -> Result<Vec<Intent>, StoreError> {

@@ -1,10 +1,10 @@
-//! `keeper db migrate|check|backup`.
+//! `keeper db migrate|check|backup|forget-finality`.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
-use keeper_store::{DatabaseUrl, Finding, Location, Migrated, PostgresStore, Report, StoreError};
+use keeper_store::{DatabaseUrl, Finding, Location, Migrated, PostgresStore, Report, SqliteStore, Store, StoreError};
 use serde_json::json;
 
 use super::{Global, RunArgs};
@@ -17,6 +17,8 @@ pub(crate) enum DbCommand {
     Migrate(MigrateArgs),
     /// Say whether the database is whole, also while a keeper runs on it
     Check,
+    /// Forget which block was accepted on L1, so that a keeper that stopped sending takes the node's chain for the right one
+    ForgetFinality,
     /// Write a checked copy to a file, also while a keeper runs
     Backup(BackupArgs),
 }
@@ -49,6 +51,12 @@ pub(super) async fn run(global: &Global, command: &DbCommand) -> Result<()> {
         return match command {
             DbCommand::Migrate(args) => migrate_server(url, args, global.json).await,
             DbCommand::Check => tell_check(&PostgresStore::check(url).await?, &url.into(), global.json),
+            DbCommand::ForgetFinality => {
+                let reader = PostgresStore::open_read_only(url).await?;
+                let identity = reader.identity().clone();
+                reader.close().await;
+                forget_finality(&PostgresStore::open(url, identity).await?, global.json).await
+            }
             DbCommand::Backup(args) => bail!("{}", backup_of_server(url, &args.file)),
         };
     }
@@ -56,6 +64,13 @@ pub(super) async fn run(global: &Global, command: &DbCommand) -> Result<()> {
     match command {
         DbCommand::Migrate(args) => migrate(&path, !args.no_backup, global.json).await,
         DbCommand::Check => check(&path, global.json).await,
+        DbCommand::ForgetFinality => {
+            let reader = SqliteStore::open_read_only(&path).await?;
+            let identity = reader.identity().clone();
+            reader.close().await;
+            // Only where no keeper runs on it.
+            forget_finality(&SqliteStore::open(&path, identity).await?, global.json).await
+        }
         DbCommand::Backup(args) => backup(&path, args, global.json).await,
     }
 }
@@ -105,6 +120,19 @@ fn tell_migrated(migrated: &Migrated, json: bool) -> Result<()> {
     }
     if let Some(copy) = &migrated.backup {
         println!("what it was before is in {}", copy.display());
+    }
+    Ok(())
+}
+
+async fn forget_finality(store: &dyn Store, json: bool) -> Result<()> {
+    let forgotten = store.final_block().await?;
+    store.forget_final().await?;
+    if json {
+        return output::json(&json!({ "forgotten": forgotten }));
+    }
+    match forgotten {
+        Some(block) => println!("forgot that block {} ({:#066x}) was accepted on L1", block.number, block.hash),
+        None => println!("no block is recorded as accepted on L1"),
     }
     Ok(())
 }

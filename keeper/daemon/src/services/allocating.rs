@@ -25,6 +25,7 @@ use std::{
 use anyhow::Result;
 use keeper_chain::{Contracts, Follower, SendError, Sender, SignedTransaction};
 use keeper_dispatch::{ArtifactStore, Sessions};
+use keeper_follow::Latch;
 use keeper_scheduler::{
     Explanation, ManifestStatus, Outcome, Plan, Policy, RoundInputs, Snapshot, plan, plan_root, policy_id, seed_of,
     snapshot_root,
@@ -56,6 +57,8 @@ pub(crate) struct Allocating {
     pub(crate) believed: BelievedReceiver,
     pub(crate) sessions: watch::Receiver<Sessions>,
     pub(crate) health: Arc<Health>,
+    /// Closed where nothing may be sent.
+    pub(crate) latch: Arc<Latch>,
 }
 
 /// What the rounds know from one to the next.
@@ -106,7 +109,7 @@ impl Allocating {
             if newest.is_some_and(|(_, fork)| memory.take_note_of(fork)) {
                 until = BlockNumber(0);
             }
-            if newest.is_some_and(|(head, _)| head >= until) {
+            if self.latch.is_open() && newest.is_some_and(|(head, _)| head >= until) {
                 let believed = self.believed.borrow_and_update().clone();
                 self.sessions.borrow_and_update();
                 self.health.allocated();
@@ -308,7 +311,7 @@ impl Allocating {
                 let done = self.contracts.round_receipt(receipt);
                 let block = done.receipt.block.number;
                 tracing::info!(round, allocated = done.allocated, skipped = done.skipped, %block, tx = %done.receipt.hash, "round applied");
-                log.update(intent, IntentState::Accepted).await?;
+                log.update(intent, IntentState::AcceptedL2).await?;
                 Ok(Some(block))
             }
             Some(Err(error)) => {
@@ -321,7 +324,7 @@ impl Allocating {
             }
             None => {
                 tracing::warn!(round, "what became of the round is not known yet; the next start finds out");
-                log.update(intent, IntentState::Sent).await?;
+                log.update(intent, IntentState::MaybeSent).await?;
                 Ok(None)
             }
         }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use keeper_types::{Address, Felt};
+use keeper_types::{Address, BlockNumber, Felt};
 
 use crate::{Fence, IntentAction, IntentId, Lease, Leases, NewIntent, Store, StoreError};
 
@@ -25,8 +25,8 @@ pub async fn exercise_leases<S: Store + Leases>(open: impl AsyncFn() -> S) {
 }
 
 fn intent(nonce: u64) -> NewIntent {
-    let action = IntentAction::Maintenance { calls: Vec::new() };
-    NewIntent { action, account: Address(Felt::ONE), nonce, tx_hash: None, created_ms: 1 }
+    let action = IntentAction::ApplyBatch { round: nonce, snapshot_block: BlockNumber(1), items: Vec::new() };
+    NewIntent { action, account: Address(Felt::ONE), signed: None, created_ms: 1 }
 }
 
 async fn acquired(leases: &dyn Leases, name: &str, holder: &str) -> Lease {

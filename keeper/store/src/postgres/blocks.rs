@@ -9,10 +9,13 @@ use futures::{
 use keeper_types::{BlockEvents, BlockHeader, BlockNumber, EventPosition, MarketEvent, TxHash};
 use sqlx::{PgConnection, PgExecutor, PgPool, Postgres, Transaction};
 
-use super::columns::{bound, felt, from_json, hex, integer, json, number, parsed};
+use super::{
+    columns::{bound, felt, from_json, hex, integer, json, number, parsed},
+    finality,
+};
 use crate::{
     StoreError,
-    block::{check_events, check_follows},
+    block::{check_above_final, check_events, check_follows},
 };
 
 type HeaderRow = (i64, String, String, i64);
@@ -30,13 +33,26 @@ pub(super) async fn cursor(executor: impl PgExecutor<'_>) -> Result<Option<Block
     row.map(header).transpose()
 }
 
-pub(super) async fn block(pool: &PgPool, number: BlockNumber) -> Result<Option<BlockHeader>, StoreError> {
+pub(super) async fn block(
+    executor: impl PgExecutor<'_>,
+    number: BlockNumber,
+) -> Result<Option<BlockHeader>, StoreError> {
     let Ok(number) = i64::try_from(number.0) else { return Ok(None) };
     let row: Option<HeaderRow> =
         sqlx::query_as("SELECT number, hash, parent_hash, timestamp FROM blocks WHERE number = $1")
             .bind(number)
-            .fetch_optional(pool)
+            .fetch_optional(executor)
             .await?;
+    row.map(header).transpose()
+}
+
+pub(super) async fn at_or_below(pool: &PgPool, number: BlockNumber) -> Result<Option<BlockHeader>, StoreError> {
+    let row: Option<HeaderRow> = sqlx::query_as(
+        "SELECT number, hash, parent_hash, timestamp FROM blocks WHERE number <= $1 ORDER BY number DESC LIMIT 1",
+    )
+    .bind(bound(number.0))
+    .fetch_optional(pool)
+    .await?;
     row.map(header).transpose()
 }
 
@@ -106,10 +122,14 @@ impl Reading<'_> {
 /// Appends blocks above the cursor, each to the one before it.
 pub(super) async fn append(connection: &mut PgConnection, blocks: &[BlockEvents]) -> Result<(), StoreError> {
     let mut below = cursor(&mut *connection).await?;
+    let marker = finality::read(&mut *connection).await?;
     let (mut headers, mut events) = (Headers::default(), Events::default());
     for block in blocks {
         if let Some(below) = &below {
             check_follows(&block.header, below)?;
+        }
+        if let Some(marker) = marker {
+            check_above_final(&block.header, marker)?;
         }
         check_events(block)?;
         headers.push(&block.header)?;

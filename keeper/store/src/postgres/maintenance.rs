@@ -1,5 +1,7 @@
 //! What an operator does with a database: look at the server, bring it to this version, check what it holds.
 
+use std::collections::BTreeMap;
+
 use futures::TryStreamExt as _;
 use keeper_scheduler::Explanation;
 use keeper_types::{BlockHeader, MarketEvent, TxHash};
@@ -9,7 +11,7 @@ use super::{
     MIGRATOR, PostgresStore, blocks, connect, durability, known_layout, layout, migration_error, options, readers,
 };
 use crate::{
-    DatabaseUrl, IntentState, Migrated, RebuildError, Report, Stage, StoreError,
+    DatabaseUrl, IntentState, Migrated, Purpose, RebuildError, Report, Stage, StoreError,
     block::check_follows,
     rebuild_market,
     sqlite::maintenance::check::{Findings, IntentRow, LOOK_UP, ONLY_SHOWN, REREAD, faults_of_intent},
@@ -130,24 +132,38 @@ async fn check_events(moment: &mut PgConnection, report: &mut Report) -> Result<
     Ok(())
 }
 
-/// Every intent can be read and says the same twice, and no nonce was used by two transactions.
+/// Every intent can be read and says the same twice, and no nonce is two intents'.
 async fn check_intents(moment: &mut PgConnection, report: &mut Report) -> Result<(), StoreError> {
     let mut findings = Findings::new("intents", LOOK_UP);
-    let mut used = std::collections::BTreeMap::new();
+    let mut held = BTreeMap::new();
     let mut rows = sqlx::query_as::<_, IntentRow>(
-        "SELECT intent_id, kind, round, account, nonce, tx_hash, action, state, created_ms, updated_ms FROM intents \
-         ORDER BY intent_id",
+        "SELECT intent_id, kind, round, account, nonce, landed_tx, action, state, created_ms, updated_ms, \
+         EXISTS (SELECT 1 FROM intent_transactions AS signed WHERE signed.intent_id = intents.intent_id \
+         AND (landed_tx IS NULL OR tx_hash = landed_tx)) FROM intents ORDER BY intent_id",
     )
-    .fetch(moment);
+    .fetch(&mut *moment);
     while let Some(row) = rows.try_next().await? {
         report.intents += 1;
         for fault in faults_of_intent(&row) {
             findings.push(format!("intent {} {fault}", row.0));
         }
         let (intent_id, account, nonce) = (row.0, row.3, row.4);
-        let consumed = matches!(row.7.parse(), Ok(IntentState::Accepted | IntentState::Reverted));
-        if consumed && let Some(other) = used.insert((account, nonce), intent_id) {
-            findings.push(format!("intents {other} and {intent_id} are both in a block with nonce {nonce}"));
+        let holds = row.7.parse().is_ok_and(IntentState::holds_nonce);
+        if let Some(nonce) = nonce.filter(|_| holds)
+            && let Some(other) = held.insert((account, nonce), intent_id)
+        {
+            findings.push(format!("intents {other} and {intent_id} both hold nonce {nonce}"));
+        }
+    }
+    drop(rows);
+    let mut rows = sqlx::query_as::<_, (i64, String, String, String, String)>(
+        "SELECT intent_id, tx_hash, purpose, l2_gas_price, max_fee FROM intent_transactions ORDER BY position",
+    )
+    .fetch(moment);
+    while let Some((intent_id, tx_hash, purpose, price, fee)) = rows.try_next().await? {
+        let numbers = price.parse::<u128>().is_ok() && fee.parse::<u128>().is_ok();
+        if tx_hash.parse::<TxHash>().is_err() || purpose.parse::<Purpose>().is_err() || !numbers {
+            findings.push(format!("intent {intent_id} has a transaction that cannot be read"));
         }
     }
     report.findings.append(&mut findings.told());

@@ -263,7 +263,7 @@ async fn a_whole_database_has_no_findings_and_a_fault_in_it_is_told() {
     let chain = [block(11, 0, 0, vec![submitted(1)]), block(12, 0, 0, vec![]), block(13, 0, 0, vec![submitted(2)])];
     store.append_blocks(&chain).await.unwrap();
     let action = crate::IntentAction::Maintenance { calls: Vec::new() };
-    let intent = NewIntent { action, account: Address(Felt::ONE), nonce: 0, tx_hash: None, created_ms: 5 };
+    let intent = NewIntent { action, account: Address(Felt::ONE), signed: None, created_ms: 5 };
     store.record_intent(&intent).await.unwrap();
     let report = PostgresStore::check(&url).await.unwrap();
     assert_eq!(report.findings, []);
