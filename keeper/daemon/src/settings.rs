@@ -15,6 +15,8 @@ use keeper_chain::{Network, shown_url};
 use keeper_dispatch::session_url;
 use keeper_follow::FinalityPolicy;
 use keeper_scheduler::Policy;
+use keeper_store::DatabaseUrl;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -40,8 +42,11 @@ pub(crate) struct Settings {
     pub(crate) account: Option<String>,
     /// The account's keystore.
     pub(crate) keystore: Option<PathBuf>,
-    /// Where the keeper's database is.
+    /// Where the keeper's files are, its database among them where it is not a server's.
     pub(crate) data_dir: PathBuf,
+    /// The server's database; shown without its password.
+    #[serde(serialize_with = "shown")]
+    pub(crate) database: Option<DatabaseUrl>,
     /// Where manifests and outputs are.
     pub(crate) artifacts: String,
     /// Where the dispatcher listens.
@@ -94,6 +99,7 @@ struct AccountSection {
 #[serde(default, deny_unknown_fields)]
 struct KeeperSection {
     data_dir: Option<PathBuf>,
+    database: Option<String>,
     artifacts: Option<String>,
     listen: Option<SocketAddr>,
     health_listen: Option<SocketAddr>,
@@ -118,6 +124,7 @@ impl Settings {
         };
         let data_dir = global.data_dir.clone().or(file.keeper.data_dir);
         let data_dir = data_dir.unwrap_or_else(|| default_data_dir(network));
+        let database = database(global.database.as_ref(), file.keeper.database.as_deref())?;
         let artifacts = global.artifacts.clone().or(file.keeper.artifacts);
         let max_batch = run.max_batch.or(file.keeper.max_batch);
         let policy = match file.policy {
@@ -132,6 +139,7 @@ impl Settings {
             keystore: global.keystore.clone().or(file.account.keystore),
             artifacts: artifacts.unwrap_or_else(|| data_dir.join("artifacts").display().to_string()),
             data_dir,
+            database,
             listen: match run.listen.or(file.keeper.listen) {
                 Some(listen) => listen,
                 None => DEFAULT_LISTEN.parse().context("the built-in listen address")?,
@@ -199,6 +207,7 @@ impl Settings {
             account: AccountSection { account: self.account.clone(), keystore: self.keystore.clone() },
             keeper: KeeperSection {
                 data_dir: Some(self.data_dir.clone()),
+                database: self.database.as_ref().map(ToString::to_string),
                 artifacts: Some(self.artifacts.clone()),
                 listen: Some(self.listen),
                 health_listen: self.health_listen,
@@ -231,8 +240,8 @@ impl Settings {
         Ok(session_url(&format!("ws://{address}"))?)
     }
 
-    /// The keeper's database.
-    pub(crate) fn database(&self) -> PathBuf {
+    /// The keeper's database where it is a file.
+    pub(crate) fn database_file(&self) -> PathBuf {
         self.data_dir.join("keeper.sqlite")
     }
 
@@ -240,6 +249,26 @@ impl Settings {
     pub(crate) fn poll(&self) -> std::time::Duration {
         std::time::Duration::from_millis(self.poll_ms)
     }
+}
+
+/// The server's database, where one is named by flag, variable or file.
+fn database(given: Option<&SecretString>, in_file: Option<&str>) -> Result<Option<DatabaseUrl>> {
+    if let Some(given) = given {
+        return Ok(Some(given.expose_secret().parse().context("the URL of --database (KEEPER_DATABASE)")?));
+    }
+    let Some(text) = in_file else { return Ok(None) };
+    let url: DatabaseUrl = text.parse().context("keeper.database")?;
+    if url.holds_password() {
+        bail!(
+            "keeper.database holds a password, which is never read from the file\n\
+             hint: give the URL in KEEPER_DATABASE, or the password in PGPASSWORD or in PostgreSQL's password file"
+        );
+    }
+    Ok(Some(url))
+}
+
+fn shown<S: serde::Serializer>(url: &Option<DatabaseUrl>, serializer: S) -> Result<S::Ok, S::Error> {
+    url.as_ref().map(ToString::to_string).serialize(serializer)
 }
 
 fn without_key<S: serde::Serializer>(url: &Url, serializer: S) -> Result<S::Ok, S::Error> {

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, anyhow, bail};
 use keeper_chain::{Contracts, Follower, Rpc, Sender};
+use keeper_store::PostgresStore;
 use keeper_worker::{MachineProbe, Probe as _};
 use serde::Serialize;
 
@@ -53,6 +54,11 @@ async fn run_checks(global: &Global, checks: &mut Vec<Check>) {
     note("machine", Ok(machine()));
     let artifacts = keeper_dispatch::ArtifactStore::open(&settings.artifacts);
     note("artifacts", artifacts.map(|_| settings.artifacts.clone()).map_err(Into::into));
+    if let Some(url) = &settings.database {
+        let version = PostgresStore::server_version(url).await;
+        let told = version.map(|version| format!("{url}, PostgreSQL {version}, durable"));
+        note("database", told.map_err(Into::into));
+    }
     let rpc = match Rpc::connect(settings.network, &settings.rpc_url).await {
         Ok(rpc) => rpc,
         Err(error) => return note("node", Err(anyhow!("{error}"))),

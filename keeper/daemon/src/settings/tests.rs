@@ -65,6 +65,8 @@ fn what_is_wrong_is_named() {
         ("[chain]\nrpc_url = \"https://node.example/rpc\"\n", "is not on this machine"),
         ("[chain]\npoll_ms = 1\n", "chain.poll_ms is 1, but must be 50 to 60000"),
         ("[keeper]\npublic_url = \"keeper.example:7070\"\n", "keeper.public_url"),
+        ("[keeper]\ndatabase = \"mysql://h/k\"\n", "keeper.database: must be postgres://USER@HOST:PORT/DATABASE"),
+        ("[keeper]\ndatabase = \"postgres://me:hunter2@h/k\"\n", "keeper.database holds a password, which is never"),
         ("[keeper]\nmax_batch = 501\n", "keeper.max_batch is 501, but must be 1 to 500"),
         ("[worker]\nrefuse_executors = [\"docker\"]\n", "unknown variant `docker`"),
         ("[worker]\nmodels = [\"\"]\n", "worker.models has ``, but a name has 1 to 31"),
@@ -73,6 +75,27 @@ fn what_is_wrong_is_named() {
         let error = format!("{:#}", resolve(config).unwrap_err());
         assert!(error.contains(expected), "{config}: {error}");
     }
+}
+
+#[test]
+fn a_databases_password_comes_from_flag_or_variable_and_is_never_shown() {
+    let given = |url: &str| Global { database: Some(url.into()), ..global(None) };
+    let settings = Settings::resolve(&given("postgres://me:hunter2@db:5433/keeper"), &RunArgs::default()).unwrap();
+    assert!(settings.database.as_ref().unwrap().holds_password());
+    let shown = [
+        settings.to_toml().unwrap(),
+        serde_json::to_string(&settings).unwrap(),
+        format!("{settings:?} {:?}", given("postgres://me:hunter2@db:5433/keeper")),
+    ];
+    for text in shown {
+        assert!(!text.contains("hunter2"), "{text}");
+        assert!(text.contains("postgres://me@db:5433/keeper"), "{text}");
+    }
+    let in_file = resolve("[keeper]\ndatabase = \"postgres://me@db:5433/keeper\"\n").unwrap();
+    assert_eq!(in_file.database, settings.database);
+    let wrong = Settings::resolve(&given("db:hunter2"), &RunArgs::default()).unwrap_err();
+    let wrong = format!("{wrong:#}");
+    assert!(wrong.contains("KEEPER_DATABASE") && !wrong.contains("hunter2"), "{wrong}");
 }
 
 #[test]
