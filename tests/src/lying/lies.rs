@@ -29,16 +29,14 @@ impl Liar {
             }
             Fault::Trickle => Some(Deed::Trickle(self.truth(request).await?)),
             Fault::Cut => Some(Deed::Cut(self.truth(request).await?)),
-            Fault::Garbage => Some(answer(200, self.garbage(self.truth(request).await?))),
+            Fault::Garbage => Some(answer(200, self.garbage(&self.truth(request).await?))),
             Fault::WrongType => self.retyped(request).await,
             Fault::TooManyRequests => {
                 Some(Deed::Answer { status: 429, headers: "Retry-After: 1\r\n".to_owned(), body: Vec::new() })
             }
-            Fault::ServerError => {
-                Some(answer([500, 502, 503, 504][self.draw(4) as usize], b"<html>unavailable</html>".to_vec()))
-            }
+            Fault::ServerError => Some(answer(self.one_of([500, 502, 503, 504]), b"<html>unavailable</html>".to_vec())),
             Fault::InternalError => {
-                let code = [-32_603, -32_000, 63][self.draw(3) as usize];
+                let code = self.one_of([-32_603, -32_000, 63]);
                 Some(refusal(request, (code, "Internal error")))
             }
             Fault::OldBlocks => self.old(request, block).await,
@@ -46,15 +44,15 @@ impl Liar {
             Fault::NonceLow | Fault::NonceHigh => self.nonce(request, fault == Fault::NonceHigh).await,
             Fault::Vanished => {
                 let hash = format!("{:#x}", self.mood().rng.random::<u128>());
-                Some(result(request, json!({ "transaction_hash": hash })))
+                Some(result(request, &json!({ "transaction_hash": hash })))
             }
             Fault::LostToken => self.lost_token(request).await,
             Fault::MissingEvents => {
                 let answer = self.forward(request).await?;
                 let count = answer["result"]["events"].as_array()?.len();
-                (count > 0).then(|| result(request, json!({ "events": [] })))
+                (count > 0).then(|| result(request, &json!({ "events": [] })))
             }
-            Fault::WrongChain => Some(result(request, json!("0x534e5f4d41494e"))),
+            Fault::WrongChain => Some(result(request, &json!("0x534e5f4d41494e"))),
             Fault::Duplicate => {
                 let last = self.mood().last.clone();
                 let truth = self.truth(request).await?;
@@ -70,12 +68,16 @@ impl Liar {
         self.mood().rng.random_range(0..below)
     }
 
+    fn one_of<T: Copy, const N: usize>(&self, choices: [T; N]) -> T {
+        choices[self.mood().rng.random_range(0..N)]
+    }
+
     /// The node's own answer.
     async fn truth(&self, request: &Value) -> Option<Vec<u8>> {
         Some(self.forward(request).await?.to_string().into_bytes())
     }
 
-    fn garbage(&self, truth: Vec<u8>) -> Vec<u8> {
+    fn garbage(&self, truth: &[u8]) -> Vec<u8> {
         match self.draw(4) {
             0 => Vec::new(),
             1 => b"<!doctype html><title>Welcome</title>".to_vec(),
@@ -92,7 +94,7 @@ impl Liar {
             2 => Value::Null,
             _ => json!(-1.5),
         };
-        Some(result(request, other))
+        Some(result(request, &other))
     }
 
     async fn nonce(&self, request: &Value, is_high: bool) -> Option<Deed> {
@@ -100,7 +102,7 @@ impl Liar {
         let nonce = u64::from_str_radix(answer["result"].as_str()?.strip_prefix("0x")?, 16).ok()?;
         let by = 1 + self.draw(5);
         let told = if is_high { nonce + by } else { nonce.saturating_sub(by) };
-        (told != nonce).then(|| result(request, json!(format!("{told:#x}"))))
+        (told != nonce).then(|| result(request, &json!(format!("{told:#x}"))))
     }
 
     async fn lost_token(&self, request: &Value) -> Option<Deed> {
@@ -121,7 +123,7 @@ impl Liar {
         } else {
             page["continuation_token"] = json!(STUCK);
         }
-        Some(result(request, page))
+        Some(result(request, &page))
     }
 
     /// The node as it was when `newest` was its newest block.
@@ -130,10 +132,10 @@ impl Liar {
         let mut asked = request.clone();
         let of = |name: &str| request["params"].get(name).cloned();
         match request["method"].as_str()? {
-            "starknet_blockNumber" => return Some(result(request, json!(newest))),
+            "starknet_blockNumber" => return Some(result(request, &json!(newest))),
             "starknet_blockHashAndNumber" => {
                 let block = self.ask("starknet_getBlockWithTxHashes", json!({ "block_id": then })).await?;
-                return Some(result(request, json!({ "block_hash": block["block_hash"], "block_number": newest })));
+                return Some(result(request, &json!({ "block_hash": block["block_hash"], "block_number": newest })));
             }
             "starknet_getEvents" => {
                 let to = &request["params"]["filter"]["to_block"];
@@ -181,9 +183,7 @@ impl Liar {
                 return Some(refusal(request, BLOCK_NOT_FOUND));
             }
             asked["params"]["block_id"]["block_hash"] = json!(other_hash(hash));
-            if self.number_of(&asked["params"]["block_id"]).await.is_none() {
-                return None;
-            }
+            self.number_of(&asked["params"]["block_id"]).await?;
         }
         let mut truth = self.forward(&asked).await?;
         truth["id"] = request["id"].clone();
@@ -223,7 +223,7 @@ fn answer(status: u16, body: Vec<u8>) -> Deed {
     Deed::Answer { status, headers: String::new(), body }
 }
 
-fn result(request: &Value, result: Value) -> Deed {
+fn result(request: &Value, result: &Value) -> Deed {
     let body = json!({ "jsonrpc": "2.0", "id": request["id"], "result": result });
     answer(200, body.to_string().into_bytes())
 }
