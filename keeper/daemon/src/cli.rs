@@ -44,9 +44,16 @@ pub(crate) struct Global {
     /// Network: devnet, sepolia or mainnet [default: devnet]
     #[arg(long, global = true, env = "STARKNET_NETWORK")]
     pub(crate) network: Option<Network>,
-    /// Starknet node's JSON-RPC endpoint (specification 0.9 or 0.10)
-    #[arg(long, global = true, env = "STARKNET_RPC", value_name = "URL", hide_env_values = true)]
-    pub(crate) rpc_url: Option<Url>,
+    /// Starknet node's JSON-RPC endpoint (specification 0.9 or 0.10); given several times, their answers are compared
+    #[arg(
+        long,
+        global = true,
+        env = "STARKNET_RPC",
+        value_name = "URL",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    pub(crate) rpc_url: Vec<Url>,
     /// Configuration file (TOML)
     #[arg(long, global = true, env = "KEEPER_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

@@ -7,7 +7,7 @@ use std::{io::IsTerminal as _, path::Path};
 use anyhow::Result;
 use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
-use keeper_chain::{CredentialsError, DeploymentError, Network, RpcError, SendError};
+use keeper_chain::{CredentialsError, DeploymentError, EndpointHealth, Network, RpcError, SendError, Standing};
 use keeper_store::{Location, StoreError};
 use keeper_types::{Address, TxHash};
 use serde::Serialize;
@@ -141,11 +141,32 @@ fn missing_database(database: &Location) -> String {
     }
 }
 
+/// How an endpoint is, in one line.
+pub(crate) fn endpoint(endpoint: &EndpointHealth) -> String {
+    let how = match endpoint.standing {
+        Standing::Healthy => "healthy",
+        Standing::Lagging => "behind the others",
+        Standing::Resting => "left alone for a while",
+        Standing::Unchecked => "does not answer",
+        Standing::Disagreeing => "has other blocks than the others",
+        Standing::Wrong => "of another network, or of another specification",
+    };
+    let head = endpoint.head.map_or_else(String::new, |head| format!(", block {head}"));
+    let lag = if endpoint.lag > 0 { format!(", {} behind", endpoint.lag) } else { String::new() };
+    let fault = endpoint.last_fault.as_ref().map_or_else(String::new, |fault| format!("; last: {fault}"));
+    let asked = format!("{} requests, {} failed, p95 {} ms", endpoint.requests, endpoint.failures, endpoint.p95_ms);
+    format!("{}: {how}{head}{lag}; {asked}{fault}", endpoint.url)
+}
+
 fn rpc_hint(error: &RpcError) -> Option<String> {
     match error {
         RpcError::Unreachable { .. } => {
             Some("is the node running, and is --rpc-url right? `keeper doctor` checks both".to_owned())
         }
+        RpcError::Contradiction { .. } => Some(
+            "one of the nodes lags or lies: `keeper doctor` says which; with three nodes the other two settle it"
+                .to_owned(),
+        ),
         RpcError::WrongChain { .. } => Some("pass the --network that the node belongs to".to_owned()),
         RpcError::Refused { reason, .. } if reason.contains("Contract not found") => Some(
             "the deployment file names contracts that are not on this chain; a local chain that began anew needs \

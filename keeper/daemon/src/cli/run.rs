@@ -80,6 +80,7 @@ impl Keeper {
         let (server, reports) = DispatchServer::new(config, Arc::new(authenticator));
         let health = Arc::new(Health::new());
         health.admitted();
+        health.watch_endpoints(context.rpc.clone());
         Ok(Self {
             contracts,
             sender,

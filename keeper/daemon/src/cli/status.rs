@@ -96,9 +96,13 @@ pub(crate) async fn run(global: &Global) -> Result<()> {
             "l2_gas_per_allocation": gas.map(|(l2, _)| l2),
             "l1_data_gas_per_allocation": gas.map(|(_, data)| data),
             "allocations_list": tally.allocations,
+            "endpoints": context.rpc.endpoints(),
         }));
     }
     print(&tally, &states, &money, gas);
+    for endpoint in context.rpc.endpoints() {
+        println!("node         {}", output::endpoint(&endpoint));
+    }
     Ok(())
 }
 

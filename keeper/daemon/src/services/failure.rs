@@ -84,7 +84,10 @@ impl Cause {
 fn of_rpc(error: &RpcError) -> Option<Cause> {
     match error {
         RpcError::WrongChain { .. } | RpcError::WrongVersion { .. } => Some(Cause::Chain),
-        RpcError::Unreachable { .. } | RpcError::Refused { .. } | RpcError::Malformed { .. } => None,
+        RpcError::Unreachable { .. }
+        | RpcError::Contradiction { .. }
+        | RpcError::Refused { .. }
+        | RpcError::Malformed { .. } => None,
     }
 }
 
