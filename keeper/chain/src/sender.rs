@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use keeper_failpoints::{Failpoint, reach};
 use keeper_types::{Address, BlockNumber, BlockRef, Felt, Fri, TxHash};
 use starknet::{
     accounts::{Account as _, ExecutionEncoding, SingleOwnerAccount},
@@ -263,7 +264,10 @@ impl Sender {
     }
 
     async fn send(&self, signed: &SignedTransaction) -> Result<(), SendError> {
-        match self.rpc.client.add_invoke_transaction(&signed.request).await {
+        reach(Failpoint::InvokeBeforeSend);
+        let answer = self.rpc.client.add_invoke_transaction(&signed.request).await;
+        reach(Failpoint::InvokeAfterSend);
+        match answer {
             Ok(_) | Err(ProviderError::StarknetError(StarknetError::DuplicateTx)) => Ok(()),
             Err(error) => Err(self.classify("the transaction", &error, signed.nonce)),
         }

@@ -6,6 +6,7 @@
 //! what jobs left behind when they ran, and the keeper's log of what it sent; never what the keeper says of itself.
 
 mod agents;
+pub(crate) mod failpoints;
 mod figures;
 mod keeper;
 mod moment;
@@ -104,13 +105,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 async fn kill_again_and_again(args: &Args, seed: u64) -> Result<Figures> {
-    let stage = Arc::new(Stage::set(args.workers).await?);
+    let stage = Arc::new(Stage::set(args.workers, false).await?);
     let sight = Sight::open(&stage);
     let mut keeper = Keeper::start(&stage, sight.seen.clone(), args.sabotage).await?;
     let mut agents = Agents::hire(&stage, args.workers, keeper.listen()).await?;
     let pace = Pace::new(args.jobs, args.kills);
     let submitting = Submitting::begin(&stage, &pace, sight.seen.clone());
-    let mut run = Run { args, rng: StdRng::seed_from_u64(seed), figures: Figures::new(seed, args), began: Instant::now() };
+    let mut run = Run { args, rng: StdRng::seed_from_u64(seed), figures: Figures::new(Some(seed), args.sabotage), began: Instant::now() };
     let result = run.kill(&mut keeper, &mut agents, &pace, &submitting, &sight).await;
     let ended = async {
         result?;
@@ -156,7 +157,7 @@ impl Run<'_> {
             }
             moment.wait_for(keeper).await;
             keeper.kill().await?;
-            self.figures.killed(moment);
+            self.figures.killed(moment.name());
             if is_last && self.args.sabotage == Some(Sabotage::NoRestart) {
                 return Ok(());
             }

@@ -19,6 +19,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Have the keeper die at every named place
+    Failpoints(kill::failpoints::Args),
     /// Kill the keeper, and sometimes a worker's agent, while jobs come in
     Kill(kill::Args),
     /// Cut the power under the store
@@ -38,6 +40,7 @@ enum Verb {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().verb {
+        Verb::Failpoints(args) => kill::failpoints::run(&args),
         Verb::Kill(args) => kill::run(&args),
         Verb::Power(args) => power::run(&args),
         Verb::PowerWriter { database, seed, sabotage } => power::write(&database, seed, sabotage),

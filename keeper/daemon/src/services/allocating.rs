@@ -25,6 +25,7 @@ use std::{
 use anyhow::Result;
 use keeper_chain::{Contracts, Follower, SendError, Sender, SignedTransaction};
 use keeper_dispatch::{ArtifactStore, Sessions};
+use keeper_failpoints::{Failpoint, reach};
 use keeper_scheduler::{
     Explanation, ManifestStatus, Outcome, Plan, Policy, RoundInputs, Snapshot, plan, plan_root, policy_id, seed_of,
     snapshot_root,
@@ -290,19 +291,23 @@ impl Allocating {
         // Written before anything is sent: a keeper that is killed now finds the transaction again.
         let mut written = None;
         let before_send = async |signed: &SignedTransaction| {
+            reach(Failpoint::RoundBeforeRecord);
             let intent = log.write(action, signed.nonce, signed.hash).await;
             let recorded = intent.is_ok();
             written = Some(intent);
+            reach(Failpoint::RoundAfterRecord);
             recorded
         };
         let sending = async {
             let hash = self.contracts.send_round(&self.sender, header, &items, before_send).await?;
+            reach(Failpoint::RoundAfterSend);
             self.sender.receipt(hash).await
         };
         let result = finish(cancel, sending).await;
         let intent = written.transpose()?;
         match result {
             Some(Ok(receipt)) => {
+                reach(Failpoint::RoundAfterReceipt);
                 memory.round = round;
                 memory.failures = 0;
                 let done = self.contracts.round_receipt(receipt);

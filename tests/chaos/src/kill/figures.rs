@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{Args, keeper::Recovery, moment::Moment, sight::Seen, tally::Tally};
+use super::{Sabotage, keeper::Recovery, sight::Seen, tally::Tally};
 
 /// The figures.
 #[derive(Debug)]
 pub(crate) struct Figures {
-    seed: u64,
+    seed: Option<u64>,
     sabotage: Option<String>,
     /// Kills of the keeper, by what the moment was told by.
     kills: BTreeMap<&'static str, u64>,
@@ -22,10 +22,10 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    pub(crate) fn new(seed: u64, args: &Args) -> Self {
+    pub(crate) fn new(seed: Option<u64>, sabotage: Option<Sabotage>) -> Self {
         Self {
             seed,
-            sabotage: args.sabotage.map(|sabotage| format!("{sabotage:?}")),
+            sabotage: sabotage.map(|sabotage| format!("{sabotage:?}")),
             kills: BTreeMap::new(),
             agents_killed: 0,
             recoveries: Vec::new(),
@@ -35,8 +35,8 @@ impl Figures {
         }
     }
 
-    pub(crate) fn killed(&mut self, moment: Moment) {
-        *self.kills.entry(moment.name()).or_default() += 1;
+    pub(crate) fn killed(&mut self, moment: &'static str) {
+        *self.kills.entry(moment).or_default() += 1;
     }
 
     pub(crate) fn recovered(&mut self, recovery: Recovery) {

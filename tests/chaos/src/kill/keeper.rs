@@ -2,17 +2,20 @@
 
 use std::{
     io::Write as _,
+    os::unix::process::ExitStatusExt as _,
     process::Stdio,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use keeper_failpoints::Failpoint;
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines},
     process::{Child, ChildStderr, ChildStdout, Command},
     sync::{broadcast, watch},
+    task::JoinHandle,
     time::{sleep, timeout},
 };
 
@@ -30,6 +33,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const LINES: usize = 1_024;
 /// What the keeper logs once a round is in a block.
 const APPLIED: &str = "round applied";
+/// SIGABRT, by which a failpoint ends the process.
+const ABORTED: i32 = 6;
 /// Where its log goes.
 const LOG: &str = "keeper.log";
 
@@ -52,6 +57,8 @@ struct Process {
     started: Instant,
     /// When it first applied a round.
     applied: watch::Receiver<Option<Instant>>,
+    /// Reads its log.
+    logging: JoinHandle<()>,
 }
 
 /// How long a restart took.
@@ -110,8 +117,11 @@ impl Keeper {
 
     /// Starts it again where it was, as a service manager does.
     pub(crate) fn start_again(&mut self) -> Result<()> {
-        let again = command(&self.stage, self.sabotage, &self.listen, &self.probes);
-        let (process, said) = Process::start(again, &self.stage, &self.lines)?;
+        self.start_by(command(&self.stage, self.sabotage, &self.listen, &self.probes))
+    }
+
+    fn start_by(&mut self, command: Command) -> Result<()> {
+        let (process, said) = Process::start(command, &self.stage, &self.lines)?;
         tokio::spawn(read_out(said));
         self.process = process;
         Ok(())
@@ -120,13 +130,7 @@ impl Keeper {
     /// Waits until this process is ready, and has applied a round or has nothing to apply.
     pub(crate) async fn until_working(&mut self) -> Result<Recovery> {
         let started = self.process.started;
-        let ready = loop {
-            if self.is_ready().await {
-                break started.elapsed();
-            }
-            self.check(started)?;
-            sleep(LOOK_EVERY).await;
-        };
+        let ready = self.until_ready().await?;
         loop {
             // What was applied may have been logged a moment before it is looked at.
             if let Some(applied) = *self.process.applied.borrow() {
@@ -138,6 +142,33 @@ impl Keeper {
             self.check(started)?;
             sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// Starts it again, to die at this place.
+    pub(crate) fn start_to_die_at(&mut self, failpoint: Failpoint) -> Result<()> {
+        let mut command = command(&self.stage, self.sabotage, &self.listen, &self.probes);
+        command.env(keeper_failpoints::VARIABLE, failpoint.name());
+        self.start_by(command)
+    }
+
+    /// Waits until it has aborted; returns what it logged last.
+    pub(crate) async fn until_dead(&mut self) -> Result<String> {
+        let status = timeout(PATIENCE, self.process.child.wait()).await.context("the keeper lives on")??;
+        // All of its log has been read once the other end of the pipe is gone.
+        (&mut self.process.logging).await.context("the log was read")?;
+        let log = self.stage.place.log(LOG);
+        ensure!(status.signal() == Some(ABORTED), "the keeper ended with {status}: {}", tail(&log));
+        Ok(log.lines().last().unwrap_or_default().to_owned())
+    }
+
+    /// Waits until `/ready` answers 200; returns how long that took.
+    pub(crate) async fn until_ready(&mut self) -> Result<Duration> {
+        let started = self.process.started;
+        while !self.is_ready().await {
+            self.check(started)?;
+            sleep(LOOK_EVERY).await;
+        }
+        Ok(started.elapsed())
     }
 
     /// SIGTERM; it must end in order.
@@ -181,8 +212,8 @@ impl Process {
         let (note, applied) = watch::channel(None);
         let log = std::fs::OpenOptions::new().create(true).append(true).open(stage.place.path(LOG));
         let log = log.context("opening the keeper's log")?;
-        tokio::spawn(follow_log(logged, log, lines.clone(), note));
-        Ok((Self { child, started, applied }, BufReader::new(said).lines()))
+        let logging = tokio::spawn(follow_log(logged, log, lines.clone(), note));
+        Ok((Self { child, started, applied, logging }, BufReader::new(said).lines()))
     }
 }
 
@@ -190,7 +221,7 @@ impl Process {
 fn command(stage: &Stage, sabotage: Option<Sabotage>, listen: &str, probes: &str) -> Command {
     let mut command = stage.command(KEEPER, &["run", "--post-bond", "--listen", listen, "--health-listen", probes]);
     if sabotage == Some(Sabotage::NoIntents) {
-        command.env("KEEPER_SABOTAGE", "no-intents");
+        command.env(keeper_failpoints::SABOTAGE_VARIABLE, keeper_failpoints::Sabotage::NoIntents.name());
     }
     command
 }

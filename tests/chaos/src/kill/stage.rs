@@ -25,9 +25,10 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Starts a chain with a block every second and deploys the contracts.
-    pub(crate) async fn set(workers: u8) -> Result<Self> {
+    pub(crate) async fn set(workers: u8, can_fork: bool) -> Result<Self> {
         let options = LocalnetOptions {
             block_time: Some(1),
+            archive: can_fork,
             accounts: Some(u8::try_from(FIRST_WORKER - 1)? + workers),
             balance: Some(1_000_000_000 * STRK),
             ..LocalnetOptions::default()
@@ -56,6 +57,14 @@ impl Stage {
         let mut command = self.place.command(arguments);
         command.args(["--account", &name, "--json"]).env("STARKNET_PRIVATE_KEY", &held.private_key);
         command
+    }
+
+    /// Takes the newest block away and makes another in its place.
+    pub(crate) async fn fork(&self) {
+        let newest = self.chain.ask("starknet_blockNumber", json!([])).await;
+        self.chain.ask("devnet_abortBlocks", json!({ "starting_block_id": { "block_number": newest } })).await;
+        // Its timestamp makes it another.
+        self.chain.ask("devnet_increaseTime", json!({ "time": 1 })).await;
     }
 
     /// Where jobs say that they ran: a file for each job.

@@ -125,7 +125,7 @@ async fn next(pace: &Pace, seen: &watch::Receiver<Seen>, submitted: u32) -> Opti
 }
 
 /// Submits jobs by the command line. Each leaves a line behind whenever it runs, and has an output of its own.
-async fn submit(stage: &Stage, first: u32, count: u32) -> Result<Vec<Acknowledged>> {
+pub(crate) async fn submit(stage: &Stage, first: u32, count: u32) -> Result<Vec<Acknowledged>> {
     let mut arguments: Vec<String> = ["job", "submit", "--max-price", "1"].map(ToOwned::to_owned).to_vec();
     let mut results = Vec::new();
     for number in first..first + count {
