@@ -55,6 +55,8 @@ pub struct SignedTransaction {
     pub hash: TxHash,
     /// Its nonce.
     pub nonce: u64,
+    /// How long the node took to answer what had to be known to sign it.
+    pub waited: Duration,
     request: BroadcastedInvokeTransactionV3,
 }
 
@@ -238,6 +240,7 @@ impl Sender {
     }
 
     async fn sign(&self, calls: Vec<Call>) -> Result<SignedTransaction, SendError> {
+        let asked = Instant::now();
         let nonce = self.nonce().await?;
         let execution = self.wallet.execute_v3(calls).nonce(Felt::from(nonce)).tip(0);
         let estimate = match execution.estimate_fee().await {
@@ -247,6 +250,7 @@ impl Sender {
             }
             Err(error) => return Err(SendError::Signing(error.to_string())),
         };
+        let waited = asked.elapsed();
         let bounds = Bounds::above(&estimate);
         let prepared = execution
             .l1_gas(bounds.l1_gas)
@@ -260,7 +264,7 @@ impl Sender {
         let hash = TxHash(prepared.transaction_hash(false));
         let request =
             prepared.get_invoke_request(false, false).await.map_err(|error| SendError::Signing(error.to_string()))?;
-        Ok(SignedTransaction { hash, nonce, request })
+        Ok(SignedTransaction { hash, nonce, waited, request })
     }
 
     async fn send(&self, signed: &SignedTransaction) -> Result<(), SendError> {

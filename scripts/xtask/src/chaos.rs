@@ -176,7 +176,8 @@ mod tests {
         };
         let command = kill(Path::new("chaos"), &args);
         let passed: Vec<&OsStr> = command.get_args().collect();
-        let expected = "kill --kills 9 --jobs 90 --workers 2 --seed 7 --sabotage no-restart --logs logs --json figures.json";
+        let expected =
+            "kill --kills 9 --jobs 90 --workers 2 --seed 7 --sabotage no-restart --logs logs --json figures.json";
         assert_eq!(passed, expected.split(' ').collect::<Vec<_>>());
         let names = vec!["store::observe::before_commit".to_owned()];
         let command = failpoints(Path::new("chaos"), &FailpointsArgs { names, logs: None, json: None });

@@ -111,7 +111,12 @@ async fn kill_again_and_again(args: &Args, seed: u64) -> Result<Figures> {
     let mut agents = Agents::hire(&stage, args.workers, keeper.listen()).await?;
     let pace = Pace::new(args.jobs, args.kills);
     let submitting = Submitting::begin(&stage, &pace, sight.seen.clone());
-    let mut run = Run { args, rng: StdRng::seed_from_u64(seed), figures: Figures::new(Some(seed), args.sabotage), began: Instant::now() };
+    let mut run = Run {
+        args,
+        rng: StdRng::seed_from_u64(seed),
+        figures: Figures::new(Some(seed), args.sabotage),
+        began: Instant::now(),
+    };
     let result = run.kill(&mut keeper, &mut agents, &pace, &submitting, &sight).await;
     let ended = async {
         result?;

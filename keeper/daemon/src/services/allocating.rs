@@ -19,7 +19,7 @@ mod intents;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Result;
@@ -74,6 +74,34 @@ struct Memory {
     failures: u32,
     /// Whether it is not known what became of a round that was sent.
     is_unsettled: bool,
+    /// How long the round that is decided takes.
+    share: Share,
+}
+
+/// How long a round takes: the keeper's own share, and what it waits for the node's answers.
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    began: Instant,
+    node: Duration,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self { began: Instant::now(), node: Duration::ZERO }
+    }
+}
+
+impl Share {
+    /// From when the block was at hand; from now where it has been looked at before, or something else was being done then.
+    fn begin(seen: Instant, idle_since: Instant) -> Self {
+        let began = if seen >= idle_since { seen } else { Instant::now() };
+        Self { began, node: Duration::ZERO }
+    }
+
+    /// The keeper's own until now.
+    fn own(&self) -> Duration {
+        self.began.elapsed().saturating_sub(self.node)
+    }
 }
 
 impl Memory {
@@ -97,6 +125,7 @@ impl Allocating {
         let mut memory = Memory::default();
         let Some(resumed) = cancel.run_until_cancelled(self.resume(&mut memory)).await else { return Ok(()) };
         let mut until = resumed?;
+        let mut idle_since = Instant::now();
         loop {
             if memory.is_unsettled {
                 let Some(resumed) = cancel.run_until_cancelled(self.resume(&mut memory)).await else { return Ok(()) };
@@ -112,12 +141,14 @@ impl Allocating {
                 self.sessions.borrow_and_update();
                 self.health.allocated();
                 if let Some(believed) = believed {
+                    memory.share = Share::begin(believed.seen, idle_since);
                     // Nothing half done is lost by stopping while it decides.
                     let decided = cancel.run_until_cancelled(self.decide(&believed, &mut memory)).await;
                     if let Some((header, plan)) = decided.transpose()?.flatten() {
                         until = self.send(&header, &plan, &mut memory, &cancel).await?.unwrap_or(until);
                     }
                 }
+                idle_since = Instant::now();
                 let pause = tokio::time::sleep(backoff(memory.failures));
                 if memory.failures > 0 && cancel.run_until_cancelled(pause).await.is_none() {
                     return Ok(());
@@ -167,7 +198,10 @@ impl Allocating {
             self.explain(believed, &plan, None, memory).await?;
             return Ok(None);
         }
-        let round = match self.contracts.last_round(self.sender.address()).await {
+        let asked = Instant::now();
+        let last_round = self.contracts.last_round(self.sender.address()).await;
+        memory.share.node += asked.elapsed();
+        let round = match last_round {
             Ok(last) => last.max(memory.round) + 1,
             Err(error) => {
                 tracing::warn!(%error, "the last round cannot be read");
@@ -287,15 +321,20 @@ impl Allocating {
     ) -> Result<Option<BlockNumber>, Failure> {
         let (round, items) = (header.round, plan.batch());
         let action = IntentAction::ApplyBatch { round, snapshot_block: header.snapshot_block, items: items.clone() };
+        let count = items.len();
         let log = IntentLog { store: &*self.store, account: self.sender.address() };
         // Written before anything is sent: a keeper that is killed now finds the transaction again.
         let mut written = None;
+        let mut share = memory.share;
         let before_send = async |signed: &SignedTransaction| {
+            share.node += signed.waited;
             reach(Failpoint::RoundBeforeRecord);
             let intent = log.write(action, signed.nonce, signed.hash).await;
             let recorded = intent.is_ok();
             written = Some(intent);
             reach(Failpoint::RoundAfterRecord);
+            let (own_us, node_us) = (micros(share.own()), micros(share.node));
+            tracing::info!(round, items = count, own_us, node_us, "sending the round");
             recorded
         };
         let sending = async {
@@ -343,6 +382,10 @@ impl Allocating {
         }
         Ok(())
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The pause after so many failures in a row. One is ordinary: the chain has moved.

@@ -11,7 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::anyhow;
@@ -48,7 +48,7 @@ impl Following {
         let follow = async {
             let market = rebuild_market(&*self.store).await?;
             let fork = self.believed.borrow().as_ref().map_or(0, |believed| believed.fork + 1);
-            Fold { service: &self, market, fork }.follow().await
+            Fold { service: &self, market, fork, seen: Instant::now() }.follow().await
         };
         // Every write is a transaction, so it may stop anywhere.
         cancel.run_until_cancelled(follow).await.unwrap_or(Ok(()))
@@ -61,6 +61,8 @@ struct Fold<'a> {
     market: Market,
     /// Counts reorganisations.
     fork: u64,
+    /// When the newest block was at hand.
+    seen: Instant,
 }
 
 impl Fold<'_> {
@@ -99,6 +101,7 @@ impl Fold<'_> {
     }
 
     async fn extend(&mut self, blocks: &[BlockEvents], head: BlockNumber) -> Result<(), Failure> {
+        self.seen = Instant::now();
         let mut market = self.market.clone();
         for (position, event) in blocks.iter().flat_map(|block| &block.events) {
             if let Err(error) = market.apply(event, position) {
@@ -121,7 +124,7 @@ impl Fold<'_> {
     }
 
     fn publish(&self, head: BlockHeader) {
-        let believed = Believed { market: self.market.clone(), head, fork: self.fork };
+        let believed = Believed { market: self.market.clone(), head, fork: self.fork, seen: self.seen };
         self.service.believed.send_replace(Some(Arc::new(believed)));
     }
 

@@ -29,8 +29,7 @@ struct Agent {
 impl Agents {
     /// Registers workers and starts their agents.
     pub(crate) async fn hire(stage: &Arc<Stage>, count: u8, listen: &str) -> Result<Self> {
-        let mut hired =
-            Self { stage: Arc::clone(stage), keeper: format!("ws://{listen}"), agents: Vec::new() };
+        let mut hired = Self { stage: Arc::clone(stage), keeper: format!("ws://{listen}"), agents: Vec::new() };
         for account in FIRST_WORKER..FIRST_WORKER + usize::from(count) {
             let arguments =
                 ["worker", "register", "--slots", SLOTS, "--region", "test", "--rate", "1", "--allow-processes"];
@@ -60,8 +59,7 @@ impl Agents {
 
     fn start(&self, account: usize) -> Result<Child> {
         let workspaces = format!("jobs-{account}");
-        let arguments =
-            ["worker", "run", "--keeper", &self.keeper, "--allow-processes", "--workspaces", &workspaces];
+        let arguments = ["worker", "run", "--keeper", &self.keeper, "--allow-processes", "--workspaces", &workspaces];
         let mut command: Command = self.stage.command(account, &arguments);
         let log = self.stage.place.path(&format!("worker-{account}.log"));
         let log = std::fs::OpenOptions::new().create(true).append(true).open(log).context("opening an agent's log")?;

@@ -4,20 +4,19 @@
 //! with the feature `failpoints`, is told where to die. A job is submitted while no keeper runs; the keeper is started, dies
 //! at its place, is started again without one, and must work again. At the end every job must be settled, once.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::{Duration, Instant}};
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use keeper_failpoints::Failpoint;
 use serde_json::{Value, json};
 
 use super::{
-    STUCK_AFTER,
-    agents::Agents,
-    figures::Figures,
-    keeper::Keeper,
-    sight::Sight,
-    stage::Stage,
-    submitting::submit,
+    STUCK_AFTER, agents::Agents, figures::Figures, keeper::Keeper, sight::Sight, stage::Stage, submitting::submit,
     tally,
 };
 

@@ -83,7 +83,8 @@ impl Keeper {
         let ready = timeout(PATIENCE, said.next_line()).await.context("the keeper does not say that it is ready")??;
         let ready = ready.with_context(|| format!("the keeper ended: {}", stage.place.log(LOG)))?;
         let ready: Value = serde_json::from_str(&ready).with_context(|| format!("the keeper said `{ready}`"))?;
-        let address = |name: &str| Ok(ready[name].as_str().with_context(|| format!("{ready} has no {name}"))?.to_owned());
+        let address =
+            |name: &str| Ok(ready[name].as_str().with_context(|| format!("{ready} has no {name}"))?.to_owned());
         let (listen, probes): (Result<_>, Result<_>) = (address("listen"), address("health_listen"));
         tokio::spawn(read_out(said));
         Ok(Self {
@@ -193,7 +194,12 @@ impl Keeper {
         if let Some(status) = self.process.child.try_wait().context("looking whether the keeper runs")? {
             bail!("the keeper ended by itself ({status}): {}", log());
         }
-        ensure!(started.elapsed() < PATIENCE, "the keeper does not work {} s after its start: {}", PATIENCE.as_secs(), log());
+        ensure!(
+            started.elapsed() < PATIENCE,
+            "the keeper does not work {} s after its start: {}",
+            PATIENCE.as_secs(),
+            log()
+        );
         Ok(())
     }
 }
@@ -205,8 +211,7 @@ impl Process {
         lines: &broadcast::Sender<String>,
     ) -> Result<(Self, Lines<BufReader<ChildStdout>>)> {
         let started = Instant::now();
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("starting the keeper")?;
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("starting the keeper")?;
         let said = child.stdout.take().context("its output is piped")?;
         let logged = child.stderr.take().context("its log is piped")?;
         let (note, applied) = watch::channel(None);
