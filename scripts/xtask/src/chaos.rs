@@ -55,6 +55,9 @@ pub(crate) struct KillArgs {
     /// Worker agents
     #[arg(long, default_value_t = 4)]
     workers: u8,
+    /// Stop killing and submitting after so many minutes, however far it is
+    #[arg(long)]
+    minutes: Option<u64>,
     /// What the moments are drawn from; a fresh one, which is printed, if none is given
     #[arg(long)]
     seed: Option<u64>,
@@ -124,6 +127,9 @@ fn kill(program: &Path, args: &KillArgs) -> Command {
     let mut command = Command::new(program);
     command.args(["kill", "--kills", &args.kills.to_string(), "--jobs", &args.jobs.to_string()]);
     command.args(["--workers", &args.workers.to_string()]);
+    if let Some(minutes) = args.minutes {
+        command.args(["--minutes", &minutes.to_string()]);
+    }
     if let Some(seed) = args.seed {
         command.args(["--seed", &seed.to_string()]);
     }
@@ -169,6 +175,7 @@ mod tests {
             kills: 9,
             jobs: 90,
             workers: 2,
+            minutes: Some(5),
             seed: Some(7),
             sabotage: Some("no-restart".to_owned()),
             logs: Some("logs".into()),
@@ -176,8 +183,7 @@ mod tests {
         };
         let command = kill(Path::new("chaos"), &args);
         let passed: Vec<&OsStr> = command.get_args().collect();
-        let expected =
-            "kill --kills 9 --jobs 90 --workers 2 --seed 7 --sabotage no-restart --logs logs --json figures.json";
+        let expected = "kill --kills 9 --jobs 90 --workers 2 --minutes 5 --seed 7 --sabotage no-restart --logs logs --json figures.json";
         assert_eq!(passed, expected.split(' ').collect::<Vec<_>>());
         let names = vec!["store::observe::before_commit".to_owned()];
         let command = failpoints(Path::new("chaos"), &FailpointsArgs { names, logs: None, json: None });

@@ -55,6 +55,9 @@ pub(crate) struct Args {
     /// Worker agents
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=12))]
     workers: u8,
+    /// Stop killing and submitting after so many minutes, however far it is
+    #[arg(long)]
+    minutes: Option<u64>,
     /// What the moments are drawn from; a fresh one if none is given
     #[arg(long)]
     seed: Option<u64>,
@@ -154,10 +157,18 @@ impl Run<'_> {
         sight: &Sight,
     ) -> Result<()> {
         for kill in 0..self.args.kills {
+            if self.args.minutes.is_some_and(|minutes| self.began.elapsed() > Duration::from_secs(60 * minutes)) {
+                pace.stop();
+                break;
+            }
             let is_last = kill + 1 == self.args.kills;
             let moment = Moment::draw(&mut self.rng);
             if !moment.is_in_restart() {
-                self.figures.recovered(keeper.until_working().await?);
+                let recovery = keeper.until_working().await?;
+                // The first start follows no kill, and workers were registered since.
+                if kill > 0 {
+                    self.figures.recovered(recovery);
+                }
                 pace.wait_for(kill, submitting).await;
             }
             moment.wait_for(keeper).await;

@@ -15,6 +15,7 @@
 //! leaves the intent open for the next start.
 
 mod intents;
+mod share;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,7 +38,10 @@ use keeper_types::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use self::intents::{IntentLog, state_after};
+use self::{
+    intents::{IntentLog, state_after},
+    share::Share,
+};
 use super::{Believed, BelievedReceiver, Failure, Health, finish, now_ms};
 use crate::rights::Rights;
 
@@ -76,32 +80,6 @@ struct Memory {
     is_unsettled: bool,
     /// How long the round that is decided takes.
     share: Share,
-}
-
-/// How long a round takes: the keeper's own share, and what it waits for the node's answers.
-#[derive(Clone, Copy, Debug)]
-struct Share {
-    began: Instant,
-    node: Duration,
-}
-
-impl Default for Share {
-    fn default() -> Self {
-        Self { began: Instant::now(), node: Duration::ZERO }
-    }
-}
-
-impl Share {
-    /// From when the block was at hand; from now where it has been looked at before, or something else was being done then.
-    fn begin(seen: Instant, idle_since: Instant) -> Self {
-        let began = if seen >= idle_since { seen } else { Instant::now() };
-        Self { began, node: Duration::ZERO }
-    }
-
-    /// The keeper's own until now.
-    fn own(&self) -> Duration {
-        self.began.elapsed().saturating_sub(self.node)
-    }
 }
 
 impl Memory {
@@ -193,14 +171,16 @@ impl Allocating {
             self.read_manifest(job, memory).await;
         }
         let snapshot = self.snapshot(believed, memory);
+        memory.share.mark("snapshot");
         let plan = plan(&snapshot, &self.policy);
+        memory.share.mark("planned");
         if plan.items.is_empty() {
             self.explain(believed, &plan, None, memory).await?;
             return Ok(None);
         }
         let asked = Instant::now();
         let last_round = self.contracts.last_round(self.sender.address()).await;
-        memory.share.node += asked.elapsed();
+        memory.share.wait(asked.elapsed());
         let round = match last_round {
             Ok(last) => last.max(memory.round) + 1,
             Err(error) => {
@@ -209,13 +189,16 @@ impl Allocating {
             }
         };
         self.explain(believed, &plan, Some(round), memory).await?;
+        memory.share.mark("explained");
         let snapshot_root = snapshot_root(&snapshot);
+        memory.share.mark("rooted");
         // A round that nobody can recompute is not sent.
         if let Err(error) = self.publish(snapshot_root, &snapshot).await {
             memory.failures += 1;
             tracing::warn!(round, %error, "what the round was decided from cannot be published");
             return Ok(None);
         }
+        memory.share.mark("published");
         let header = RoundHeader {
             round,
             snapshot_block: snapshot.block,
@@ -325,16 +308,18 @@ impl Allocating {
         let log = IntentLog { store: &*self.store, account: self.sender.address() };
         // Written before anything is sent: a keeper that is killed now finds the transaction again.
         let mut written = None;
-        let mut share = memory.share;
+        let mut share = std::mem::take(&mut memory.share);
         let before_send = async |signed: &SignedTransaction| {
-            share.node += signed.waited;
+            share.wait(signed.waited);
+            share.mark("signed");
             reach(Failpoint::RoundBeforeRecord);
             let intent = log.write(action, signed.nonce, signed.hash).await;
             let recorded = intent.is_ok();
             written = Some(intent);
             reach(Failpoint::RoundAfterRecord);
-            let (own_us, node_us) = (micros(share.own()), micros(share.node));
-            tracing::info!(round, items = count, own_us, node_us, "sending the round");
+            share.mark("recorded");
+            let (own_us, node_us) = (micros(share.own()), micros(share.node()));
+            tracing::info!(round, items = count, own_us, node_us, stages = %share, "sending the round");
             recorded
         };
         let sending = async {

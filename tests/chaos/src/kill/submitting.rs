@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -34,11 +34,18 @@ pub(crate) struct Pace {
     kills: u32,
     submitted: AtomicU32,
     killed: AtomicU32,
+    stopped: AtomicBool,
 }
 
 impl Pace {
     pub(crate) fn new(jobs: u32, kills: u32) -> Arc<Self> {
-        Arc::new(Self { jobs, kills, submitted: AtomicU32::new(0), killed: AtomicU32::new(0) })
+        Arc::new(Self {
+            jobs,
+            kills,
+            submitted: AtomicU32::new(0),
+            killed: AtomicU32::new(0),
+            stopped: AtomicBool::new(false),
+        })
     }
 
     /// The jobs that are submitted before this many kills are over.
@@ -54,6 +61,11 @@ impl Pace {
         while self.submitted.load(Ordering::Relaxed) < self.jobs_before(kill) && !submitting.task.is_finished() {
             sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// Nothing more is to be submitted.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
     }
 
     /// Every kill is over.
@@ -105,7 +117,7 @@ async fn submit_all(stage: Arc<Stage>, pace: Arc<Pace>, seen: watch::Receiver<Se
 async fn next(pace: &Pace, seen: &watch::Receiver<Seen>, submitted: u32) -> Option<u32> {
     let (mut last, mut since) = (*seen.borrow(), Instant::now());
     loop {
-        if submitted >= pace.jobs {
+        if submitted >= pace.jobs || pace.stopped.load(Ordering::Relaxed) {
             return None;
         }
         let now = *seen.borrow();
