@@ -28,7 +28,10 @@ mod signals;
 mod storing;
 mod supervisor;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use keeper_types::{BlockHeader, BlockNumber, Market};
 use tokio::{sync::watch, time::sleep};
@@ -65,6 +68,8 @@ pub(crate) struct Believed {
     pub(crate) fork: u64,
     /// The highest block known as accepted on L1.
     pub(crate) final_block: Option<BlockNumber>,
+    /// When that block and its events were at hand: what the keeper takes of its own for a round is counted from here.
+    pub(crate) seen: Instant,
 }
 
 /// The latest belief; `None` until the keeper has caught up for the first time.

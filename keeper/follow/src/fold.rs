@@ -2,9 +2,12 @@
 
 mod finality;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
 };
 
 use futures::TryStreamExt as _;
@@ -40,6 +43,8 @@ pub struct Fold {
     /// What time it is, in milliseconds since the epoch: for records that people read.
     now_ms: fn() -> u64,
     pub(crate) reconciler: Reconciler,
+    /// When the newest blocks had been read.
+    read_at: Option<Instant>,
 }
 
 /// What a turn came to.
@@ -94,6 +99,7 @@ impl Fold {
             reread,
             now_ms,
             reconciler: Reconciler::default(),
+            read_at: None,
         }
     }
 
@@ -105,6 +111,11 @@ impl Fold {
     /// How often the market was not continued but replaced: by a reorganisation, or by reading anew.
     pub fn fork(&self) -> u64 {
         self.fork
+    }
+
+    /// When the newest blocks had been read, before any of them was stored or folded; for measuring, never for deciding.
+    pub fn read_at(&self) -> Option<Instant> {
+        self.read_at
     }
 
     /// The highest block known as accepted on L1.
@@ -129,7 +140,10 @@ impl Fold {
         let dense_from = self.final_block.map_or(BlockNumber(0), |block| BlockNumber(block.number.0 + 1));
         match read(&*self.chain, cursor, dense_from).await? {
             Reading::UpToDate => Ok(Turn::CaughtUp(self.folded)),
-            Reading::Extended { blocks, head } => self.extend(blocks, head).await,
+            Reading::Extended { blocks, head } => {
+                self.read_at = Some(Instant::now());
+                self.extend(blocks, head).await
+            }
             Reading::Behind { head } => self.behind(head).await,
             Reading::Reorganised => self.reorganised().await,
             Reading::Changed => Ok(Turn::Again),

@@ -24,6 +24,7 @@ use std::{
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use keeper_failpoints::{Failpoint, Sabotage, is_sabotaged, reach};
 use keeper_types::{
     Address, Attempt, BlockEvents, BlockHeader, BlockNumber, BlockRef, EventPosition, JobId, MarketEvent, TxHash,
 };
@@ -160,6 +161,23 @@ impl SqliteStore {
     }
 }
 
+/// The places before and after a commit.
+type Places = (Failpoint, Failpoint);
+const APPEND: Places = (Failpoint::AppendBeforeCommit, Failpoint::AppendAfterCommit);
+const REVERT: Places = (Failpoint::RevertBeforeCommit, Failpoint::RevertAfterCommit);
+const OBSERVE: Places = (Failpoint::ObserveBeforeCommit, Failpoint::ObserveAfterCommit);
+const EXPLAIN: Places = (Failpoint::ExplainBeforeCommit, Failpoint::ExplainAfterCommit);
+const RECORD: Places = (Failpoint::RecordBeforeCommit, Failpoint::RecordAfterCommit);
+const UPDATE: Places = (Failpoint::UpdateBeforeCommit, Failpoint::UpdateAfterCommit);
+
+/// Commits what a call has written.
+async fn commit(transaction: Transaction<'static, Sqlite>, (before, after): Places) -> Result<(), StoreError> {
+    reach(before);
+    transaction.commit().await?;
+    reach(after);
+    Ok(())
+}
+
 /// The folder that a file is in.
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
@@ -270,7 +288,7 @@ impl Store for SqliteStore {
     async fn append_blocks(&self, blocks: &[BlockEvents]) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         blocks::append(&mut transaction, blocks).await?;
-        Ok(transaction.commit().await?)
+        commit(transaction, APPEND).await
     }
 
     async fn revert_to(&self, block: BlockNumber) -> Result<(), StoreError> {
@@ -278,7 +296,7 @@ impl Store for SqliteStore {
         blocks::revert_to(&mut transaction, block).await?;
         explanations::revert_to(&mut transaction, block).await?;
         observations::revert_to(&mut transaction, block).await?;
-        Ok(transaction.commit().await?)
+        commit(transaction, REVERT).await
     }
 
     async fn block(&self, number: BlockNumber) -> Result<Option<BlockHeader>, StoreError> {
@@ -316,7 +334,10 @@ impl Store for SqliteStore {
     async fn record_intent(&self, intent: &NewIntent) -> Result<IntentId, StoreError> {
         let mut transaction = self.begin().await?;
         let intent_id = intents::record(&mut transaction, intent).await?;
-        transaction.commit().await?;
+        if is_sabotaged(Sabotage::NoIntents) {
+            return Ok(intent_id);
+        }
+        commit(transaction, RECORD).await?;
         Ok(intent_id)
     }
 
@@ -332,9 +353,12 @@ impl Store for SqliteStore {
     }
 
     async fn update_intent(&self, intent_id: IntentId, update: &IntentUpdate) -> Result<(), StoreError> {
+        if is_sabotaged(Sabotage::NoIntents) {
+            return Ok(());
+        }
         let mut transaction = self.begin().await?;
         intents::update(&mut transaction, intent_id, update).await?;
-        Ok(transaction.commit().await?)
+        commit(transaction, UPDATE).await
     }
 
     async fn finalise_intents(&self, account: Address, up_to: BlockNumber) -> Result<u64, StoreError> {
@@ -371,7 +395,7 @@ impl Store for SqliteStore {
     async fn save_explanations(&self, explanations: &[ExplanationRecord]) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         explanations::save(&mut transaction, explanations).await?;
-        Ok(transaction.commit().await?)
+        commit(transaction, EXPLAIN).await
     }
 
     async fn explanation(&self, job_id: JobId) -> Result<Option<ExplanationRecord>, StoreError> {
@@ -381,7 +405,7 @@ impl Store for SqliteStore {
     async fn observe(&self, observations: &[Observation]) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         observations::record(&mut transaction, observations).await?;
-        Ok(transaction.commit().await?)
+        commit(transaction, OBSERVE).await
     }
 
     async fn timings(&self, job_id: JobId) -> Result<Vec<JobTimings>, StoreError> {

@@ -1,5 +1,6 @@
 //! `cargo xtask bench NAME`: what things cost and how fast they are, measured on real runs.
 
+mod e2e;
 mod fgd;
 mod gas;
 mod matching;
@@ -16,6 +17,8 @@ use crate::repo::Repo;
 /// What is measured.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Bench {
+    /// From submission to allocation: a local chain, a keeper, a thousand workers, steady load
+    E2e(e2e::Args),
     /// How much of a cluster's shared GPUs seven policies allocate, on recorded jobs
     Fgd(fgd::Args),
     /// What every transaction of the market costs, on the local chain
@@ -33,6 +36,7 @@ pub(crate) enum Bench {
 /// Runs one benchmark.
 pub(crate) fn run(repo: &Repo, bench: &Bench) -> Result<ExitCode> {
     match bench {
+        Bench::E2e(args) => e2e::run(repo, args),
         Bench::Fgd(args) => fgd::run(repo, args),
         Bench::Gas(args) => gas::run(repo, args),
         Bench::Matching(args) => matching::run(repo, args),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::{
     process::{self, cargo},
@@ -10,6 +10,8 @@ use crate::{
     system::{self, C_COMPILER, POSTGRES},
     tools::LOCALNET,
 };
+
+const BUILD_HINT: &str = "the compiler's first error above is the one to look at";
 
 /// The programs that the end-to-end tests and the demo start.
 #[derive(Debug)]
@@ -29,14 +31,34 @@ pub(crate) fn run(repo: &Repo) -> Result<Programs> {
     Ok(programs)
 }
 
+/// The keeper that dies where it is told to, beside the ordinary one, which is built again after it.
+pub(crate) fn failpoints_keeper(repo: &Repo) -> Result<PathBuf> {
+    let built = |more: &[&str]| {
+        process::run(cargo(repo.root()).args(["build", "--locked", "--package", "keeper"]).args(more), BUILD_HINT)
+    };
+    built(&["--features", "failpoints"])?;
+    let kept = repo.built("keeper-failpoints");
+    std::fs::copy(repo.keeper(), &kept).with_context(|| format!("keeping {}", kept.display()))?;
+    built(&[])?;
+    Ok(kept)
+}
+
+/// The keeper as it is shipped, where times are measured.
+pub(crate) fn release_keeper(repo: &Repo) -> Result<PathBuf> {
+    process::run(cargo(repo.root()).args(["build", "--release", "--locked", "--package", "keeper"]), BUILD_HINT)?;
+    Ok(repo.target().join("release/keeper"))
+}
+
+/// The local chain.
+pub(crate) fn localnet(repo: &Repo) -> Result<PathBuf> {
+    Ok(LOCALNET.ensure(repo)?.join("localnet"))
+}
+
 /// Builds what is missing.
 pub(crate) fn programs(repo: &Repo) -> Result<Programs> {
     system::ensure(&[C_COMPILER])?;
-    let localnet = LOCALNET.ensure(repo)?.join("localnet");
+    let localnet = localnet(repo)?;
     println!("building the keeper (a few minutes the first time)");
-    process::run(
-        cargo(repo.root()).args(["build", "--locked", "--package", "keeper"]),
-        "the compiler's first error above is the one to look at",
-    )?;
+    process::run(cargo(repo.root()).args(["build", "--locked", "--package", "keeper"]), BUILD_HINT)?;
     Ok(Programs { localnet, keeper: repo.keeper() })
 }

@@ -1,6 +1,7 @@
 //! The program behind `cargo xtask chaos NAME`: faults on purpose, and a count of what did not survive them.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its terminal")]
 
+mod kill;
 mod power;
 mod rpc;
 
@@ -19,6 +20,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Have the keeper die at every named place
+    Failpoints(kill::failpoints::Args),
+    /// Kill the keeper, and sometimes a worker's agent, while jobs come in
+    Kill(kill::Args),
     /// Cut the power under the store
     Power(power::Args),
     /// Have one of three endpoints lie
@@ -38,6 +43,8 @@ enum Verb {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().verb {
+        Verb::Failpoints(args) => kill::failpoints::run(&args),
+        Verb::Kill(args) => kill::run(&args),
         Verb::Power(args) => power::run(&args),
         Verb::Rpc(args) => rpc::run(&args),
         Verb::PowerWriter { database, seed, sabotage } => power::write(&database, seed, sabotage),

@@ -1,0 +1,96 @@
+//! When the chain gave which job away, by this program's own reading.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use keeper_chain::{Follower, Step};
+use keeper_types::{BlockRef, JobId, MarketEvent};
+use tokio::{sync::watch, time::sleep};
+
+use super::Scene;
+
+/// How often the chain is asked: what is measured is late by as much at most.
+const POLL: Duration = Duration::from_millis(50);
+
+/// What was seen.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    /// When each job was first seen to be allocated.
+    pub(crate) allocated: BTreeMap<JobId, Instant>,
+    /// When each block was first seen.
+    pub(crate) blocks: Vec<Instant>,
+    /// Items of each round.
+    pub(crate) rounds: Vec<u32>,
+    /// Items that a contract skipped.
+    pub(crate) skipped: u64,
+    /// Attempts that were allocated twice.
+    pub(crate) doubled: u64,
+}
+
+/// A reader of the chain.
+pub(crate) struct Watching {
+    seen: watch::Receiver<Seen>,
+}
+
+impl Watching {
+    /// Begins with the newest block.
+    pub(crate) async fn begin(scene: &Arc<Scene>) -> Self {
+        let rpc = scene.connection().await;
+        let follower = Follower::new(&rpc, scene.contracts.deployment());
+        let cursor = follower.head().await.expect("the newest block").reference();
+        let (tell, seen) = watch::channel(Seen::default());
+        tokio::spawn(read(follower, cursor, tell));
+        Self { seen }
+    }
+
+    /// Waits until so many jobs are allocated, or none has been for `patience`.
+    pub(crate) async fn until_allocated(mut self, jobs: usize, patience: Duration) -> Seen {
+        let mut last = (self.seen.borrow().allocated.len(), Instant::now());
+        loop {
+            let now = self.seen.borrow_and_update().allocated.len();
+            if now != last.0 {
+                last = (now, Instant::now());
+            }
+            if now >= jobs || last.1.elapsed() > patience {
+                return self.seen.borrow().clone();
+            }
+            sleep(POLL).await;
+        }
+    }
+}
+
+async fn read(follower: Follower, mut cursor: BlockRef, tell: watch::Sender<Seen>) {
+    loop {
+        match follower.step(Some(cursor)).await {
+            Ok(Step::Extended { blocks, .. }) => {
+                let at = Instant::now();
+                cursor = blocks.last().map_or(cursor, |block| block.header.reference());
+                let events = blocks.iter().flat_map(|block| &block.events);
+                tell.send_modify(|seen| {
+                    seen.blocks.push(at);
+                    events.for_each(|(_, event)| seen.take(event, at));
+                });
+            }
+            Ok(Step::Reorganised) => return,
+            Ok(Step::UpToDate) | Err(_) => sleep(POLL).await,
+        }
+    }
+}
+
+impl Seen {
+    fn take(&mut self, event: &MarketEvent, at: Instant) {
+        match event {
+            MarketEvent::JobsAllocated { items } => {
+                for item in items {
+                    self.doubled += u64::from(self.allocated.insert(item.job_id, at).is_some());
+                }
+            }
+            MarketEvent::RoundApplied { allocated, .. } => self.rounds.push(*allocated),
+            MarketEvent::AllocationSkipped { .. } => self.skipped += 1,
+            _ => {}
+        }
+    }
+}
