@@ -1,6 +1,7 @@
 //! `cargo xtask bench NAME`: what things cost and how fast they are, measured on real runs.
 
 mod fgd;
+mod follow;
 mod gas;
 mod matching;
 mod philly;
@@ -18,6 +19,8 @@ use crate::repo::Repo;
 pub(crate) enum Bench {
     /// How much of a cluster's shared GPUs seven policies allocate, on recorded jobs
     Fgd(fgd::Args),
+    /// How fast a long history with reorganisations is followed, durably
+    Follow(follow::Args),
     /// What every transaction of the market costs, on the local chain
     Gas(gas::Args),
     /// How fast whole batches are assigned, beside other solvers
@@ -34,6 +37,7 @@ pub(crate) enum Bench {
 pub(crate) fn run(repo: &Repo, bench: &Bench) -> Result<ExitCode> {
     match bench {
         Bench::Fgd(args) => fgd::run(repo, args),
+        Bench::Follow(args) => follow::run(repo, args),
         Bench::Gas(args) => gas::run(repo, args),
         Bench::Matching(args) => matching::run(repo, args),
         Bench::Philly(args) => philly::run(repo, args),

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its terminal")]
 
 mod power;
+mod reorg;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -20,6 +21,8 @@ struct Cli {
 enum Verb {
     /// Cut the power under the store
     Power(power::Args),
+    /// Have a chain take blocks back while it is followed
+    Reorg(reorg::Args),
     /// Write to a store and say what was committed (what `power` runs)
     #[command(hide = true)]
     PowerWriter {
@@ -36,6 +39,7 @@ enum Verb {
 fn main() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Power(args) => power::run(&args),
+        Verb::Reorg(args) => reorg::run(&args),
         Verb::PowerWriter { database, seed, sabotage } => power::write(&database, seed, sabotage),
     };
     result.unwrap_or_else(|error: Error| {
