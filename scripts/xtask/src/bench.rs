@@ -2,6 +2,7 @@
 
 mod e2e;
 mod fgd;
+mod follow;
 mod gas;
 mod matching;
 mod philly;
@@ -21,6 +22,8 @@ pub(crate) enum Bench {
     E2e(e2e::Args),
     /// How much of a cluster's shared GPUs seven policies allocate, on recorded jobs
     Fgd(fgd::Args),
+    /// How fast a long history with reorganisations is followed, durably
+    Follow(follow::Args),
     /// What every transaction of the market costs, on the local chain
     Gas(gas::Args),
     /// How fast whole batches are assigned, beside other solvers
@@ -38,6 +41,7 @@ pub(crate) fn run(repo: &Repo, bench: &Bench) -> Result<ExitCode> {
     match bench {
         Bench::E2e(args) => e2e::run(repo, args),
         Bench::Fgd(args) => fgd::run(repo, args),
+        Bench::Follow(args) => follow::run(repo, args),
         Bench::Gas(args) => gas::run(repo, args),
         Bench::Matching(args) => matching::run(repo, args),
         Bench::Philly(args) => philly::run(repo, args),

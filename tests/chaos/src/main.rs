@@ -4,6 +4,7 @@
 mod kill;
 mod power;
 mod rpc;
+mod reorg;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -28,6 +29,8 @@ enum Verb {
     Power(power::Args),
     /// Have one of three endpoints lie
     Rpc(rpc::Args),
+    /// Have a chain take blocks back while it is followed
+    Reorg(reorg::Args),
     /// Write to a store and say what was committed (what `power` runs)
     #[command(hide = true)]
     PowerWriter {
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Verb::Kill(args) => kill::run(&args),
         Verb::Power(args) => power::run(&args),
         Verb::Rpc(args) => rpc::run(&args),
+        Verb::Reorg(args) => reorg::run(&args),
         Verb::PowerWriter { database, seed, sabotage } => power::write(&database, seed, sabotage),
     };
     result.unwrap_or_else(|error: Error| {
