@@ -257,7 +257,9 @@ const SQLITE_LOCKED: u32 = 6;
 /// PostgreSQL's classes of errors, the first two digits of SQLSTATE, that pass: connection exceptions, rollbacks for
 /// others' sake, resources that are short, objects in use, an operator's intervention, and errors of its system.
 const PASSING_CLASSES: [&str; 6] = ["08", "40", "53", "55", "57", "58"];
-/// Of those, what does not: a full disk.
+/// Passes too: this session stood still in a transaction, and was ended for it.
+const STOOD_STILL: &str = "25P03";
+/// Of the classes, what does not: a full disk.
 const DISK_FULL: &str = "53100";
 
 fn is_transient(error: &sqlx::Error) -> bool {
@@ -267,7 +269,8 @@ fn is_transient(error: &sqlx::Error) -> bool {
             let is_of_postgres = error.try_downcast_ref::<PgDatabaseError>().is_some();
             let Some(code) = error.code() else { return false };
             if is_of_postgres {
-                return code != DISK_FULL && PASSING_CLASSES.iter().any(|class| code.starts_with(class));
+                let passes = code == STOOD_STILL || PASSING_CLASSES.iter().any(|class| code.starts_with(class));
+                return passes && code != DISK_FULL;
             }
             code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, SQLITE_BUSY | SQLITE_LOCKED))
         }

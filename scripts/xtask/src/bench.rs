@@ -6,6 +6,7 @@ mod follow;
 mod gas;
 mod matching;
 mod philly;
+mod queue;
 mod queues;
 mod scheduler;
 
@@ -30,6 +31,8 @@ pub(crate) enum Bench {
     Matching(matching::Args),
     /// Recorded training jobs under our policy and its peers: waits, fairness, deadlines
     Philly(philly::Args),
+    /// How fast work is queued, claimed and acknowledged durably, beside other queues
+    Queue(queue::Args),
     /// Memory of a million pending jobs, and a million allocations with failing workers
     Queues(queues::Args),
     /// How fast jobs are placed one after the other, beside slurmctld
@@ -45,6 +48,7 @@ pub(crate) fn run(repo: &Repo, bench: &Bench) -> Result<ExitCode> {
         Bench::Gas(args) => gas::run(repo, args),
         Bench::Matching(args) => matching::run(repo, args),
         Bench::Philly(args) => philly::run(repo, args),
+        Bench::Queue(args) => queue::run(repo, args),
         Bench::Queues(args) => queues::run(repo, args),
         Bench::Scheduler(args) => scheduler::run(repo, args),
     }

@@ -31,7 +31,7 @@ pub(crate) async fn measured(folder: &Path, batch: usize, span: Duration) -> Res
     let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
     let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&pool).await?;
     ensure!(synchronous == 2, "the same durability as the keeper's: FULL");
-    SqliteStorage::<String>::setup(&pool).await?;
+    SqliteStorage::setup(&pool).await?;
     let config = Config::default().queue("intake").batch_size(batch).lock_tasks(false);
     let mut backend = SqliteStorage::<String>::new(&pool).with_config(config);
 
@@ -60,7 +60,8 @@ pub(crate) async fn measured(folder: &Path, batch: usize, span: Duration) -> Res
     let worker = WorkerBuilder::new("claimer").backend(backend).concurrency(CONCURRENCY).build(task);
     worker.run().await?;
     let took = begun;
-    let acknowledged: i64 = sqlx::query_scalar("SELECT count(*) FROM Jobs WHERE status = 'Done'").fetch_one(&pool).await?;
+    let acknowledged: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM Jobs WHERE status = 'Done'").fetch_one(&pool).await?;
     ensure!(acknowledged > 0, "nothing was acknowledged");
     Ok(Figures { enqueue_per_s, claim_and_ack_per_s: per_second(u64::try_from(acknowledged)?, took) })
 }

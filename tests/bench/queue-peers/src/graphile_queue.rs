@@ -9,9 +9,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use graphile_worker::{
-    IntoTaskHandlerResult, JobSpec, LocalQueueConfig, TaskHandler, WorkerContext, WorkerContextExt as _, WorkerOptions,
-};
+use graphile_worker::{IntoTaskHandlerResult, JobSpec, LocalQueueConfig, TaskHandler, WorkerContext, WorkerOptions};
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgPoolOptions;
 

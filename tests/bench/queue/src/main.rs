@@ -47,12 +47,12 @@ async fn main() -> Result<()> {
         ["sqlite", folder, batch, callers, seconds] => {
             let folder = tempfile::tempdir_in(folder)?;
             let store = SqliteStore::open(&folder.path().join("keeper.sqlite"), identity()).await?;
-            measured(&store, load(batch, callers, seconds)?).await?
+            measured(&store, load(batch, callers, seconds)?, 200_000).await?
         }
         ["postgres", batch, callers, seconds] => {
             let server = Server::start(&[])?;
             let store = PostgresStore::open(&server.create_database().await, identity()).await?;
-            measured(&store, load(batch, callers, seconds)?).await?
+            measured(&store, load(batch, callers, seconds)?, 60_000).await?
         }
         ["fdatasync", folder, batch, seconds] => syncs(Path::new(folder), load(batch, "1", seconds)?)?,
         ["with-server", program, ref rest @ ..] => return with_server(program, rest).await,
@@ -71,15 +71,16 @@ fn load(batch: &str, callers: &str, seconds: &str) -> Result<Load> {
     Ok(load)
 }
 
-/// Enqueues for a while, then claims and acknowledges for as long; each caller does one batch after the other.
-async fn measured(queue: &dyn WorkQueue, load: Load) -> Result<Value> {
+/// Enqueues for a while, then claims and acknowledges for as long; each caller does one batch after the other. No more
+/// than `most_per_s` are expected to be claimed a second.
+async fn measured(queue: &dyn WorkQueue, load: Load, most_per_s: u64) -> Result<Value> {
     let started = Instant::now();
     let enqueuing = (0..load.callers).map(|caller| enqueue(queue, load, caller, started));
     let enqueued: u64 = try_join_all(enqueuing).await?.into_iter().sum();
     let enqueue_per_s = per_second(enqueued, started);
 
-    // Enough that the claimers do not run dry, at three times what the fastest is expected to do.
-    let wanted = load.span.as_secs().max(1) * 200_000.min(load.batch * load.callers * 20_000);
+    // Enough that the claimers do not run dry; a batch takes 50 microseconds at the least.
+    let wanted = load.span.as_secs().max(1) * most_per_s.min(load.batch * load.callers * 20_000);
     for first in (enqueued..wanted).step_by(usize::try_from(FILLING)?) {
         queue.enqueue(QUEUE, items("fill", first, FILLING)).await?;
     }
