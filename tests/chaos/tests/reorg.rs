@@ -17,13 +17,13 @@ fn reorg(arguments: &[&str]) -> Result<(Output, Value)> {
 
 #[test]
 fn after_every_reorganisation_the_store_is_what_a_fresh_index_gives() {
-    let (output, figures) = reorg(&["--reorgs", "8", "--max-depth", "64", "--simulated", "8"]).unwrap();
+    let (output, figures) = reorg(&["--reorgs", "6", "--max-depth", "64", "--simulated", "4"]).unwrap();
     assert!(output.status.success(), "{figures}\n{}", String::from_utf8_lossy(&output.stdout));
     for key in ["lost", "doubled", "stuck", "orphaned_allocations"] {
         assert_eq!(figures[key], 0, "{figures}");
     }
-    assert_eq!(figures["faults"], 8);
-    assert_eq!(figures["simulated_chains"], 8);
+    assert_eq!(figures["faults"], 6);
+    assert_eq!(figures["simulated_chains"], 4);
     assert!(figures["jobs"].as_u64().unwrap() > 0, "{figures}");
 }
 
