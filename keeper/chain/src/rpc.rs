@@ -168,7 +168,7 @@ impl Rpc {
     /// # Errors
     /// Fails where none is, as [`Rpc::connect`].
     pub async fn check(&self) -> Result<(), RpcError> {
-        self.pool.identify_all().await
+        self.pool.identify_all(monitor::SHORT_GRACE).await.map(|_| ())
     }
 
     /// The endpoints, without keys that their paths or queries may hold.

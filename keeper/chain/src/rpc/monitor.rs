@@ -9,7 +9,7 @@ use std::{
 use futures::{StreamExt as _, future::join_all, stream::FuturesUnordered};
 use keeper_types::{BlockNumber, ChainId, Felt};
 use serde_json::{Value, json};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::{
     RpcError,
@@ -30,6 +30,8 @@ const TICK: Duration = Duration::from_secs(1);
 const IDENTIFY_EVERY: u32 = 12;
 /// How long a start waits for the other endpoints once one is good.
 const GRACE: Duration = Duration::from_secs(1);
+/// How long a check does.
+pub(super) const SHORT_GRACE: Duration = Duration::from_millis(250);
 
 /// What the endpoints say about one block.
 #[derive(Clone, Debug)]
@@ -67,7 +69,7 @@ pub(super) fn watch(pool: &Arc<Pool>) {
             if looked.elapsed() >= pool.settings.check_every {
                 (looked, rounds) = (Instant::now(), rounds + 1);
                 if rounds % IDENTIFY_EVERY == 0
-                    && let Err(error) = pool.identify_all().await
+                    && let Err(error) = pool.identify_all(pool.settings.timeout).await
                 {
                     tracing::warn!(%error, "no endpoint can be used");
                 }
@@ -78,37 +80,43 @@ pub(super) fn watch(pool: &Arc<Pool>) {
 }
 
 impl Pool {
-    /// Checks every endpoint, and waits for all of them, or a while longer than for the first good one.
+    /// Checks every endpoint at the start.
     ///
     /// # Errors
     /// Fails where none is good, with what is wrong with the first.
     pub(super) async fn start(&self) -> Result<(), RpcError> {
+        for (_, error) in self.identify_all(GRACE).await? {
+            tracing::warn!(%error, "an endpoint cannot be used; it is tried again");
+        }
+        Ok(())
+    }
+
+    /// Asks all of them which network they are of, and waits for `grace` longer than for the first good one. Returns what
+    /// is wrong with others.
+    ///
+    /// # Errors
+    /// Fails where none is good, with what is wrong with the first.
+    pub(super) async fn identify_all(&self, grace: Duration) -> Result<Vec<(usize, RpcError)>, RpcError> {
         let mut checks: FuturesUnordered<_> =
             (0..self.endpoints.len()).map(|place| async move { (place, self.identify(place).await) }).collect();
-        let (mut is_good, mut errors) = (false, Vec::new());
+        let (mut patience, mut errors) = (None, Vec::new());
         loop {
             let checked = tokio::select! {
                 checked = checks.next() => checked,
-                () = sleep(GRACE), if is_good => break,
+                () = sleep_until(patience.unwrap_or_else(Instant::now)), if patience.is_some() => break,
             };
             match checked {
-                Some((_, Ok(()))) => is_good = true,
+                Some((_, Ok(()))) => patience = patience.or(Some(Instant::now() + grace)),
                 Some((place, Err(error))) => errors.push((place, error)),
                 None => break,
             }
         }
         errors.sort_by_key(|(place, _)| *place);
-        if !is_good {
-            let first = errors.into_iter().next().map(|(_, error)| error);
-            return Err(first.unwrap_or_else(|| RpcError::Unreachable {
-                url: String::new(),
-                reason: "no endpoint is given".to_owned(),
-            }));
+        if patience.is_some() {
+            return Ok(errors);
         }
-        for (_, error) in &errors {
-            tracing::warn!(%error, "an endpoint cannot be used; it is tried again");
-        }
-        Ok(())
+        let first = errors.into_iter().next().map(|(_, error)| error);
+        Err(first.unwrap_or(RpcError::Unreachable { url: String::new(), reason: "no endpoint is given".to_owned() }))
     }
 
     /// Asks an endpoint which network it is of.
@@ -125,18 +133,6 @@ impl Pool {
             Err(_) => return found,
         };
         found
-    }
-
-    /// Asks all of them.
-    ///
-    /// # Errors
-    /// Fails where none is of the network.
-    pub(super) async fn identify_all(&self) -> Result<(), RpcError> {
-        let found = join_all((0..self.endpoints.len()).map(|place| self.identify(place))).await;
-        if found.iter().any(Result::is_ok) {
-            return Ok(());
-        }
-        found.into_iter().next().unwrap_or(Ok(()))
     }
 
     /// Tries those once that were left alone for long enough, or not yet found to be of the network.

@@ -86,11 +86,17 @@ impl Stage {
         JobSpec { manifest_hash: manifest, max_price: Fri(PRICE), ..job_spec(self.market.now().await) }
     }
 
-    /// Takes the last blocks back; returns the first of them.
-    pub(super) async fn abort(&self, blocks: u64) -> BlockNumber {
-        let from = BlockNumber(self.head().await.number.0 - blocks + 1);
-        let block = json!({ "starting_block_id": { "block_number": from } });
-        self.market.chain.ask("devnet_abortBlocks", block).await;
-        from
+    /// Takes the last blocks back; returns the first of them, and how many transactions each had.
+    pub(super) async fn abort(&self, blocks: u64) -> (BlockNumber, Vec<u64>) {
+        let (chain, head) = (&self.market.chain, self.head().await.number.0);
+        let from = head - blocks + 1;
+        let mut counts = Vec::new();
+        for number in from..=head {
+            let id = json!({ "block_id": { "block_number": number } });
+            let count = chain.ask("starknet_getBlockTransactionCount", id).await;
+            counts.push(count.as_u64().expect("a number"));
+        }
+        chain.ask("devnet_abortBlocks", json!({ "starting_block_id": { "block_number": from } })).await;
+        (BlockNumber(from), counts)
     }
 }

@@ -238,15 +238,20 @@ impl Trial<'_> {
     }
 
     /// Takes blocks back, which all endpoints say and everybody must see.
+    ///
+    /// The local chain's hashes say a block's number and how many transactions it has, and nothing else. So that those in
+    /// their place have other hashes, each has a transaction where there was none, and none where there was one.
     async fn reorganise(&mut self, keeper: &Keeper, record: &Record, ledger: &mut Ledger) -> Result<()> {
-        let blocks = self.rng.random_range(1..=2);
-        let from = self.stage.abort(blocks).await;
+        let blocks = self.rng.random_range(1..=3);
+        let (from, counts) = self.stage.abort(blocks).await;
         ledger.aborted(from);
-        // What comes in their place is as long as they were, or longer.
-        for _ in 0..=blocks {
-            let manifest = Felt::from(self.rng.random::<u128>());
-            let spec = self.stage.job(manifest).await;
-            self.stage.market.submit(&spec).await;
+        for count in counts {
+            if count == 0 {
+                let spec = self.stage.job(Felt::from(self.rng.random::<u128>())).await;
+                self.stage.market.submit(&spec).await;
+            } else {
+                self.stage.market.chain.make_blocks(1).await;
+            }
         }
         self.turn(keeper, record, ledger, true, true).await?;
         self.turn(keeper, record, ledger, false, true).await
@@ -265,8 +270,19 @@ impl Trial<'_> {
             record.follow(&keeper.follower).await?;
         }
         let (recorded, truth) = (record.events().await?, self.stage.events_after(None).await);
-        let missing = truth.iter().filter(|event| !recorded.contains(event)).count() as u64;
-        let invented = recorded.iter().filter(|event| !truth.contains(event)).count() as u64;
+        let absent: Vec<_> = truth.iter().filter(|event| !recorded.contains(event)).collect();
+        let invented: Vec<_> = recorded.iter().filter(|event| !truth.contains(event)).collect();
+        for (what, (position, event)) in
+            absent.iter().map(|event| ("not recorded", event)).chain(invented.iter().map(|event| ("not there", event)))
+        {
+            self.row.tell(
+                format!("{what}: {} in block {}, {event:?}", event.name(), position.block)
+                    .chars()
+                    .take(300)
+                    .collect::<String>(),
+            );
+        }
+        let (missing, invented) = (absent.len() as u64, invented.len() as u64);
         let twice = (recorded.len() as u64).saturating_sub(truth.len() as u64 - missing + invented);
         self.row.lost += missing;
         self.row.doubled += invented + twice;
