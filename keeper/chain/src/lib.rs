@@ -32,7 +32,7 @@ pub use credentials::{AccountSource, Credentials, CredentialsError, KeySource};
 pub use decode::DecodeError;
 pub use deploy::{ClassHashes, DeployError, Deployer, DeploymentTerms, built_in_class};
 pub use deployment::{DeployedContract, Deployment, DeploymentError};
-pub use follower::{Follower, Step};
+pub use follower::{BLOCKS_PER_STEP, ChainSource, Follower, Index, Indexed, JobStanding, Reading, Step, read};
 pub use network::{Network, UnknownNetwork};
 pub use outside_execution::{NamedCall, OutsideExecutionError, SponsoredCalls};
 pub use rpc::{Rpc, RpcError, shown_url};

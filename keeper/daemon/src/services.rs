@@ -33,7 +33,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keeper_types::{BlockHeader, Market};
+use keeper_types::{BlockHeader, BlockNumber, Market};
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -68,6 +68,8 @@ pub(crate) struct Believed {
     pub(crate) fork: u64,
     /// When that block and its events were at hand: what the keeper takes of its own for a round is counted from here.
     pub(crate) seen: Instant,
+    /// The highest block known as accepted on L1.
+    pub(crate) final_block: Option<BlockNumber>,
 }
 
 /// The latest belief; `None` until the keeper has caught up for the first time.

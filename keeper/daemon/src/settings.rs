@@ -13,6 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use keeper_chain::{Network, shown_url};
 use keeper_dispatch::session_url;
+use keeper_follow::FinalityPolicy;
 use keeper_scheduler::Policy;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -53,6 +54,8 @@ pub(crate) struct Settings {
     pub(crate) poll_ms: u64,
     /// Whether the keeper expires and settles what is due.
     pub(crate) exits: bool,
+    /// How sure a job must be before its work begins.
+    pub(crate) finality: FinalityPolicy,
     /// What the file says about the worker; flags of `keeper worker run` win over it.
     pub(crate) worker: WorkerSettings,
     /// The scheduler's policy.
@@ -66,6 +69,7 @@ struct File {
     chain: ChainSection,
     account: AccountSection,
     keeper: KeeperSection,
+    finality: Option<FinalityPolicy>,
     worker: WorkerSettings,
     policy: Option<Policy>,
 }
@@ -136,6 +140,7 @@ impl Settings {
             public_url: run.public_url.clone().or(file.keeper.public_url),
             poll_ms: global.poll_ms.or(file.chain.poll_ms).unwrap_or(default_poll_ms(network)),
             exits: !run.no_exits && file.keeper.exits.unwrap_or(true),
+            finality: file.finality.unwrap_or(default_finality(network)),
             worker: file.worker,
             policy,
         };
@@ -170,6 +175,11 @@ impl Settings {
         if self.policy.max_items == 0 || self.policy.max_items > most {
             bail!("keeper.max_batch is {}, but must be 1 to {most}", self.policy.max_items);
         }
+        if let (Some(medium), Some(large)) = (self.finality.medium_from_strk, self.finality.large_from_strk)
+            && medium > large
+        {
+            bail!("finality.medium_from_strk is {medium}, but must be at most finality.large_from_strk, {large}");
+        }
         self.worker.profile(PathBuf::new())?;
         self.policy.validate().context("policy")
     }
@@ -196,6 +206,7 @@ impl Settings {
                 max_batch: Some(self.policy.max_items),
                 exits: Some(self.exits),
             },
+            finality: Some(self.finality),
             worker: self.worker.clone(),
             policy: Some(self.policy.clone()),
         };
@@ -248,6 +259,14 @@ fn default_poll_ms(network: Network) -> u64 {
     match network {
         Network::Devnet => 250,
         Network::Sepolia | Network::Mainnet => 2_000,
+    }
+}
+
+/// A local chain is not reorganised by others, and nobody wants to wait for it.
+fn default_finality(network: Network) -> FinalityPolicy {
+    match network {
+        Network::Devnet => FinalityPolicy::NONE,
+        Network::Sepolia | Network::Mainnet => FinalityPolicy::PUBLIC,
     }
 }
 

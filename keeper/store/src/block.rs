@@ -1,6 +1,6 @@
 //! The rules by which recorded blocks follow one another.
 
-use keeper_types::{BlockEvents, BlockHeader};
+use keeper_types::{BlockEvents, BlockHeader, BlockRef};
 
 use crate::StoreError;
 
@@ -28,4 +28,31 @@ pub(crate) fn check_events(block: &BlockEvents) -> Result<(), StoreError> {
         expected_from = u64::from(position.index) + 1;
     }
     Ok(())
+}
+
+/// Checks that `block` may be recorded as accepted on L1: neither the marker nor what is recorded of its height is
+/// another block.
+pub(crate) fn check_final(
+    block: BlockRef,
+    marker: Option<BlockRef>,
+    recorded: Option<BlockRef>,
+) -> Result<(), StoreError> {
+    let mut other = marker.into_iter().chain(recorded).filter(|known| known.number == block.number);
+    match other.find(|known| known.hash != block.hash) {
+        Some(recorded) => Err(StoreError::FinalityViolation { recorded, told: block }),
+        None => Ok(()),
+    }
+}
+
+/// Checks that a block to be appended does not contradict the block that is known as accepted on L1.
+pub(crate) fn check_above_final(block: &BlockHeader, marker: BlockRef) -> Result<(), StoreError> {
+    let told = match block.number.0.checked_sub(marker.number.0) {
+        Some(0) => block.hash,
+        Some(1) => block.parent_hash,
+        _ => return Ok(()),
+    };
+    if told == marker.hash {
+        return Ok(());
+    }
+    Err(StoreError::FinalityViolation { recorded: marker, told: BlockRef { number: marker.number, hash: told } })
 }

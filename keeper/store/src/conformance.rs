@@ -3,20 +3,20 @@
 //! What a store must do beyond it cannot be told apart here: that a second open finds everything again, and
 //! that a commit survives a crash.
 
+mod intents;
+
 use std::collections::BTreeMap;
+
+pub use intents::signed;
 
 use futures::TryStreamExt as _;
 use keeper_scheduler::{Explanation, Outcome};
 use keeper_types::{
-    Address, AllocationItem, Attempt, BlockEvents, BlockHeader, BlockNumber, Capabilities, ChainId, EventPosition,
-    Felt, Fri, JobId, JobSpec, JobState, MarketEvent, Queue, Rate, Requirements, Strategy, TxHash, Verification,
-    WorkerId,
+    Address, Attempt, BlockEvents, BlockHeader, BlockNumber, Capabilities, ChainId, EventPosition, Felt, Fri, JobId,
+    JobSpec, JobState, MarketEvent, Queue, Rate, Requirements, TxHash, Verification, WorkerId,
 };
 
-use crate::{
-    ExplanationRecord, Identity, IntentAction, IntentId, IntentState, IntentUpdate, JobTimings, MaintenanceCall,
-    NewIntent, Observation, Stage, Store, StoreError, rebuild_market,
-};
+use crate::{ExplanationRecord, Identity, JobTimings, Observation, Stage, Store, StoreError, rebuild_market};
 
 /// Runs the suite. `open` gives a new, empty store for [`identity`] each time.
 ///
@@ -28,8 +28,11 @@ pub async fn exercise<S: Store>(open: impl AsyncFn() -> S) {
     blocks_and_events_come_back(&open().await).await;
     what_does_not_follow_is_refused_whole(&open().await).await;
     reverting_forgets_what_was_above(&open().await).await;
+    the_block_at_or_below_a_height_is_found(&open().await).await;
+    what_was_accepted_on_l1_stays_so(&open().await).await;
+    many_rows_are_appended_at_once(&open().await).await;
     the_market_is_rebuilt(&open().await).await;
-    intents_are_tracked(&open().await).await;
+    intents::exercise(&open).await;
     the_latest_explanation_stands(&open().await).await;
     the_first_observation_stands(&open().await).await;
     numbers_beyond_the_database_are_refused(&open().await).await;
@@ -127,8 +130,11 @@ async fn a_new_store_is_empty(store: &dyn Store) {
     assert_eq!(store.cursor().await.expect("reads"), None);
     assert_eq!(store.block(BlockNumber(11)).await.expect("reads"), None);
     assert_eq!(store.recent_blocks(9).await.expect("reads"), []);
+    assert_eq!(store.final_block().await.expect("reads"), None);
     assert_eq!(events_from(store, 0).await, []);
     assert_eq!(store.open_intents().await.expect("reads"), []);
+    assert_eq!(store.live_intents(Address(Felt::ONE)).await.expect("reads"), []);
+    assert_eq!(store.intents_since(Address(Felt::ONE), 0).await.expect("reads"), []);
     assert_eq!(store.last_round(Address(Felt::ONE)).await.expect("reads"), None);
     assert_eq!(store.intent_by_tx(TxHash(Felt::ONE)).await.expect("reads"), None);
     assert_eq!(store.latest_allocation(JobId(1), Attempt(1)).await.expect("reads"), None);
@@ -226,6 +232,68 @@ async fn reverting_forgets_what_was_above(store: &dyn Store) {
     assert_eq!(events_from(store, 0).await, []);
 }
 
+async fn the_block_at_or_below_a_height_is_found(store: &dyn Store) {
+    assert_eq!(store.block_at_or_below(BlockNumber(u64::MAX)).await.expect("reads"), None);
+    let blocks = [block(11, 0, 0, vec![]), block(14, 0, 0, vec![]), block(15, 0, 0, vec![])];
+    store.append_blocks(&blocks).await.expect("appends");
+    let found = async |number| store.block_at_or_below(BlockNumber(number)).await.expect("reads");
+    assert_eq!(found(10).await, None);
+    for (number, index) in [(11, 0), (12, 0), (13, 0), (14, 1), (15, 2), (16, 2), (u64::MAX, 2)] {
+        assert_eq!(found(number).await, Some(blocks[index].header), "at or below {number}");
+    }
+}
+
+async fn what_was_accepted_on_l1_stays_so(store: &dyn Store) {
+    assert_eq!(store.final_block().await.expect("reads"), None);
+    store.append_blocks(&chain()).await.expect("appends");
+    let of = |number, fork| block(number, fork, fork, vec![]).header.reference();
+
+    let error = store.record_final(of(12, 7)).await.expect_err("another block is recorded");
+    assert!(matches!(error, StoreError::FinalityViolation { recorded, .. } if recorded == of(12, 0)), "{error}");
+    assert!(!error.is_transient());
+    assert_eq!(store.final_block().await.expect("reads"), None);
+
+    for block in [of(12, 0), of(12, 0), of(11, 0)] {
+        store.record_final(block).await.expect("it is what is recorded, or lower");
+        assert_eq!(store.final_block().await.expect("reads"), Some(of(12, 0)));
+    }
+    // Blocks may have been left out, so what was never given may be accepted too.
+    store.record_final(of(9, 3)).await.expect("lower ones change nothing");
+    let error = store.record_final(of(12, 7)).await.expect_err("it is another");
+    assert!(matches!(error, StoreError::FinalityViolation { told, .. } if told == of(12, 7)), "{error}");
+    assert!(error.to_string().contains("block 12 was accepted on L1"), "{error}");
+
+    // Reading again from the start must come to the same block.
+    store.revert_to(BlockNumber(0)).await.expect("reverts");
+    assert_eq!(store.final_block().await.expect("reads"), Some(of(12, 0)));
+    for (below, forked) in [(11, block(12, 7, 0, vec![])), (11, block(13, 7, 7, vec![]))] {
+        let blocks = [block(below, 0, 0, vec![]), forked];
+        let error = store.append_blocks(&blocks).await.expect_err("it is not the accepted chain");
+        assert!(matches!(error, StoreError::FinalityViolation { recorded, .. } if recorded == of(12, 0)), "{error}");
+        assert_eq!(store.cursor().await.expect("reads"), None, "nothing of it is there");
+    }
+    store.append_blocks(&chain()).await.expect("appends");
+    store.record_final(of(20, 0)).await.expect("above the cursor too");
+    assert_eq!(store.final_block().await.expect("reads"), Some(of(20, 0)));
+
+    store.forget_final().await.expect("writes");
+    assert_eq!(store.final_block().await.expect("reads"), None);
+    store.record_final(of(13, 0)).await.expect("writes");
+}
+
+async fn many_rows_are_appended_at_once(store: &dyn Store) {
+    // More than any implementation puts into one statement, and no round number of it.
+    let jobs = |number: u64| (0..number % 7 * 5).map(move |job| submitted(1_000 * number + job)).collect();
+    let blocks: Vec<_> = (11..411).map(|number| block(number, 0, 0, jobs(number))).collect();
+    store.append_blocks(&blocks[..399]).await.expect("appends");
+    store.append_blocks(&blocks[399..]).await.expect("appends");
+    let mut stored = store.recent_blocks(u32::MAX).await.expect("reads");
+    stored.reverse();
+    assert_eq!(stored, blocks.iter().map(|block| block.header).collect::<Vec<_>>());
+    let all: Vec<_> = blocks.into_iter().flat_map(|block| block.events).collect();
+    assert_eq!(events_from(store, 0).await, all);
+}
+
 async fn the_market_is_rebuilt(store: &dyn Store) {
     store.append_blocks(&chain()).await.expect("appends");
     let market = rebuild_market(store).await.expect("the events follow from each other");
@@ -237,67 +305,6 @@ async fn the_market_is_rebuilt(store: &dyn Store) {
     store.append_blocks(&[block(14, 0, 0, vec![cancelled(9)])]).await.expect("appends");
     let error = rebuild_market(store).await.expect_err("job 9 is unknown");
     assert_eq!(error.to_string(), "the stored events are not the chain's");
-}
-
-fn batch(round: u64) -> IntentAction {
-    let item = AllocationItem {
-        job_id: JobId(1),
-        worker_id: WorkerId(2),
-        attempt: Attempt(1),
-        strategy: Strategy::Standard,
-        score: 7_000,
-        rate: Rate(1 << 39),
-    };
-    IntentAction::ApplyBatch { round, snapshot_block: BlockNumber(12), items: vec![item] }
-}
-
-async fn intents_are_tracked(store: &dyn Store) {
-    let (account, other) = (Address(Felt::from(0x51)), Address(Felt::from(0x52)));
-    let new = |action, account, nonce, tx_hash| NewIntent { action, account, nonce, tx_hash, created_ms: 100 };
-    let update = |state, tx_hash| IntentUpdate { state, tx_hash, updated_ms: 200 };
-    let hash = |number: u64| Some(TxHash(Felt::from(number)));
-
-    let first = store.record_intent(&new(batch(4), account, 1, hash(1))).await.expect("writes");
-    let calls = vec![
-        MaintenanceCall::ExpireJob(JobId(3)),
-        MaintenanceCall::Settle(JobId(4)),
-        MaintenanceCall::SettleDispute(JobId(5)),
-    ];
-    let upkeep = IntentAction::Maintenance { calls };
-    let second = store.record_intent(&new(upkeep.clone(), account, 2, None)).await.expect("writes");
-    let third = store.record_intent(&new(batch(9), other, 1, hash(3))).await.expect("writes");
-    assert!(first < second && second < third);
-
-    let open = store.open_intents().await.expect("reads");
-    assert_eq!(open.iter().map(|intent| intent.intent_id).collect::<Vec<_>>(), [first, second, third]);
-    let planned = &open[1];
-    assert_eq!((planned.state, planned.tx_hash, &planned.action), (IntentState::Planned, None, &upkeep));
-    assert_eq!((planned.account, planned.nonce, planned.created_ms, planned.updated_ms), (account, 2, 100, 100));
-
-    store.update_intent(second, &update(IntentState::Sent, hash(2))).await.expect("writes");
-    store.update_intent(first, &update(IntentState::Accepted, None)).await.expect("writes");
-    store.update_intent(third, &update(IntentState::Lost, None)).await.expect("writes");
-    let open = store.open_intents().await.expect("reads");
-    assert_eq!(
-        open.iter().map(|intent| (intent.intent_id, intent.state)).collect::<Vec<_>>(),
-        [(second, IntentState::Sent)]
-    );
-
-    let found = store.intent_by_tx(TxHash(Felt::ONE)).await.expect("reads").expect("the first intent");
-    assert_eq!((found.intent_id, found.state, found.tx_hash), (first, IntentState::Accepted, hash(1)));
-    assert_eq!((found.created_ms, found.updated_ms, &found.action), (100, 200, &batch(4)));
-    assert_eq!(store.last_round(account).await.expect("reads"), Some(4));
-    assert_eq!(store.last_round(other).await.expect("reads"), Some(9), "a lost round is used up too");
-
-    let of = async |job_id, attempt| store.latest_allocation(JobId(job_id), Attempt(attempt)).await.expect("reads");
-    assert_eq!(of(1, 1).await.map(|intent| intent.intent_id), Some(third), "the later of the two");
-    assert_eq!((of(1, 2).await, of(2, 1).await, of(u64::MAX, 1).await), (None, None, None));
-
-    // A reorganisation opens an accepted intent again.
-    store.update_intent(first, &update(IntentState::Sent, None)).await.expect("writes");
-    assert_eq!(store.open_intents().await.expect("reads").len(), 2);
-    let error = store.update_intent(IntentId(99), &update(IntentState::Sent, None)).await;
-    assert!(matches!(error, Err(StoreError::IntentUnknown(IntentId(99)))));
 }
 
 /// Why a job was not placed.

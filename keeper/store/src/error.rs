@@ -93,6 +93,17 @@ pub enum StoreError {
         /// The last stored block.
         cursor: BlockNumber,
     },
+    /// The chain has another block where one was recorded as accepted on L1, which is final.
+    #[error(
+        "block {} was accepted on L1 as {:#x}, but is now {:#x}: the finality of the chain was violated, or the node is \
+         on another chain", .recorded.number, .recorded.hash, .told.hash
+    )]
+    FinalityViolation {
+        /// The block that was recorded.
+        recorded: BlockRef,
+        /// What is there now.
+        told: BlockRef,
+    },
     /// An event was given with a block that it is not in, or out of order.
     #[error("event {} of block {} does not belong at this place of block {block}", .position.index, .position.block)]
     MisplacedEvent {
@@ -104,6 +115,30 @@ pub enum StoreError {
     /// No such intent.
     #[error("there is no intent {0}")]
     IntentUnknown(IntentId),
+    /// An open intent does the same.
+    #[error("intent {intent_id} does `{key}` already")]
+    IntentExists {
+        /// What both would do.
+        key: String,
+        /// The one that is open.
+        intent_id: IntentId,
+    },
+    /// A nonce is another intent's.
+    #[error("nonce {nonce} of the account is held by intent {intent_id}")]
+    NonceHeld {
+        /// The nonce.
+        nonce: u64,
+        /// The intent that holds it.
+        intent_id: IntentId,
+    },
+    /// An intent has another nonce.
+    #[error("intent {intent_id} was signed under another nonce than {nonce}")]
+    NonceChanged {
+        /// The intent.
+        intent_id: IntentId,
+        /// The nonce that it was to have.
+        nonce: u64,
+    },
     /// A number does not fit the database's 63 bits.
     #[error("{field} {value} is more than the database holds")]
     OutOfRange {
@@ -159,8 +194,12 @@ impl StoreError {
             | Self::ReadOnly
             | Self::Fork { .. }
             | Self::NotAfterCursor { .. }
+            | Self::FinalityViolation { .. }
             | Self::MisplacedEvent { .. }
             | Self::IntentUnknown(_)
+            | Self::IntentExists { .. }
+            | Self::NonceHeld { .. }
+            | Self::NonceChanged { .. }
             | Self::OutOfRange { .. }
             | Self::Unreadable { .. }
             | Self::Unwritable { .. }

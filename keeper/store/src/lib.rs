@@ -2,8 +2,8 @@
 //!
 //! * The chain's blocks and events, appended together with the cursor in one transaction. The [`Market`] is
 //!   rebuilt from them ([`rebuild_market`]); delete the database and the chain gives the same one again.
-//! * Intents: what the keeper set out to send, written before it is sent, so that a crash between signing and
-//!   sending is found and settled instead of repeated.
+//! * Intents: what the keeper set out to send, written before it is sent with its nonce and its signed bytes, so that
+//!   a crash between signing and sending is found and settled instead of repeated.
 //! * The latest explanation of every job, and when this keeper saw it reach each stage. These are this
 //!   keeper's own and are not on chain.
 //!
@@ -24,7 +24,10 @@ mod store;
 
 pub use error::StoreError;
 pub use identity::Identity;
-pub use intent::{Intent, IntentAction, IntentId, IntentState, IntentUpdate, MaintenanceCall, NewIntent, UnknownName};
+pub use intent::{
+    Intent, IntentAction, IntentId, IntentState, IntentTransaction, IntentUpdate, JobAttempt, Landed, MaintenanceCall,
+    NewIntent, Purpose, UnknownName,
+};
 pub use observation::{ExplanationRecord, JobTimings, Observation, Stage};
 pub use sqlite::{
     SqliteStore,

@@ -7,6 +7,7 @@
 mod blocks;
 mod columns;
 mod explanations;
+mod finality;
 mod identity;
 mod intents;
 pub(crate) mod maintenance;
@@ -23,7 +24,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use keeper_failpoints::{Failpoint, Sabotage, is_sabotaged, reach};
 use keeper_types::{
-    Address, Attempt, BlockEvents, BlockHeader, BlockNumber, EventPosition, JobId, MarketEvent, TxHash,
+    Address, Attempt, BlockEvents, BlockHeader, BlockNumber, BlockRef, EventPosition, JobId, MarketEvent, TxHash,
 };
 use sqlx::{
     Sqlite, SqliteConnection, SqlitePool, Transaction,
@@ -32,7 +33,8 @@ use sqlx::{
 };
 
 use crate::{
-    ExplanationRecord, Identity, Intent, IntentId, IntentUpdate, JobTimings, NewIntent, Observation, Store, StoreError,
+    ExplanationRecord, Identity, Intent, IntentId, IntentTransaction, IntentUpdate, JobTimings, NewIntent, Observation,
+    Store, StoreError,
 };
 
 static MIGRATOR: Migrator = sqlx::migrate!();
@@ -158,6 +160,7 @@ impl SqliteStore {
 type Places = (Failpoint, Failpoint);
 const APPEND: Places = (Failpoint::AppendBeforeCommit, Failpoint::AppendAfterCommit);
 const REVERT: Places = (Failpoint::RevertBeforeCommit, Failpoint::RevertAfterCommit);
+const FINAL: Places = (Failpoint::FinalBeforeCommit, Failpoint::FinalAfterCommit);
 const OBSERVE: Places = (Failpoint::ObserveBeforeCommit, Failpoint::ObserveAfterCommit);
 const EXPLAIN: Places = (Failpoint::ExplainBeforeCommit, Failpoint::ExplainAfterCommit);
 const RECORD: Places = (Failpoint::RecordBeforeCommit, Failpoint::RecordAfterCommit);
@@ -296,6 +299,26 @@ impl Store for SqliteStore {
         blocks::block(&self.readers, number).await
     }
 
+    async fn block_at_or_below(&self, number: BlockNumber) -> Result<Option<BlockHeader>, StoreError> {
+        blocks::at_or_below(&self.readers, number).await
+    }
+
+    async fn final_block(&self) -> Result<Option<BlockRef>, StoreError> {
+        finality::read(&self.readers).await
+    }
+
+    async fn record_final(&self, block: BlockRef) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        finality::record(&mut transaction, block).await?;
+        commit(transaction, FINAL).await
+    }
+
+    async fn forget_final(&self) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        finality::forget(&mut transaction).await?;
+        Ok(transaction.commit().await?)
+    }
+
     async fn recent_blocks(&self, limit: u32) -> Result<Vec<BlockHeader>, StoreError> {
         blocks::recent(&self.readers, limit).await
     }
@@ -314,6 +337,20 @@ impl Store for SqliteStore {
         Ok(intent_id)
     }
 
+    async fn record_transaction(
+        &self,
+        intent_id: IntentId,
+        nonce: u64,
+        signed: &IntentTransaction,
+    ) -> Result<(), StoreError> {
+        if is_sabotaged(Sabotage::NoIntents) {
+            return Ok(());
+        }
+        let mut transaction = self.begin().await?;
+        intents::record_transaction(&mut transaction, intent_id, nonce, signed).await?;
+        Ok(transaction.commit().await?)
+    }
+
     async fn update_intent(&self, intent_id: IntentId, update: &IntentUpdate) -> Result<(), StoreError> {
         if is_sabotaged(Sabotage::NoIntents) {
             return Ok(());
@@ -321,6 +358,21 @@ impl Store for SqliteStore {
         let mut transaction = self.begin().await?;
         intents::update(&mut transaction, intent_id, update).await?;
         commit(transaction, UPDATE).await
+    }
+
+    async fn finalise_intents(&self, account: Address, up_to: BlockNumber) -> Result<u64, StoreError> {
+        let mut transaction = self.begin().await?;
+        let count = intents::finalise(&mut transaction, account, up_to).await?;
+        transaction.commit().await?;
+        Ok(count)
+    }
+
+    async fn live_intents(&self, account: Address) -> Result<Vec<Intent>, StoreError> {
+        intents::live(&self.readers, account).await
+    }
+
+    async fn intents_since(&self, account: Address, created_ms: u64) -> Result<Vec<Intent>, StoreError> {
+        intents::since(&self.readers, account, created_ms).await
     }
 
     async fn open_intents(&self) -> Result<Vec<Intent>, StoreError> {

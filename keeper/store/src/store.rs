@@ -5,12 +5,13 @@ use std::fmt;
 use async_trait::async_trait;
 use futures::{TryStreamExt as _, stream::BoxStream};
 use keeper_types::{
-    Address, ApplyError, Attempt, BlockEvents, BlockHeader, BlockNumber, EventPosition, Felt, JobId, Market,
+    Address, ApplyError, Attempt, BlockEvents, BlockHeader, BlockNumber, BlockRef, EventPosition, Felt, JobId, Market,
     MarketEvent, TxHash,
 };
 
 use crate::{
-    ExplanationRecord, Identity, Intent, IntentId, IntentUpdate, JobTimings, NewIntent, Observation, StoreError,
+    ExplanationRecord, Identity, Intent, IntentId, IntentTransaction, IntentUpdate, JobTimings, NewIntent, Observation,
+    StoreError,
 };
 
 /// What the keeper keeps.
@@ -32,8 +33,10 @@ pub trait Store: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::NotAfterCursor`] where a block is not above the one before it, [`StoreError::Fork`] where it
-    /// is the very next and does not build on it: then find the last common block ([`Store::recent_blocks`]) and
-    /// [`Store::revert_to`] it. [`StoreError::MisplacedEvent`] where an event is not its block's.
+    /// is the very next and does not build on it: then find the last common block ([`Store::block_at_or_below`]) and
+    /// [`Store::revert_to`] it. [`StoreError::FinalityViolation`] where it is another block than the one that is
+    /// recorded as accepted on L1, or the very next and does not build on that. [`StoreError::MisplacedEvent`] where an
+    /// event is not its block's.
     async fn append_blocks(&self, blocks: &[BlockEvents]) -> Result<(), StoreError>;
 
     /// Appends one block, as [`Store::append_blocks`] does.
@@ -49,7 +52,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     }
 
     /// Forgets every block above `block`, with its events and what was explained or observed by them, so that
-    /// the cursor stands at `block` or, where that was never given, at the next below.
+    /// the cursor stands at `block` or, where that was never given, at the next below. What is recorded as accepted on
+    /// L1 stays so.
     async fn revert_to(&self, block: BlockNumber) -> Result<(), StoreError>;
 
     /// The block of this height, if it was given.
@@ -60,6 +64,22 @@ pub trait Store: fmt::Debug + Send + Sync {
         Ok(self.block(number).await?.map(|header| header.hash))
     }
 
+    /// The highest block at or below this height, if any was given.
+    async fn block_at_or_below(&self, number: BlockNumber) -> Result<Option<BlockHeader>, StoreError>;
+
+    /// The highest block that was recorded as accepted on L1; `None` before the first.
+    async fn final_block(&self) -> Result<Option<BlockRef>, StoreError>;
+
+    /// Records that `block` is accepted on L1. A lower one than the recorded changes nothing: several keepers may be
+    /// at work.
+    ///
+    /// # Errors
+    /// [`StoreError::FinalityViolation`] where another block of this height is recorded, as accepted on L1 or at all.
+    async fn record_final(&self, block: BlockRef) -> Result<(), StoreError>;
+
+    /// Forgets which block was accepted on L1: for an operator who has decided that another chain is the right one.
+    async fn forget_final(&self) -> Result<(), StoreError>;
+
     /// The last `limit` blocks, highest first.
     async fn recent_blocks(&self, limit: u32) -> Result<Vec<BlockHeader>, StoreError>;
 
@@ -67,8 +87,26 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// stream is first polled, whatever is written meanwhile.
     fn load_events(&self, from: BlockNumber) -> BoxStream<'_, Result<(EventPosition, MarketEvent), StoreError>>;
 
-    /// Records what is about to be sent, as planned.
+    /// Records what is about to be sent: with its nonce and the signed transaction where it has them, all of it or
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::IntentExists`] where an open intent does the same already, [`StoreError::NonceHeld`] where the
+    /// nonce is another intent's.
     async fn record_intent(&self, intent: &NewIntent) -> Result<IntentId, StoreError>;
+
+    /// Records a signed transaction of an intent, before it is sent: the first, which gives a planned intent its nonce,
+    /// or one that is to replace those before it under the same nonce.
+    ///
+    /// # Errors
+    /// [`StoreError::IntentUnknown`] where there is no such intent, [`StoreError::NonceHeld`] where the nonce is another
+    /// intent's, [`StoreError::NonceChanged`] where the intent has another.
+    async fn record_transaction(
+        &self,
+        intent_id: IntentId,
+        nonce: u64,
+        transaction: &IntentTransaction,
+    ) -> Result<(), StoreError>;
 
     /// Records what became of an intent. Which states may follow which is up to the caller.
     ///
@@ -76,13 +114,23 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`StoreError::IntentUnknown`] where there is no such intent.
     async fn update_intent(&self, intent_id: IntentId, update: &IntentUpdate) -> Result<(), StoreError>;
 
-    /// The intents that are planned or sent, oldest first.
+    /// Records that blocks up to this one were accepted on L1: what landed in them is final. Returns how many of the
+    /// account's intents became so.
+    async fn finalise_intents(&self, account: Address, up_to: BlockNumber) -> Result<u64, StoreError>;
+
+    /// The open intents of every account, oldest first.
     async fn open_intents(&self) -> Result<Vec<Intent>, StoreError>;
+
+    /// The intents of an account that a reorganisation can still change, and those that are open, oldest first.
+    async fn live_intents(&self, account: Address) -> Result<Vec<Intent>, StoreError>;
+
+    /// The intents of an account that were made at this time or later, in milliseconds since the epoch, oldest first.
+    async fn intents_since(&self, account: Address, created_ms: u64) -> Result<Vec<Intent>, StoreError>;
 
     /// The highest round that `account` ever recorded an intent for, whatever became of it.
     async fn last_round(&self, account: Address) -> Result<Option<u64>, StoreError>;
 
-    /// The latest intent whose transaction has this hash.
+    /// The latest intent one of whose transactions has this hash.
     async fn intent_by_tx(&self, tx_hash: TxHash) -> Result<Option<Intent>, StoreError>;
 
     /// The latest intent of a batch that gives this attempt at a job to a worker.

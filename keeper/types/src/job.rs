@@ -233,6 +233,8 @@ pub struct Job {
     pub worker_id: Option<WorkerId>,
     /// When the latest attempt was allocated: block timestamp, in seconds.
     pub allocated_at: Option<u64>,
+    /// The block in which the latest attempt was allocated.
+    pub allocated_block: Option<BlockNumber>,
     /// The rate agreed for the latest attempt.
     pub rate: Option<Rate>,
     /// The score of the latest allocation.

@@ -49,6 +49,11 @@ impl Fri {
             .ok_or_else(|| error("more than u128 fri"))
     }
 
+    /// So many STRK, or the most there can be where that is more.
+    pub fn of_strk(strk: u64) -> Self {
+        Self(u128::from(strk).saturating_mul(FRI_PER_STRK))
+    }
+
     /// The sum, or `None` where it exceeds `u128`.
     pub fn checked_add(self, other: Self) -> Option<Self> {
         self.0.checked_add(other.0).map(Self)

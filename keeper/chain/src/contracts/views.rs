@@ -52,8 +52,14 @@ impl Contracts {
     }
 
     async fn jobs_from(&self, first: JobId, count: u8) -> Result<Vec<ChainJob>, RpcError> {
+        self.jobs_at(LATEST, first, count).await
+    }
+
+    /// Up to `count` jobs from number `first` on, as of the end of a block. Nodes that keep no earlier states answer for
+    /// the newest block only.
+    pub(crate) async fn jobs_at(&self, at: BlockId, first: JobId, count: u8) -> Result<Vec<ChainJob>, RpcError> {
         let reader = self.job_mgr_reader();
-        let views = reader.get_jobs(&first.0, &count).block_id(LATEST).call().await;
+        let views = reader.get_jobs(&first.0, &count.min(PAGE)).block_id(at).call().await;
         let views = views.map_err(|error| self.view_error("jobs", &error))?;
         let jobs: Result<Vec<_>, _> = views.into_iter().map(convert::job).collect();
         let jobs = jobs.map_err(|error| RpcError::Malformed { request: "jobs", reason: error.to_string() })?;

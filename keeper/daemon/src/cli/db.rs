@@ -1,10 +1,10 @@
-//! `keeper db migrate|check|backup`.
+//! `keeper db migrate|check|backup|forget-finality`.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
-use keeper_store::{Finding, Report, StoreError};
+use keeper_store::{Finding, Report, SqliteStore, Store as _, StoreError};
 use serde_json::json;
 
 use super::{Global, RunArgs};
@@ -17,6 +17,8 @@ pub(crate) enum DbCommand {
     Migrate(MigrateArgs),
     /// Say whether the database is whole, also while a keeper runs on it
     Check,
+    /// Forget which block was accepted on L1, so that a keeper that stopped sending takes the node's chain for the right one
+    ForgetFinality,
     /// Write a checked copy to a file, also while a keeper runs
     Backup(BackupArgs),
 }
@@ -48,6 +50,7 @@ pub(super) async fn run(global: &Global, command: &DbCommand) -> Result<()> {
     match command {
         DbCommand::Migrate(args) => migrate(&path, !args.no_backup, global.json).await,
         DbCommand::Check => check(&path, global.json).await,
+        DbCommand::ForgetFinality => forget_finality(&path, global.json).await,
         DbCommand::Backup(args) => backup(&path, args, global.json).await,
     }
 }
@@ -70,6 +73,25 @@ async fn migrate(path: &Path, keep_copy: bool, json: bool) -> Result<()> {
     }
     if let Some(copy) = &migrated.backup {
         println!("what it was before is in {}", copy.display());
+    }
+    Ok(())
+}
+
+async fn forget_finality(path: &Path, json: bool) -> Result<()> {
+    let reader = SqliteStore::open_read_only(path).await?;
+    let identity = reader.identity().clone();
+    reader.close().await;
+    // Only where no keeper runs on it.
+    let store = SqliteStore::open(path, identity).await?;
+    let forgotten = store.final_block().await?;
+    store.forget_final().await?;
+    store.close().await;
+    if json {
+        return output::json(&json!({ "forgotten": forgotten }));
+    }
+    match forgotten {
+        Some(block) => println!("forgot that block {} ({:#066x}) was accepted on L1", block.number, block.hash),
+        None => println!("no block is recorded as accepted on L1"),
     }
     Ok(())
 }

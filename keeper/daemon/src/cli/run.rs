@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use keeper_chain::{Contracts, Follower, Sender};
 use keeper_dispatch::{ArtifactStore, DispatchServer, Report, ServerConfig};
+use keeper_follow::Latch;
 use keeper_store::{SqliteStore, Store};
 use serde_json::json;
 use tokio::sync::{Mutex, mpsc, watch};
@@ -55,6 +56,7 @@ struct Keeper {
     probes: Option<Arc<TcpListener>>,
     believed: Arc<watch::Sender<Option<Arc<Believed>>>>,
     health: Arc<Health>,
+    latch: Arc<Latch>,
 }
 
 impl Keeper {
@@ -89,6 +91,7 @@ impl Keeper {
             probes,
             believed: Arc::new(watch::Sender::new(None)),
             health,
+            latch: Arc::new(Latch::new()),
             context,
         })
     }
@@ -98,11 +101,12 @@ impl Keeper {
         let settings = &self.context.settings;
         let mut supervisor = Supervisor::new(self.health.clone());
         let following = Following {
-            follower: Follower::new(&self.context.rpc, self.contracts.deployment()),
+            chain: Arc::new(Follower::new(&self.context.rpc, self.contracts.deployment())),
             store: self.store.clone(),
             poll: settings.poll(),
             believed: self.believed.clone(),
             reindexed: Arc::new(AtomicBool::new(false)),
+            latch: self.latch.clone(),
             health: self.health.clone(),
         };
         supervisor.add("following the chain", Stage::Belief, move |cancel| following.clone().run(cancel));
@@ -115,6 +119,7 @@ impl Keeper {
             believed: self.believed.subscribe(),
             sessions: self.server.sessions(),
             health: self.health.clone(),
+            latch: self.latch.clone(),
         };
         supervisor.add(ALLOCATING, Stage::Work, move |cancel| allocating.clone().run(cancel));
         let admission = Admission {
@@ -131,6 +136,7 @@ impl Keeper {
                 sender: self.sender,
                 believed: self.believed.subscribe(),
                 sessions: self.server.sessions(),
+                latch: self.latch,
             };
             supervisor.add("ending what is due", Stage::Work, move |cancel| exiting.clone().run(cancel));
         }
@@ -139,6 +145,7 @@ impl Keeper {
             artifacts: self.artifacts,
             reports: self.reports,
             believed: self.believed.subscribe(),
+            finality: settings.finality,
         };
         supervisor.add("dispatching jobs", Stage::Work, move |cancel| dispatching.clone().run(cancel));
         let serving = Serving { server: self.server, socket: self.socket };

@@ -27,6 +27,7 @@ use anyhow::Result;
 use keeper_chain::{Contracts, Follower, SendError, Sender, SignedTransaction};
 use keeper_dispatch::{ArtifactStore, Sessions};
 use keeper_failpoints::{Failpoint, reach};
+use keeper_follow::Latch;
 use keeper_scheduler::{
     Explanation, ManifestStatus, Outcome, Plan, Policy, RoundInputs, Snapshot, SnapshotHasher, plan, plan_root,
     policy_id, seed_of,
@@ -61,6 +62,8 @@ pub(crate) struct Allocating {
     pub(crate) believed: BelievedReceiver,
     pub(crate) sessions: watch::Receiver<Sessions>,
     pub(crate) health: Arc<Health>,
+    /// Closed where nothing may be sent.
+    pub(crate) latch: Arc<Latch>,
 }
 
 /// What the rounds know from one to the next.
@@ -116,7 +119,7 @@ impl Allocating {
             if newest.is_some_and(|(_, fork)| memory.take_note_of(fork)) {
                 until = BlockNumber(0);
             }
-            if newest.is_some_and(|(head, _)| head >= until) {
+            if self.latch.is_open() && newest.is_some_and(|(head, _)| head >= until) {
                 let believed = self.believed.borrow_and_update().clone();
                 self.sessions.borrow_and_update();
                 self.health.allocated();
@@ -339,7 +342,7 @@ impl Allocating {
                 let done = self.contracts.round_receipt(receipt);
                 let block = done.receipt.block.number;
                 tracing::info!(round, allocated = done.allocated, skipped = done.skipped, %block, tx = %done.receipt.hash, "round applied");
-                log.update(intent, IntentState::Accepted).await?;
+                log.update(intent, IntentState::AcceptedL2).await?;
                 Ok(Some(block))
             }
             Some(Err(error)) => {
@@ -352,7 +355,7 @@ impl Allocating {
             }
             None => {
                 tracing::warn!(round, "what became of the round is not known yet; the next start finds out");
-                log.update(intent, IntentState::Sent).await?;
+                log.update(intent, IntentState::MaybeSent).await?;
                 Ok(None)
             }
         }

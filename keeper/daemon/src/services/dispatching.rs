@@ -8,6 +8,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use keeper_dispatch::{Allocation, ArtifactStore, DispatchServer, Dispatcher, Report, RetryPolicy};
+use keeper_follow::FinalityPolicy;
 use keeper_types::JobState;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,8 @@ pub(crate) struct Dispatching {
     /// Held by the one that runs.
     pub(crate) reports: Arc<Mutex<mpsc::Receiver<Report>>>,
     pub(crate) believed: BelievedReceiver,
+    /// How sure a job must be before its work begins.
+    pub(crate) finality: FinalityPolicy,
 }
 
 impl Dispatching {
@@ -31,10 +34,11 @@ impl Dispatching {
     /// None: what fails is tried again.
     pub(crate) async fn run(self, cancel: CancellationToken) -> Result<(), Failure> {
         let (allocated, receiver) = watch::channel(BTreeSet::new());
-        let mut believed = self.believed;
+        let (mut believed, finality) = (self.believed, self.finality);
         let follow = async {
             loop {
-                let now = believed.borrow_and_update().as_deref().map(allocations).unwrap_or_default();
+                let now = believed.borrow_and_update().clone();
+                let now = now.as_deref().map(|believed| allocations(believed, &finality)).unwrap_or_default();
                 allocated.send_if_modified(|before| {
                     let news = *before != now;
                     *before = now;
@@ -58,11 +62,12 @@ impl Dispatching {
     }
 }
 
-/// What is allocated now. A job whose manifest hash is no content hash is never allocated by a keeper; where
+/// What is allocated now, and sure enough for its work to begin: that does not go back with the chain. A job whose manifest hash is no content hash is never allocated by a keeper; where
 /// somebody did, its worker finds no manifest and the attempt runs out.
-fn allocations(believed: &Believed) -> BTreeSet<Allocation> {
+fn allocations(believed: &Believed, finality: &FinalityPolicy) -> BTreeSet<Allocation> {
     let running = believed.market.jobs.values().filter(|job| job.state == JobState::Allocated);
     running
+        .filter(|job| finality.may_begin(job, &believed.head, believed.final_block))
         .filter_map(|job| {
             let (worker_id, manifest) = (job.worker_id?, job.spec.manifest()?);
             Some(Allocation { job_id: job.job_id, attempt: job.attempt, worker_id, manifest })

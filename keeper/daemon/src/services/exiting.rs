@@ -11,6 +11,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use keeper_chain::{Contracts, DueExit, SendError, Sender};
 use keeper_dispatch::Sessions;
 use keeper_failpoints::{Failpoint, reach};
+use keeper_follow::Latch;
 use keeper_types::{Address, BlockNumber, Fri, Job, JobState, Market};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,8 @@ pub(crate) struct Exiting {
     pub(crate) believed: BelievedReceiver,
     /// The workers whose owners are paid out.
     pub(crate) sessions: watch::Receiver<Sessions>,
+    /// Closed where nothing may be sent.
+    pub(crate) latch: Arc<Latch>,
 }
 
 impl Exiting {
@@ -45,6 +48,9 @@ impl Exiting {
                 changed = self.believed.changed() => if changed.is_err() { return Ok(()) },
             }
             let Some(believed) = self.believed.borrow_and_update().clone() else { continue };
+            if !self.latch.is_open() {
+                continue;
+            }
             let key = |exit: DueExit| (exit, believed.market.jobs.get(&exit.job_id()).map_or(0, |job| job.attempt.0));
             let mut due = due_exits(&believed);
             let open: BTreeSet<_> = due.iter().copied().map(key).collect();

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use keeper_follow::LatchState;
 use keeper_types::BlockNumber;
 use serde::Serialize;
 use tokio::time::Instant;
@@ -41,6 +42,9 @@ struct Facts {
     is_stopping: bool,
     services: BTreeMap<&'static str, bool>,
     followed: Option<Followed>,
+    latch: LatchState,
+    /// Jobs that the contracts held otherwise than was believed, when they were last compared.
+    differences: u64,
     stored: Option<Instant>,
     admitted: Option<Instant>,
     allocated: Option<Instant>,
@@ -86,6 +90,8 @@ impl Health {
             is_stopping: false,
             services: BTreeMap::new(),
             followed: None,
+            latch: LatchState::Unconfirmed,
+            differences: 0,
             stored: None,
             admitted: None,
             allocated: None,
@@ -111,6 +117,16 @@ impl Health {
     /// The chain was read up to `block`, when its newest was `head`.
     pub(super) fn followed(&self, block: BlockNumber, head: BlockNumber) {
         self.facts().followed = Some(Followed { at: Instant::now(), block, head });
+    }
+
+    /// Whether anything may be sent, and why not.
+    pub(super) fn latched(&self, state: LatchState) {
+        self.facts().latch = state;
+    }
+
+    /// So many jobs are held otherwise by the contracts than is believed.
+    pub(super) fn reconciled(&self, differences: u64) {
+        self.facts().differences = differences;
     }
 
     /// The database could be written to.
@@ -156,6 +172,8 @@ impl Health {
         let supervisor = Check { ok: turned.ok && !facts.is_stopping, ..turned };
         let checks = BTreeMap::from([
             ("chain", chain),
+            ("finality", finality(facts.latch)),
+            ("reconciliation", reconciliation(facts.differences)),
             ("store", within(facts.stored, LONGEST_UNWRITTEN, "the database can be written to")),
             ("rights", within(facts.admitted, LONGEST_UNASKED, "the account may apply rounds")),
             ("allocating", allocating),
@@ -168,6 +186,26 @@ impl Health {
         // Every change is a single assignment.
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn finality(latch: LatchState) -> Check {
+    let detail = match latch {
+        LatchState::Unconfirmed => "not yet".to_owned(),
+        LatchState::Open => "what was accepted on L1 is part of the chain".to_owned(),
+        LatchState::Violated(violation) => format!(
+            "finality_violation: block {} was accepted on L1 as {:#x}, but is {:#x}; nothing is sent",
+            violation.recorded.number, violation.recorded.hash, violation.told.hash
+        ),
+    };
+    Check { ok: latch == LatchState::Open, age_ms: None, detail }
+}
+
+fn reconciliation(differences: u64) -> Check {
+    let detail = match differences {
+        0 => "the contracts hold what is believed".to_owned(),
+        count => format!("the contracts hold {count} jobs otherwise than is believed"),
+    };
+    Check { ok: differences == 0, age_ms: None, detail }
 }
 
 fn milliseconds(age: Duration) -> u64 {
@@ -191,6 +229,7 @@ mod tests {
         let health = Health::new();
         health.service(ALLOCATING, true);
         health.followed(BlockNumber(9), BlockNumber(9));
+        health.latched(LatchState::Open);
         health.stored();
         health.admitted();
         health.allocated();
@@ -199,7 +238,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_keeper_is_ready_once_everything_was_seen_to_work() {
-        assert_eq!(failing(&Health::new()), ["allocating", "chain", "rights", "store"]);
+        assert_eq!(failing(&Health::new()), ["allocating", "chain", "finality", "rights", "store"]);
         assert!(failing(&healthy()).is_empty());
     }
 
@@ -220,6 +259,22 @@ mod tests {
         assert_eq!(failing(&health), ["chain"]);
         advance(LONGEST_ROUND).await;
         assert!(failing(&health).contains(&"allocating") && failing(&health).contains(&"rights"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_keeper_that_may_not_send_or_believes_otherwise_is_not_ready() {
+        let health = healthy();
+        let block = |hash: u64| keeper_types::BlockRef { number: BlockNumber(7), hash: keeper_types::Felt::from(hash) };
+        let violation = keeper_follow::Violation { recorded: block(1), told: block(2) };
+        health.latched(LatchState::Violated(violation));
+        assert_eq!(failing(&health), ["finality"]);
+        let detail = health.readiness().checks["finality"].detail.clone();
+        assert!(detail.starts_with("finality_violation: block 7 was accepted on L1 as 0x1, but is 0x2"), "{detail}");
+        health.latched(LatchState::Open);
+        health.reconciled(3);
+        assert_eq!(failing(&health), ["reconciliation"]);
+        health.reconciled(0);
+        assert!(failing(&health).is_empty());
     }
 
     #[tokio::test(start_paused = true)]

@@ -115,6 +115,8 @@ mod tests {
             task.await.unwrap().unwrap();
             health.service(ALLOCATING, true);
             health.followed(BlockNumber(1), BlockNumber(1));
+
+            health.latched(keeper_follow::LatchState::Open);
             health.stored();
             health.admitted();
             health.allocated();

@@ -1,13 +1,18 @@
 //! Blocks and their events. The highest block is the cursor, so the two cannot disagree.
 
+use std::sync::LazyLock;
+
 use futures::{StreamExt as _, stream::BoxStream};
 use keeper_types::{BlockEvents, BlockHeader, BlockNumber, EventPosition, MarketEvent, TxHash};
 use sqlx::{SqliteConnection, SqliteExecutor, SqlitePool};
 
-use super::columns::{bound, felt, from_json, hex, integer, json, number, parsed};
+use super::{
+    columns::{bound, felt, from_json, hex, integer, json, number, parsed},
+    finality,
+};
 use crate::{
     StoreError,
-    block::{check_events, check_follows},
+    block::{check_above_final, check_events, check_follows},
 };
 
 pub(super) type HeaderRow = (i64, String, String, i64);
@@ -21,13 +26,26 @@ pub(super) async fn cursor(executor: impl SqliteExecutor<'_>) -> Result<Option<B
     row.map(header).transpose()
 }
 
-pub(super) async fn block(pool: &SqlitePool, number: BlockNumber) -> Result<Option<BlockHeader>, StoreError> {
+pub(super) async fn block(
+    executor: impl SqliteExecutor<'_>,
+    number: BlockNumber,
+) -> Result<Option<BlockHeader>, StoreError> {
     let Ok(number) = i64::try_from(number.0) else { return Ok(None) };
     let row: Option<HeaderRow> =
         sqlx::query_as("SELECT number, hash, parent_hash, timestamp FROM blocks WHERE number = ?")
             .bind(number)
-            .fetch_optional(pool)
+            .fetch_optional(executor)
             .await?;
+    row.map(header).transpose()
+}
+
+pub(super) async fn at_or_below(pool: &SqlitePool, number: BlockNumber) -> Result<Option<BlockHeader>, StoreError> {
+    let row: Option<HeaderRow> = sqlx::query_as(
+        "SELECT number, hash, parent_hash, timestamp FROM blocks WHERE number <= ? ORDER BY number DESC LIMIT 1",
+    )
+    .bind(bound(number.0))
+    .fetch_optional(pool)
+    .await?;
     row.map(header).transpose()
 }
 
@@ -58,16 +76,25 @@ pub(super) fn events(
 /// Appends blocks above the cursor, each to the one before it.
 pub(super) async fn append(connection: &mut SqliteConnection, blocks: &[BlockEvents]) -> Result<(), StoreError> {
     let mut below = cursor(&mut *connection).await?;
+    let marker = finality::read(&mut *connection).await?;
     for block in blocks {
         if let Some(below) = &below {
             check_follows(&block.header, below)?;
         }
-        check_events(block)?;
-        insert_header(connection, &block.header).await?;
-        for (position, event) in &block.events {
-            insert_event(connection, position, event).await?;
+        if let Some(marker) = marker {
+            check_above_final(&block.header, marker)?;
         }
+        check_events(block)?;
         below = Some(block.header);
+    }
+    // Events refer to their blocks, so those come first.
+    let headers: Vec<&BlockHeader> = blocks.iter().map(|block| &block.header).collect();
+    for rows in in_batches(&headers) {
+        insert_headers(connection, rows).await?;
+    }
+    let events: Vec<&(EventPosition, MarketEvent)> = blocks.iter().flat_map(|block| &block.events).collect();
+    for rows in in_batches(&events) {
+        insert_events(connection, rows).await?;
     }
     Ok(())
 }
@@ -78,29 +105,63 @@ pub(super) async fn revert_to(connection: &mut SqliteConnection, block: BlockNum
     Ok(())
 }
 
-async fn insert_header(connection: &mut SqliteConnection, header: &BlockHeader) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO blocks (number, hash, parent_hash, timestamp) VALUES (?, ?, ?, ?)")
-        .bind(integer("block number", header.number.0)?)
-        .bind(hex(header.hash))
-        .bind(hex(header.parent_hash))
-        .bind(integer("timestamp", header.timestamp)?)
-        .execute(connection)
-        .await?;
+/// Rows that one statement inserts. Every statement costs some 10 microseconds on the way to the database's thread and
+/// back, whatever it inserts; few sizes, so that each is prepared once.
+const BATCHES: [usize; 3] = [128, 16, 1];
+
+/// Cuts rows into pieces of [`BATCHES`] rows, the largest first.
+fn in_batches<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let size = BATCHES.into_iter().find(|size| *size <= rows.len())?;
+        let (batch, rest) = rows.split_at(size);
+        rows = rest;
+        Some(batch)
+    })
+}
+
+/// The statements that insert as many rows at once as each of [`BATCHES`] says.
+type Statements = LazyLock<[String; BATCHES.len()]>;
+
+static INSERT_BLOCKS: Statements = LazyLock::new(|| statements("blocks (number, hash, parent_hash, timestamp)"));
+static INSERT_EVENTS: Statements = LazyLock::new(|| statements("events (block, event_index, tx_hash, event)"));
+
+/// Both tables have four columns that are inserted.
+fn statements(columns: &str) -> [String; BATCHES.len()] {
+    BATCHES.map(|rows| format!("INSERT INTO {columns} VALUES {}", vec!["(?, ?, ?, ?)"; rows].join(", ")))
+}
+
+/// The statement for as many rows.
+fn statement(statements: &'static Statements, rows: usize) -> &'static str {
+    let size = BATCHES.iter().position(|size| *size == rows).expect("rows come in batches of these sizes");
+    &statements[size]
+}
+
+async fn insert_headers(connection: &mut SqliteConnection, headers: &[&BlockHeader]) -> Result<(), StoreError> {
+    let mut query = sqlx::query(statement(&INSERT_BLOCKS, headers.len()));
+    for header in headers {
+        query = query
+            .bind(integer("block number", header.number.0)?)
+            .bind(hex(header.hash))
+            .bind(hex(header.parent_hash))
+            .bind(integer("timestamp", header.timestamp)?);
+    }
+    query.execute(connection).await?;
     Ok(())
 }
 
-async fn insert_event(
+async fn insert_events(
     connection: &mut SqliteConnection,
-    position: &EventPosition,
-    event: &MarketEvent,
+    events: &[&(EventPosition, MarketEvent)],
 ) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO events (block, event_index, tx_hash, event) VALUES (?, ?, ?, ?)")
-        .bind(integer("block number", position.block.0)?)
-        .bind(i64::from(position.index))
-        .bind(position.tx_hash.to_string())
-        .bind(json("event", event)?)
-        .execute(connection)
-        .await?;
+    let mut query = sqlx::query(statement(&INSERT_EVENTS, events.len()));
+    for (position, event) in events {
+        query = query
+            .bind(integer("block number", position.block.0)?)
+            .bind(i64::from(position.index))
+            .bind(hex(position.tx_hash.0))
+            .bind(json("event", event)?);
+    }
+    query.execute(connection).await?;
     Ok(())
 }
 

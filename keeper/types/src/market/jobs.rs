@@ -92,6 +92,7 @@ impl Market {
             submitted_block: position.block,
             worker_id: None,
             allocated_at: None,
+            allocated_block: None,
             rate: None,
             score: None,
             strategy: None,
@@ -165,7 +166,7 @@ impl Market {
         let (client, units) = (job.client, job.spec.requirements.billed_units());
         job.state = JobState::Allocated;
         job.worker_id = Some(worker_id);
-        job.allocated_at = Some(position.timestamp);
+        (job.allocated_at, job.allocated_block) = (Some(position.timestamp), Some(position.block));
         (job.rate, job.score, job.strategy) = (Some(rate), Some(score), Some(strategy));
         job.attempt_deadline = Some(attempt_deadline(position, job.spec.execution_timeout_s));
         self.usage.entry(client).or_default().hold(units, position.timestamp);
@@ -215,8 +216,8 @@ impl Market {
             job.state = JobState::Queued;
             job.attempt = Attempt(attempt.0.saturating_add(1));
             job.queued_at = position.timestamp;
-            (job.rate, job.score, job.strategy, job.allocated_at) = (None, None, None, None);
-            job.worker_id = None;
+            (job.rate, job.score, job.strategy) = (None, None, None);
+            (job.allocated_at, job.allocated_block, job.worker_id) = (None, None, None);
         } else if was_running {
             self.leave_pending(group_id, position);
         }
