@@ -66,10 +66,10 @@ pub(crate) struct Believed {
     /// How often the chain was reorganised since the keeper started. What was remembered of an earlier fork may
     /// be about other jobs of the same number.
     pub(crate) fork: u64,
-    /// The highest block known as accepted on L1.
-    pub(crate) final_block: Option<BlockNumber>,
     /// When that block and its events were at hand: what the keeper takes of its own for a round is counted from here.
     pub(crate) seen: Instant,
+    /// The highest block known as accepted on L1.
+    pub(crate) final_block: Option<BlockNumber>,
 }
 
 /// The latest belief; `None` until the keeper has caught up for the first time.

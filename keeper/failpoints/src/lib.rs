@@ -45,6 +45,10 @@ failpoints! {
     RevertBeforeCommit = "store::revert_to::before_commit",
     /// Blocks are taken back for good; the market is still the old one.
     RevertAfterCommit = "store::revert_to::after_commit",
+    /// What is accepted on L1 is written, not committed.
+    FinalBeforeCommit = "store::record_final::before_commit",
+    /// What is accepted on L1 is committed; nobody knows yet.
+    FinalAfterCommit = "store::record_final::after_commit",
     /// Times are written, not committed.
     ObserveBeforeCommit = "store::observe::before_commit",
     /// Times are committed; what was read is not yet believed.

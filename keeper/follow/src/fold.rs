@@ -43,8 +43,8 @@ pub struct Fold {
     /// What time it is, in milliseconds since the epoch: for records that people read.
     now_ms: fn() -> u64,
     pub(crate) reconciler: Reconciler,
-    /// When the newest blocks had been read.
-    read_at: Option<Instant>,
+    /// When the node's last answer was at hand: for measuring, never for a decision.
+    read_at: Instant,
 }
 
 /// What a turn came to.
@@ -99,7 +99,7 @@ impl Fold {
             reread,
             now_ms,
             reconciler: Reconciler::default(),
-            read_at: None,
+            read_at: Instant::now(),
         }
     }
 
@@ -113,8 +113,8 @@ impl Fold {
         self.fork
     }
 
-    /// When the newest blocks had been read, before any of them was stored or folded; for measuring, never for deciding.
-    pub fn read_at(&self) -> Option<Instant> {
+    /// When what the last turn took in was at hand.
+    pub fn read_at(&self) -> Instant {
         self.read_at
     }
 
@@ -138,12 +138,11 @@ impl Fold {
         }
         let cursor = self.cursor();
         let dense_from = self.final_block.map_or(BlockNumber(0), |block| BlockNumber(block.number.0 + 1));
-        match read(&*self.chain, cursor, dense_from).await? {
+        let reading = read(&*self.chain, cursor, dense_from).await?;
+        self.read_at = Instant::now();
+        match reading {
             Reading::UpToDate => Ok(Turn::CaughtUp(self.folded)),
-            Reading::Extended { blocks, head } => {
-                self.read_at = Some(Instant::now());
-                self.extend(blocks, head).await
-            }
+            Reading::Extended { blocks, head } => self.extend(blocks, head).await,
             Reading::Behind { head } => self.behind(head).await,
             Reading::Reorganised => self.reorganised().await,
             Reading::Changed => Ok(Turn::Again),

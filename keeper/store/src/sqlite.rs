@@ -165,6 +165,7 @@ impl SqliteStore {
 type Places = (Failpoint, Failpoint);
 const APPEND: Places = (Failpoint::AppendBeforeCommit, Failpoint::AppendAfterCommit);
 const REVERT: Places = (Failpoint::RevertBeforeCommit, Failpoint::RevertAfterCommit);
+const FINAL: Places = (Failpoint::FinalBeforeCommit, Failpoint::FinalAfterCommit);
 const OBSERVE: Places = (Failpoint::ObserveBeforeCommit, Failpoint::ObserveAfterCommit);
 const EXPLAIN: Places = (Failpoint::ExplainBeforeCommit, Failpoint::ExplainAfterCommit);
 const RECORD: Places = (Failpoint::RecordBeforeCommit, Failpoint::RecordAfterCommit);
@@ -314,7 +315,7 @@ impl Store for SqliteStore {
     async fn record_final(&self, block: BlockRef) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         finality::record(&mut transaction, block).await?;
-        Ok(transaction.commit().await?)
+        commit(transaction, FINAL).await
     }
 
     async fn forget_final(&self) -> Result<(), StoreError> {
@@ -347,6 +348,9 @@ impl Store for SqliteStore {
         nonce: u64,
         signed: &IntentTransaction,
     ) -> Result<(), StoreError> {
+        if is_sabotaged(Sabotage::NoIntents) {
+            return Ok(());
+        }
         let mut transaction = self.begin().await?;
         intents::record_transaction(&mut transaction, intent_id, nonce, signed).await?;
         Ok(transaction.commit().await?)

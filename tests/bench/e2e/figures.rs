@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{BLOCK_S, load::Submitted, shares::Shares, watching::Seen};
+use super::{BLOCK_S, load::Submission, shares::Shares, watching::Seen};
 
 /// The numbers.
 #[derive(Debug)]
@@ -14,6 +14,7 @@ pub(crate) struct Figures {
     jobs: usize,
     allocated: usize,
     latency: Vec<Duration>,
+    inclusion: Vec<Duration>,
     block: Vec<Duration>,
     own: Vec<Duration>,
     node: Vec<Duration>,
@@ -26,20 +27,25 @@ impl Figures {
     pub(crate) fn of(
         rate: u32,
         workers: usize,
-        submitted: &[Submitted],
+        submissions: &[Submission],
         seen: &Seen,
         shares: &Shares,
         chain_rss_mb: Option<u64>,
     ) -> Self {
-        let waited = |job: &Submitted| seen.allocated.get(&job.job_id).map(|at| at.duration_since(job.at));
-        let latency = sorted(submitted.iter().filter_map(waited).collect());
+        let latency = sorted(submissions.iter().flat_map(|submission| seen.waits_of(submission)).collect());
+        let included = |submission: &Submission| {
+            let at = seen.included.get(&submission.tx_hash)?;
+            Some(at.duration_since(submission.at))
+        };
+        let inclusion = sorted(submissions.iter().filter_map(included).collect());
         let block = sorted(seen.blocks.windows(2).map(|pair| pair[1].duration_since(pair[0])).collect());
         Self {
             rate,
             workers,
-            jobs: submitted.len(),
+            jobs: submissions.iter().map(|submission| submission.jobs).sum(),
             allocated: latency.len(),
             latency,
+            inclusion,
             block,
             own: sorted(shares.own.clone()),
             node: sorted(shares.node.clone()),
@@ -68,6 +74,7 @@ impl Figures {
             "doubled": self.seen.doubled,
             "skipped": self.seen.skipped,
             "submit_to_allocated_ms": latency,
+            "submit_to_included_ms": percentiles(&self.inclusion),
             "chain_limit_ms": limit_ms,
             "p95_in_chain_limits": percentile(&self.latency, 95).map(|p95| ratio(p95, limit_ms)),
             "own_share_ms": percentiles(&self.own),
@@ -86,6 +93,7 @@ impl Figures {
         };
         let mut text = format!("{:<34} {:>10} {:>10} {:>10}\n", "ms", "p50", "p95", "p99");
         text += &line("from submission to allocation", &self.latency);
+        text += &line("from submission to its block", &self.inclusion);
         text += &line("from block to block, as seen", &self.block);
         text += &line("the keeper's own share of a round", &self.own);
         text += &line("the node's answers in a round", &self.node);

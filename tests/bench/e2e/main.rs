@@ -59,10 +59,9 @@ async fn main() {
     let options = ["--config", "keeper.toml", "--no-exits", "--log-json", "--poll-ms", "50"];
     let keeper = scene.place.start_keeper_with(&options).await;
     crowd::connect(&scene, crowd, &keeper.listen).await;
-    println!("submitting {} jobs a second for {} min", load.rate, load.minutes);
     let watching = Watching::begin(&scene).await;
     let submitted = load::submit(&scene, load).await;
-    let seen = watching.until_allocated(submitted.len(), PATIENCE).await;
+    let seen = watching.until_allocated(&submitted, PATIENCE).await;
     let log = scene.place.log("keeper.log");
     let figures = Figures::of(load.rate, load.workers, &submitted, &seen, &shares::read(&log), memory_mb(&scene));
     print!("{}", figures.told());

@@ -7,19 +7,25 @@ use std::{
 };
 
 use keeper_chain::{Follower, Step};
-use keeper_types::{BlockRef, JobId, MarketEvent};
+use keeper_types::{BlockRef, JobId, MarketEvent, TxHash};
 use tokio::{sync::watch, time::sleep};
 
-use super::Scene;
+use super::{Scene, load::Submission};
 
 /// How often the chain is asked: what is measured is late by as much at most.
 const POLL: Duration = Duration::from_millis(50);
+/// How often it is looked whether all is done.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What was seen.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
+    /// The jobs that each transaction submitted.
+    pub(crate) submitted: BTreeMap<TxHash, Vec<JobId>>,
     /// When each job was first seen to be allocated.
     pub(crate) allocated: BTreeMap<JobId, Instant>,
+    /// When the transaction of each submission was first seen in a block.
+    pub(crate) included: BTreeMap<TxHash, Instant>,
     /// When each block was first seen.
     pub(crate) blocks: Vec<Instant>,
     /// Items of each round.
@@ -46,18 +52,19 @@ impl Watching {
         Self { seen }
     }
 
-    /// Waits until so many jobs are allocated, or none has been for `patience`.
-    pub(crate) async fn until_allocated(mut self, jobs: usize, patience: Duration) -> Seen {
-        let mut last = (self.seen.borrow().allocated.len(), Instant::now());
+    /// Waits until every job is allocated, or none has been for `patience`.
+    pub(crate) async fn until_allocated(mut self, submissions: &[Submission], patience: Duration) -> Seen {
+        let wanted: usize = submissions.iter().map(|submission| submission.jobs).sum();
+        let mut last = (0, Instant::now());
         loop {
-            let now = self.seen.borrow_and_update().allocated.len();
+            let now = submissions.iter().map(|submission| self.seen.borrow().waits_of(submission).len()).sum();
             if now != last.0 {
                 last = (now, Instant::now());
             }
-            if now >= jobs || last.1.elapsed() > patience {
-                return self.seen.borrow().clone();
+            if now >= wanted || last.1.elapsed() > patience {
+                return self.seen.borrow_and_update().clone();
             }
-            sleep(POLL).await;
+            sleep(LOOK).await;
         }
     }
 }
@@ -71,7 +78,7 @@ async fn read(follower: Follower, mut cursor: BlockRef, tell: watch::Sender<Seen
                 let events = blocks.iter().flat_map(|block| &block.events);
                 tell.send_modify(|seen| {
                     seen.blocks.push(at);
-                    events.for_each(|(_, event)| seen.take(event, at));
+                    events.for_each(|(position, event)| seen.take(position.tx_hash, event, at));
                 });
             }
             Ok(Step::Reorganised) => return,
@@ -81,8 +88,18 @@ async fn read(follower: Follower, mut cursor: BlockRef, tell: watch::Sender<Seen
 }
 
 impl Seen {
-    fn take(&mut self, event: &MarketEvent, at: Instant) {
+    /// How long each job of a submission waited that is allocated.
+    pub(crate) fn waits_of(&self, submission: &Submission) -> Vec<Duration> {
+        let jobs = self.submitted.get(&submission.tx_hash).into_iter().flatten();
+        jobs.filter_map(|job_id| self.allocated.get(job_id)).map(|at| at.duration_since(submission.at)).collect()
+    }
+
+    fn take(&mut self, tx_hash: TxHash, event: &MarketEvent, at: Instant) {
         match event {
+            MarketEvent::JobSubmitted { job_id, .. } => {
+                self.included.entry(tx_hash).or_insert(at);
+                self.submitted.entry(tx_hash).or_default().push(*job_id);
+            }
             MarketEvent::JobsAllocated { items } => {
                 for item in items {
                     self.doubled += u64::from(self.allocated.insert(item.job_id, at).is_some());

@@ -26,11 +26,11 @@ use std::{
 use anyhow::Result;
 use keeper_chain::{Contracts, Follower, SendError, Sender, SignedTransaction};
 use keeper_dispatch::{ArtifactStore, Sessions};
-use keeper_follow::Latch;
 use keeper_failpoints::{Failpoint, reach};
+use keeper_follow::Latch;
 use keeper_scheduler::{
-    Explanation, ManifestStatus, Outcome, Plan, Policy, RoundInputs, Snapshot, plan, plan_root, policy_id, seed_of,
-    snapshot_root,
+    Explanation, ManifestStatus, Outcome, Plan, Policy, RoundInputs, Snapshot, SnapshotHasher, plan, plan_root,
+    policy_id, seed_of,
 };
 use keeper_store::{ExplanationRecord, IntentAction, IntentState, Store};
 use keeper_types::{
@@ -81,6 +81,8 @@ struct Memory {
     failures: u32,
     /// Whether it is not known what became of a round that was sent.
     is_unsettled: bool,
+    /// What was hashed for the round before.
+    hasher: SnapshotHasher,
     /// How long the round that is decided takes.
     share: Share,
 }
@@ -193,7 +195,7 @@ impl Allocating {
         };
         self.explain(believed, &plan, Some(round), memory).await?;
         memory.share.mark("explained");
-        let snapshot_root = snapshot_root(&snapshot);
+        let snapshot_root = memory.hasher.root(&snapshot);
         memory.share.mark("rooted");
         // A round that nobody can recompute is not sent.
         if let Err(error) = self.publish(snapshot_root, &snapshot).await {

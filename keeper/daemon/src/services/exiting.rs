@@ -10,8 +10,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use keeper_chain::{Contracts, DueExit, SendError, Sender};
 use keeper_dispatch::Sessions;
-use keeper_follow::Latch;
 use keeper_failpoints::{Failpoint, reach};
+use keeper_follow::Latch;
 use keeper_types::{Address, BlockNumber, Fri, Job, JobState, Market};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;

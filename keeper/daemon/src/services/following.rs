@@ -109,7 +109,7 @@ impl Follow<'_> {
                 (believed.head, believed.fork, believed.final_block) != (head, fork, final_block)
             });
         if is_news {
-            let seen = self.fold.read_at().unwrap_or_else(std::time::Instant::now);
+            let seen = self.fold.read_at();
             let believed = Believed { market: self.fold.market().clone(), head, fork, final_block, seen };
             self.service.believed.send_replace(Some(Arc::new(believed)));
         }

@@ -63,6 +63,11 @@ fn chosen(names: &[String]) -> Result<Vec<Failpoint>> {
     if names.is_empty() { Ok(Failpoint::ALL.to_vec()) } else { names.iter().map(find).collect() }
 }
 
+/// Whether a place is only reached when L1 accepts a block.
+fn needs_a_final_block(failpoint: Failpoint) -> bool {
+    matches!(failpoint, Failpoint::FinalBeforeCommit | Failpoint::FinalAfterCommit)
+}
+
 /// Whether a place is only reached when the chain is reorganised.
 fn needs_a_fork(failpoint: Failpoint) -> bool {
     matches!(failpoint, Failpoint::RevertBeforeCommit | Failpoint::RevertAfterCommit)
@@ -100,6 +105,9 @@ async fn die(stage: &Arc<Stage>, chosen: &[Failpoint]) -> Result<(Figures, Value
     for failpoint in chosen.iter().copied().filter(|failpoint| !needs_a_fork(*failpoint)) {
         keeper.kill().await?;
         acknowledged.extend(submit(stage, u32::try_from(acknowledged.len())?, 1).await?);
+        if needs_a_final_block(failpoint) {
+            stage.accept_on_l1().await;
+        }
         keeper.start_to_die_at(failpoint)?;
         let recovery = die_once(&mut keeper, failpoint, &mut figures).await?;
         places[failpoint.name()] = json!({ "recovery_ms": recovery.as_millis() });

@@ -66,6 +66,12 @@ impl Stage {
         self.chain.ask("devnet_increaseTime", json!({ "time": 1 })).await;
     }
 
+    /// Has L1 accept every block so far.
+    pub(crate) async fn accept_on_l1(&self) {
+        let newest = self.chain.ask("starknet_blockNumber", json!([])).await;
+        self.chain.ask("devnet_acceptOnL1", json!({ "starting_block_id": { "block_number": newest } })).await;
+    }
+
     /// Where jobs say that they ran: a file for each job.
     pub(crate) fn runs(&self) -> PathBuf {
         self.place.path("runs")
