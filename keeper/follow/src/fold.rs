@@ -40,6 +40,8 @@ pub struct Fold {
     /// What time it is, in milliseconds since the epoch: for records that people read.
     now_ms: fn() -> u64,
     pub(crate) reconciler: Reconciler,
+    /// What comes after the last block that was folded, where it was read while that was being written.
+    ahead: Option<(BlockRef, Reading)>,
 }
 
 /// What a turn came to.
@@ -94,6 +96,7 @@ impl Fold {
             reread,
             now_ms,
             reconciler: Reconciler::default(),
+            ahead: None,
         }
     }
 
@@ -126,14 +129,22 @@ impl Fold {
             return Ok(turn);
         }
         let cursor = self.cursor();
-        let dense_from = self.final_block.map_or(BlockNumber(0), |block| BlockNumber(block.number.0 + 1));
-        match read(&*self.chain, cursor, dense_from).await? {
+        let reading = match self.ahead.take() {
+            Some((after, reading)) if Some(after) == cursor => reading,
+            _ => read(&*self.chain, cursor, self.dense_from()).await?,
+        };
+        match reading {
             Reading::UpToDate => Ok(Turn::CaughtUp(self.folded)),
             Reading::Extended { blocks, head } => self.extend(blocks, head).await,
             Reading::Behind { head } => self.behind(head).await,
             Reading::Reorganised => self.reorganised().await,
             Reading::Changed => Ok(Turn::Again),
         }
+    }
+
+    /// From here on every block is recorded.
+    fn dense_from(&self) -> BlockNumber {
+        self.final_block.map_or(BlockNumber(0), |block| BlockNumber(block.number.0 + 1))
     }
 
     fn cursor(&self) -> Option<BlockRef> {
@@ -200,7 +211,18 @@ impl Fold {
                 return self.read_anew(&error.to_string()).await;
             }
         }
-        if let Err(error) = self.store.append_blocks(&blocks).await {
+        // What comes next is read while this is written, unless there is nothing.
+        let ahead = async {
+            if last.number >= head {
+                return None;
+            }
+            // What fails is read again by the next turn, which tells why.
+            let reading = read(&*self.chain, Some(last.reference()), self.dense_from()).await.ok()?;
+            Some((last.reference(), reading))
+        };
+        let (appended, ahead) = futures::join!(self.store.append_blocks(&blocks), ahead);
+        self.ahead = ahead;
+        if let Err(error) = appended {
             self.undo(before);
             return match error {
                 // Another keeper on the same store was faster, or reverted meanwhile.
