@@ -1,8 +1,8 @@
 //! Processes that die and chains that change their mind.
 
 use e2e::{Localnet, LocalnetOptions, Workplace, eventually};
-use keeper_store::{Identity, IntentAction, NewIntent, SqliteStore, Store as _};
-use keeper_types::{BlockNumber, Felt, TxHash};
+use keeper_store::{Identity, IntentAction, IntentTransaction, NewIntent, Purpose, SqliteStore, Store as _};
+use keeper_types::{BlockNumber, Felt, Fri, TxHash};
 use serde_json::json;
 
 use crate::whole_loop::{all_settled, jobs, market, sound_status, submit};
@@ -125,11 +125,20 @@ async fn an_intent_whose_nonce_was_used_holds_nothing_up() {
         deployment_block: deployment.block,
     };
     let store = SqliteStore::open(&place.path("data/keeper.sqlite"), identity).await.unwrap();
+    let signed = IntentTransaction {
+        tx_hash: TxHash(Felt::from(0xdead)),
+        purpose: Purpose::Action,
+        request: None,
+        tip: 0,
+        l2_gas_price: 1,
+        max_fee: Fri(1),
+        signed_ms: 1,
+        sent_ms: None,
+    };
     let lost = NewIntent {
         action: IntentAction::ApplyBatch { round: 9, snapshot_block: BlockNumber(1), items: Vec::new() },
         account: chain.account(2).address,
-        nonce: 0,
-        tx_hash: Some(TxHash(Felt::from(0xdead))),
+        signed: Some((0, signed)),
         created_ms: 1,
     };
     store.record_intent(&lost).await.unwrap();

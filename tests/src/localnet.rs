@@ -98,6 +98,11 @@ impl Localnet {
         signal(self.child.id(), if is_paused { "-STOP" } else { "-CONT" });
     }
 
+    /// Its process, for whoever looks at what it takes of the machine.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Where it answers.
     pub fn rpc_url(&self) -> &str {
         &self.ready.rpc_url

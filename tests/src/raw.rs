@@ -74,6 +74,33 @@ impl Caller {
         }
     }
 
+    /// Sends the calls as one transaction that may use so much L2 gas and L1 data gas, at any price. The node is not asked
+    /// for an estimate, and no block is waited for.
+    ///
+    /// # Errors
+    /// Says why the node does not take it.
+    pub async fn send_at_once(
+        &self,
+        calls: Vec<Call>,
+        nonce: u64,
+        (l2_gas, l1_data_gas): (u64, u64),
+    ) -> Result<TxHash, SendError> {
+        const ANY_PRICE: u128 = 10_000_000_000_000;
+        let execution = self
+            .wallet
+            .execute_v3(calls)
+            .nonce(Felt::from(nonce))
+            .tip(0)
+            .l1_gas(0)
+            .l1_gas_price(ANY_PRICE)
+            .l2_gas(l2_gas)
+            .l2_gas_price(ANY_PRICE)
+            .l1_data_gas(l1_data_gas)
+            .l1_data_gas_price(ANY_PRICE);
+        let sent = execution.send().await.map_err(|error| SendError::Signing(format!("{error:?}")))?;
+        Ok(TxHash(sent.transaction_hash))
+    }
+
     /// Declares a class; returns its hash.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use keeper_failpoints::{Failpoint, reach};
 use keeper_types::{Address, BlockNumber, BlockRef, Felt, Fri, TxHash};
 use starknet::{
     accounts::{Account as _, ExecutionEncoding, SingleOwnerAccount},
@@ -54,6 +55,8 @@ pub struct SignedTransaction {
     pub hash: TxHash,
     /// Its nonce.
     pub nonce: u64,
+    /// How long the node took to answer what had to be known to sign it.
+    pub waited: Duration,
     request: BroadcastedInvokeTransactionV3,
 }
 
@@ -237,6 +240,7 @@ impl Sender {
     }
 
     async fn sign(&self, calls: Vec<Call>) -> Result<SignedTransaction, SendError> {
+        let asked = Instant::now();
         let nonce = self.nonce().await?;
         let execution = self.wallet.execute_v3(calls).nonce(Felt::from(nonce)).tip(0);
         let estimate = match execution.estimate_fee().await {
@@ -246,6 +250,7 @@ impl Sender {
             }
             Err(error) => return Err(SendError::Signing(error.to_string())),
         };
+        let waited = asked.elapsed();
         let bounds = Bounds::above(&estimate);
         let prepared = execution
             .l1_gas(bounds.l1_gas)
@@ -259,11 +264,14 @@ impl Sender {
         let hash = TxHash(prepared.transaction_hash(false));
         let request =
             prepared.get_invoke_request(false, false).await.map_err(|error| SendError::Signing(error.to_string()))?;
-        Ok(SignedTransaction { hash, nonce, request })
+        Ok(SignedTransaction { hash, nonce, waited, request })
     }
 
     async fn send(&self, signed: &SignedTransaction) -> Result<(), SendError> {
-        match self.rpc.client.add_invoke_transaction(&signed.request).await {
+        reach(Failpoint::InvokeBeforeSend);
+        let answer = self.rpc.client.add_invoke_transaction(&signed.request).await;
+        reach(Failpoint::InvokeAfterSend);
+        match answer {
             Ok(_) | Err(ProviderError::StarknetError(StarknetError::DuplicateTx)) => Ok(()),
             Err(error) => Err(self.classify("the transaction", &error, signed.nonce)),
         }

@@ -32,6 +32,10 @@ fn main() -> ExitCode {
         end_with_the_reader();
     }
     start_logging(&cli);
+    if let Err(error) = keeper_failpoints::arm() {
+        output::print_error(&anyhow::Error::new(error));
+        return ExitCode::FAILURE;
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -28,7 +28,10 @@ mod signals;
 mod storing;
 mod supervisor;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use keeper_types::{BlockHeader, BlockNumber, Market};
 use tokio::{sync::watch, time::sleep};
@@ -63,6 +66,8 @@ pub(crate) struct Believed {
     /// How often the chain was reorganised since the keeper started. What was remembered of an earlier fork may
     /// be about other jobs of the same number.
     pub(crate) fork: u64,
+    /// When that block and its events were at hand: what the keeper takes of its own for a round is counted from here.
+    pub(crate) seen: Instant,
     /// The highest block known as accepted on L1.
     pub(crate) final_block: Option<BlockNumber>,
 }

@@ -2,9 +2,12 @@
 
 mod finality;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
 };
 
 use futures::TryStreamExt as _;
@@ -40,8 +43,10 @@ pub struct Fold {
     /// What time it is, in milliseconds since the epoch: for records that people read.
     now_ms: fn() -> u64,
     pub(crate) reconciler: Reconciler,
-    /// What comes after the last block that was folded, where it was read while that was being written.
-    ahead: Option<(BlockRef, Reading)>,
+    /// What comes after the last block that was folded, where it was read while that was being written; and when it was.
+    ahead: Option<(BlockRef, Reading, Instant)>,
+    /// When the node's last answer was at hand: for measuring, never for a decision.
+    read_at: Instant,
 }
 
 /// What a turn came to.
@@ -97,6 +102,7 @@ impl Fold {
             now_ms,
             reconciler: Reconciler::default(),
             ahead: None,
+            read_at: Instant::now(),
         }
     }
 
@@ -108,6 +114,11 @@ impl Fold {
     /// How often the market was not continued but replaced: by a reorganisation, or by reading anew.
     pub fn fork(&self) -> u64 {
         self.fork
+    }
+
+    /// When what the last turn took in was at hand.
+    pub fn read_at(&self) -> Instant {
+        self.read_at
     }
 
     /// The highest block known as accepted on L1.
@@ -129,10 +140,11 @@ impl Fold {
             return Ok(turn);
         }
         let cursor = self.cursor();
-        let reading = match self.ahead.take() {
-            Some((after, reading)) if Some(after) == cursor => reading,
-            _ => read(&*self.chain, cursor, self.dense_from()).await?,
+        let (reading, read_at) = match self.ahead.take() {
+            Some((after, reading, read_at)) if Some(after) == cursor => (reading, read_at),
+            _ => (read(&*self.chain, cursor, self.dense_from()).await?, Instant::now()),
         };
+        self.read_at = read_at;
         match reading {
             Reading::UpToDate => Ok(Turn::CaughtUp(self.folded)),
             Reading::Extended { blocks, head } => self.extend(blocks, head).await,
@@ -218,7 +230,7 @@ impl Fold {
             }
             // What fails is read again by the next turn, which tells why.
             let reading = read(&*self.chain, Some(last.reference()), self.dense_from()).await.ok()?;
-            Some((last.reference(), reading))
+            Some((last.reference(), reading, Instant::now()))
         };
         let (appended, ahead) = futures::join!(self.store.append_blocks(&blocks), ahead);
         self.ahead = ahead;

@@ -29,10 +29,14 @@
 //!
 //! A pair of the tree hashes as `H("ciro-node-v1", left, right)`; the last of an odd number moves up as it is.
 
+mod memory;
+
 use keeper_types::{
     AllocationItem, Capabilities, ContentHash, Features, Felt, PolicyId, Region, Requirements, WorkerId, poseidon,
 };
 use serde::Serialize;
+
+pub use self::memory::SnapshotHasher;
 
 use crate::{Assignment, PendingJob, Policy, QueueRule, QueueRules, RunningJob, Snapshot, WorkerView, plan::ruled_out};
 
@@ -84,6 +88,10 @@ pub fn plan_root(items: &[AllocationItem]) -> Felt {
 /// The Merkle root over a snapshot's jobs that could be placed, and its workers. Their order in the snapshot does not
 /// matter.
 pub fn snapshot_root(snapshot: &Snapshot) -> Felt {
+    SnapshotHasher::default().root(snapshot)
+}
+
+fn root_by(memory: &mut SnapshotHasher, snapshot: &Snapshot) -> Felt {
     let mut jobs: Vec<_> = snapshot.jobs.iter().filter(|job| ruled_out(job, snapshot).is_none()).collect();
     jobs.sort_by_key(|job| job.job_id);
     jobs.dedup_by_key(|job| job.job_id);
@@ -105,11 +113,11 @@ pub fn snapshot_root(snapshot: &Snapshot) -> Felt {
     ]);
     let mut leaves = vec![head];
     leaves.extend(jobs.into_iter().map(job_leaf));
-    leaves.extend(workers.into_iter().map(worker_leaf));
-    leaves.extend(running.into_iter().map(running_leaf));
+    leaves.extend(memory.workers.hashes(workers.into_iter().map(|worker| (worker.worker_id, worker)), worker_leaf));
+    leaves.extend(memory.running.hashes(running.into_iter().map(|job| (job.job_id, job)), running_leaf));
     let uses = snapshot.used_milli.iter();
     leaves.extend(uses.map(|(client, used)| poseidon(&[word(b"ciro-usage-v1"), client.0, Felt::from(*used)])));
-    root(leaves)
+    memory.pairs.root(leaves)
 }
 
 fn running_leaf(job: &RunningJob) -> Felt {
@@ -231,19 +239,6 @@ fn capabilities(has: &Capabilities) -> [Felt; 9] {
 
 fn region_felt(region: Option<Region>) -> Felt {
     region.map_or(Felt::ZERO, Region::to_felt)
-}
-
-fn root(mut level: Vec<Felt>) -> Felt {
-    while level.len() > 1 {
-        level = level
-            .chunks(2)
-            .map(|pair| match pair {
-                [left, right] => poseidon(&[word(b"ciro-node-v1"), *left, *right]),
-                alone => alone.iter().copied().sum(),
-            })
-            .collect();
-    }
-    level.first().copied().unwrap_or_default()
 }
 
 /// A short string as a felt.

@@ -51,7 +51,7 @@ pub mod sharing;
 mod snapshot;
 pub mod strategy;
 
-pub use commitment::{plan_root, policy_id, snapshot_root};
+pub use commitment::{SnapshotHasher, plan_root, policy_id, snapshot_root};
 pub use explanation::{Explanation, Outcome, Reservation};
 pub use feasibility::Rejection;
 pub use inputs::{InputsError, RoundInputs, seed_of};

@@ -118,7 +118,7 @@ fn is_emergency(job: &PendingJob, policy: &Policy) -> bool {
 #[cfg(test)]
 pub(crate) mod fixtures;
 #[cfg(test)]
-mod generators;
+pub(crate) mod generators;
 #[cfg(test)]
 pub(crate) mod oracle;
 #[cfg(test)]

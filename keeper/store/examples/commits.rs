@@ -12,9 +12,9 @@ use std::{
 
 use keeper_store::{
     IntentAction, NewIntent, SqliteStore, Store as _,
-    conformance::{block, explanation, identity, submitted},
+    conformance::{block, explanation, identity, signed, submitted},
 };
-use keeper_types::{Address, BlockNumber, Felt, TxHash};
+use keeper_types::{Address, BlockNumber, Felt};
 
 /// How long each is measured.
 const SPAN: Duration = Duration::from_secs(3);
@@ -63,8 +63,7 @@ fn intent(caller: u64, nonce: u64) -> NewIntent {
     NewIntent {
         action: IntentAction::ApplyBatch { round: nonce, snapshot_block: BlockNumber(11), items: Vec::new() },
         account: Address(Felt::from(caller)),
-        nonce,
-        tx_hash: Some(TxHash(Felt::from(u128::from(caller) << 64 | u128::from(nonce)))),
+        signed: Some((nonce, signed(caller << 32 | nonce, 0))),
         created_ms: 0,
     }
 }

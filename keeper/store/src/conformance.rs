@@ -3,19 +3,30 @@
 //! What a store must do beyond it cannot be told apart here: that a second open finds everything again, and
 //! that a commit survives a crash.
 
+mod forks;
+mod intents;
+mod leases;
+mod queue;
+mod server;
+
 use std::collections::BTreeMap;
+
+pub use intents::signed;
 
 use futures::TryStreamExt as _;
 use keeper_scheduler::{Explanation, Outcome};
 use keeper_types::{
-    Address, AllocationItem, Attempt, BlockEvents, BlockHeader, BlockNumber, Capabilities, ChainId, EventPosition,
-    Felt, Fri, JobId, JobSpec, JobState, MarketEvent, Queue, Rate, Requirements, Strategy, TxHash, Verification,
-    WorkerId,
+    Address, Attempt, BlockEvents, BlockHeader, BlockNumber, Capabilities, ChainId, EventPosition, Felt, Fri, JobId,
+    JobSpec, JobState, MarketEvent, Queue, Rate, Requirements, TxHash, Verification, WorkerId,
 };
 
-use crate::{
-    ExplanationRecord, Identity, IntentAction, IntentId, IntentState, IntentUpdate, JobTimings, MaintenanceCall,
-    NewIntent, Observation, Stage, Store, StoreError, rebuild_market,
+use crate::{ExplanationRecord, Identity, JobTimings, Observation, Stage, Store, StoreError, rebuild_market};
+
+pub use self::{
+    forks::{a_stream_shows_one_moment, forks_leave_what_a_fresh_index_has},
+    leases::{a_zombie_is_fenced, exercise_leases, holders_never_overlap},
+    queue::{exercise_queue, items},
+    server::Server,
 };
 
 /// Runs the suite. `open` gives a new, empty store for [`identity`] each time.
@@ -32,10 +43,11 @@ pub async fn exercise<S: Store>(open: impl AsyncFn() -> S) {
     what_was_accepted_on_l1_stays_so(&open().await).await;
     many_rows_are_appended_at_once(&open().await).await;
     the_market_is_rebuilt(&open().await).await;
-    intents_are_tracked(&open().await).await;
+    intents::exercise(&open).await;
     the_latest_explanation_stands(&open().await).await;
     the_first_observation_stands(&open().await).await;
     numbers_beyond_the_database_are_refused(&open().await).await;
+    a_stream_shows_one_moment(&open().await).await;
 }
 
 /// The deployment that the suite's stores follow.
@@ -133,6 +145,8 @@ async fn a_new_store_is_empty(store: &dyn Store) {
     assert_eq!(store.final_block().await.expect("reads"), None);
     assert_eq!(events_from(store, 0).await, []);
     assert_eq!(store.open_intents().await.expect("reads"), []);
+    assert_eq!(store.live_intents(Address(Felt::ONE)).await.expect("reads"), []);
+    assert_eq!(store.intents_since(Address(Felt::ONE), 0).await.expect("reads"), []);
     assert_eq!(store.last_round(Address(Felt::ONE)).await.expect("reads"), None);
     assert_eq!(store.intent_by_tx(TxHash(Felt::ONE)).await.expect("reads"), None);
     assert_eq!(store.latest_allocation(JobId(1), Attempt(1)).await.expect("reads"), None);
@@ -303,67 +317,6 @@ async fn the_market_is_rebuilt(store: &dyn Store) {
     store.append_blocks(&[block(14, 0, 0, vec![cancelled(9)])]).await.expect("appends");
     let error = rebuild_market(store).await.expect_err("job 9 is unknown");
     assert_eq!(error.to_string(), "the stored events are not the chain's");
-}
-
-fn batch(round: u64) -> IntentAction {
-    let item = AllocationItem {
-        job_id: JobId(1),
-        worker_id: WorkerId(2),
-        attempt: Attempt(1),
-        strategy: Strategy::Standard,
-        score: 7_000,
-        rate: Rate(1 << 39),
-    };
-    IntentAction::ApplyBatch { round, snapshot_block: BlockNumber(12), items: vec![item] }
-}
-
-async fn intents_are_tracked(store: &dyn Store) {
-    let (account, other) = (Address(Felt::from(0x51)), Address(Felt::from(0x52)));
-    let new = |action, account, nonce, tx_hash| NewIntent { action, account, nonce, tx_hash, created_ms: 100 };
-    let update = |state, tx_hash| IntentUpdate { state, tx_hash, updated_ms: 200 };
-    let hash = |number: u64| Some(TxHash(Felt::from(number)));
-
-    let first = store.record_intent(&new(batch(4), account, 1, hash(1))).await.expect("writes");
-    let calls = vec![
-        MaintenanceCall::ExpireJob(JobId(3)),
-        MaintenanceCall::Settle(JobId(4)),
-        MaintenanceCall::SettleDispute(JobId(5)),
-    ];
-    let upkeep = IntentAction::Maintenance { calls };
-    let second = store.record_intent(&new(upkeep.clone(), account, 2, None)).await.expect("writes");
-    let third = store.record_intent(&new(batch(9), other, 1, hash(3))).await.expect("writes");
-    assert!(first < second && second < third);
-
-    let open = store.open_intents().await.expect("reads");
-    assert_eq!(open.iter().map(|intent| intent.intent_id).collect::<Vec<_>>(), [first, second, third]);
-    let planned = &open[1];
-    assert_eq!((planned.state, planned.tx_hash, &planned.action), (IntentState::Planned, None, &upkeep));
-    assert_eq!((planned.account, planned.nonce, planned.created_ms, planned.updated_ms), (account, 2, 100, 100));
-
-    store.update_intent(second, &update(IntentState::Sent, hash(2))).await.expect("writes");
-    store.update_intent(first, &update(IntentState::Accepted, None)).await.expect("writes");
-    store.update_intent(third, &update(IntentState::Lost, None)).await.expect("writes");
-    let open = store.open_intents().await.expect("reads");
-    assert_eq!(
-        open.iter().map(|intent| (intent.intent_id, intent.state)).collect::<Vec<_>>(),
-        [(second, IntentState::Sent)]
-    );
-
-    let found = store.intent_by_tx(TxHash(Felt::ONE)).await.expect("reads").expect("the first intent");
-    assert_eq!((found.intent_id, found.state, found.tx_hash), (first, IntentState::Accepted, hash(1)));
-    assert_eq!((found.created_ms, found.updated_ms, &found.action), (100, 200, &batch(4)));
-    assert_eq!(store.last_round(account).await.expect("reads"), Some(4));
-    assert_eq!(store.last_round(other).await.expect("reads"), Some(9), "a lost round is used up too");
-
-    let of = async |job_id, attempt| store.latest_allocation(JobId(job_id), Attempt(attempt)).await.expect("reads");
-    assert_eq!(of(1, 1).await.map(|intent| intent.intent_id), Some(third), "the later of the two");
-    assert_eq!((of(1, 2).await, of(2, 1).await, of(u64::MAX, 1).await), (None, None, None));
-
-    // A reorganisation opens an accepted intent again.
-    store.update_intent(first, &update(IntentState::Sent, None)).await.expect("writes");
-    assert_eq!(store.open_intents().await.expect("reads").len(), 2);
-    let error = store.update_intent(IntentId(99), &update(IntentState::Sent, None)).await;
-    assert!(matches!(error, Err(StoreError::IntentUnknown(IntentId(99)))));
 }
 
 /// Why a job was not placed.

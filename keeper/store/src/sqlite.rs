@@ -5,13 +5,15 @@
 //! the disk; both settings are checked when the store is opened, since a build of SQLite may ignore them.
 
 mod blocks;
-mod columns;
 mod explanations;
 mod finality;
+mod group;
 mod identity;
-mod intents;
+pub(crate) mod intents;
+mod leases;
 pub(crate) mod maintenance;
 mod observations;
+mod queue;
 
 use std::{
     ffi::OsString,
@@ -22,6 +24,7 @@ use std::{
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use keeper_failpoints::{Failpoint, Sabotage, is_sabotaged, reach};
 use keeper_types::{
     Address, Attempt, BlockEvents, BlockHeader, BlockNumber, BlockRef, EventPosition, JobId, MarketEvent, TxHash,
 };
@@ -31,8 +34,10 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+use self::group::Group;
 use crate::{
-    ExplanationRecord, Identity, Intent, IntentId, IntentUpdate, JobTimings, NewIntent, Observation, Store, StoreError,
+    ExplanationRecord, Identity, Intent, IntentId, IntentTransaction, IntentUpdate, JobTimings, NewIntent, Observation,
+    Store, StoreError, columns,
 };
 
 static MIGRATOR: Migrator = sqlx::migrate!();
@@ -52,6 +57,8 @@ pub struct SqliteStore {
     /// opened for reading.
     writer: Option<Writer>,
     readers: SqlitePool,
+    /// Writes to queues, which share transactions.
+    queue_writes: Group<queue::Write>,
 }
 
 #[derive(Debug)]
@@ -107,7 +114,7 @@ impl SqliteStore {
         let found = identity::read_or_write(pool, &identity).await?;
         if !found.is_same_market(&identity) {
             return Err(StoreError::IdentityMismatch {
-                path: path.to_path_buf(),
+                database: path.into(),
                 found: Box::new(found),
                 expected: Box::new(identity),
             });
@@ -117,7 +124,7 @@ impl SqliteStore {
         }
         let readers = readers(path).await?;
         tracing::debug!(path = %path.display(), "store opened");
-        Ok(Self { identity, writer: Some(writer), readers })
+        Ok(Self { identity, writer: Some(writer), readers, queue_writes: Group::default() })
     }
 
     /// Opens the database at `path` for reading, for whatever deployment it follows. A keeper may be running on
@@ -127,7 +134,7 @@ impl SqliteStore {
     /// [`StoreError::NoDatabase`] where no keeper has run there, [`StoreError::Layout`] where another version
     /// wrote it.
     pub async fn open_read_only(path: &Path) -> Result<Self, StoreError> {
-        let none = || StoreError::NoDatabase { path: path.to_path_buf() };
+        let none = || StoreError::NoDatabase { database: path.into() };
         let is_empty = std::fs::metadata(path).map_or(true, |file| file.len() == 0);
         if is_empty {
             return Err(none());
@@ -135,7 +142,7 @@ impl SqliteStore {
         let readers = readers(path).await?;
         check_layout(path, &readers).await?;
         let identity = identity::read(&readers).await?.ok_or_else(none)?;
-        Ok(Self { identity, writer: None, readers })
+        Ok(Self { identity, writer: None, readers, queue_writes: Group::default() })
     }
 
     /// Closes the database once what is running on it is done. Dropping the store is safe too, and faster.
@@ -152,6 +159,24 @@ impl SqliteStore {
         let writer = self.writer.as_ref().ok_or(StoreError::ReadOnly)?;
         Ok(writer.pool.begin_with("BEGIN IMMEDIATE").await?)
     }
+}
+
+/// The places before and after a commit.
+type Places = (Failpoint, Failpoint);
+const APPEND: Places = (Failpoint::AppendBeforeCommit, Failpoint::AppendAfterCommit);
+const REVERT: Places = (Failpoint::RevertBeforeCommit, Failpoint::RevertAfterCommit);
+const FINAL: Places = (Failpoint::FinalBeforeCommit, Failpoint::FinalAfterCommit);
+const OBSERVE: Places = (Failpoint::ObserveBeforeCommit, Failpoint::ObserveAfterCommit);
+const EXPLAIN: Places = (Failpoint::ExplainBeforeCommit, Failpoint::ExplainAfterCommit);
+const RECORD: Places = (Failpoint::RecordBeforeCommit, Failpoint::RecordAfterCommit);
+const UPDATE: Places = (Failpoint::UpdateBeforeCommit, Failpoint::UpdateAfterCommit);
+
+/// Commits what a call has written.
+async fn commit(transaction: Transaction<'static, Sqlite>, (before, after): Places) -> Result<(), StoreError> {
+    reach(before);
+    transaction.commit().await?;
+    reach(after);
+    Ok(())
 }
 
 /// The folder that a file is in.
@@ -222,7 +247,7 @@ fn newest_layout(migrator: &Migrator) -> i64 {
 fn migration_error(path: &Path, error: MigrateError) -> StoreError {
     match error {
         MigrateError::VersionMissing(found) => {
-            StoreError::Layout { path: path.to_path_buf(), found, known: known_layout() }
+            StoreError::Layout { database: path.into(), found, known: known_layout() }
         }
         error => StoreError::Migrate(Box::new(error)),
     }
@@ -231,7 +256,7 @@ fn migration_error(path: &Path, error: MigrateError) -> StoreError {
 /// A reader cannot migrate, so it only reads what this very version would have laid out.
 async fn check_layout(path: &Path, pool: &SqlitePool) -> Result<(), StoreError> {
     let (found, known) = (layout(path, pool).await?, known_layout());
-    if found == known { Ok(()) } else { Err(StoreError::Layout { path: path.to_path_buf(), found, known }) }
+    if found == known { Ok(()) } else { Err(StoreError::Layout { database: path.into(), found, known }) }
 }
 
 /// The layout that the database has.
@@ -244,7 +269,7 @@ async fn layout_of(path: &Path, connection: &mut SqliteConnection) -> Result<i64
         .fetch_one(&mut *connection)
         .await?;
     if has_layout == 0 {
-        return Err(StoreError::NoDatabase { path: path.to_path_buf() });
+        return Err(StoreError::NoDatabase { database: path.into() });
     }
     let found: Option<i64> =
         sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success").fetch_one(connection).await?;
@@ -264,7 +289,7 @@ impl Store for SqliteStore {
     async fn append_blocks(&self, blocks: &[BlockEvents]) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         blocks::append(&mut transaction, blocks).await?;
-        Ok(transaction.commit().await?)
+        commit(transaction, APPEND).await
     }
 
     async fn revert_to(&self, block: BlockNumber) -> Result<(), StoreError> {
@@ -272,7 +297,7 @@ impl Store for SqliteStore {
         blocks::revert_to(&mut transaction, block).await?;
         explanations::revert_to(&mut transaction, block).await?;
         observations::revert_to(&mut transaction, block).await?;
-        Ok(transaction.commit().await?)
+        commit(transaction, REVERT).await
     }
 
     async fn block(&self, number: BlockNumber) -> Result<Option<BlockHeader>, StoreError> {
@@ -290,7 +315,7 @@ impl Store for SqliteStore {
     async fn record_final(&self, block: BlockRef) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         finality::record(&mut transaction, block).await?;
-        Ok(transaction.commit().await?)
+        commit(transaction, FINAL).await
     }
 
     async fn forget_final(&self) -> Result<(), StoreError> {
@@ -310,14 +335,49 @@ impl Store for SqliteStore {
     async fn record_intent(&self, intent: &NewIntent) -> Result<IntentId, StoreError> {
         let mut transaction = self.begin().await?;
         let intent_id = intents::record(&mut transaction, intent).await?;
-        transaction.commit().await?;
+        if is_sabotaged(Sabotage::NoIntents) {
+            return Ok(intent_id);
+        }
+        commit(transaction, RECORD).await?;
         Ok(intent_id)
     }
 
+    async fn record_transaction(
+        &self,
+        intent_id: IntentId,
+        nonce: u64,
+        signed: &IntentTransaction,
+    ) -> Result<(), StoreError> {
+        if is_sabotaged(Sabotage::NoIntents) {
+            return Ok(());
+        }
+        let mut transaction = self.begin().await?;
+        intents::record_transaction(&mut transaction, intent_id, nonce, signed).await?;
+        Ok(transaction.commit().await?)
+    }
+
     async fn update_intent(&self, intent_id: IntentId, update: &IntentUpdate) -> Result<(), StoreError> {
+        if is_sabotaged(Sabotage::NoIntents) {
+            return Ok(());
+        }
         let mut transaction = self.begin().await?;
         intents::update(&mut transaction, intent_id, update).await?;
-        Ok(transaction.commit().await?)
+        commit(transaction, UPDATE).await
+    }
+
+    async fn finalise_intents(&self, account: Address, up_to: BlockNumber) -> Result<u64, StoreError> {
+        let mut transaction = self.begin().await?;
+        let count = intents::finalise(&mut transaction, account, up_to).await?;
+        transaction.commit().await?;
+        Ok(count)
+    }
+
+    async fn live_intents(&self, account: Address) -> Result<Vec<Intent>, StoreError> {
+        intents::live(&self.readers, account).await
+    }
+
+    async fn intents_since(&self, account: Address, created_ms: u64) -> Result<Vec<Intent>, StoreError> {
+        intents::since(&self.readers, account, created_ms).await
     }
 
     async fn open_intents(&self) -> Result<Vec<Intent>, StoreError> {
@@ -339,7 +399,7 @@ impl Store for SqliteStore {
     async fn save_explanations(&self, explanations: &[ExplanationRecord]) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         explanations::save(&mut transaction, explanations).await?;
-        Ok(transaction.commit().await?)
+        commit(transaction, EXPLAIN).await
     }
 
     async fn explanation(&self, job_id: JobId) -> Result<Option<ExplanationRecord>, StoreError> {
@@ -349,7 +409,7 @@ impl Store for SqliteStore {
     async fn observe(&self, observations: &[Observation]) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         observations::record(&mut transaction, observations).await?;
-        Ok(transaction.commit().await?)
+        commit(transaction, OBSERVE).await
     }
 
     async fn timings(&self, job_id: JobId) -> Result<Vec<JobTimings>, StoreError> {

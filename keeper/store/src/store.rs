@@ -10,7 +10,8 @@ use keeper_types::{
 };
 
 use crate::{
-    ExplanationRecord, Identity, Intent, IntentId, IntentUpdate, JobTimings, NewIntent, Observation, StoreError,
+    ExplanationRecord, Identity, Intent, IntentId, IntentTransaction, IntentUpdate, JobTimings, NewIntent, Observation,
+    StoreError,
 };
 
 /// What the keeper keeps.
@@ -86,8 +87,26 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// stream is first polled, whatever is written meanwhile.
     fn load_events(&self, from: BlockNumber) -> BoxStream<'_, Result<(EventPosition, MarketEvent), StoreError>>;
 
-    /// Records what is about to be sent, as planned.
+    /// Records what is about to be sent: with its nonce and the signed transaction where it has them, all of it or
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::IntentExists`] where an open intent does the same already, [`StoreError::NonceHeld`] where the
+    /// nonce is another intent's.
     async fn record_intent(&self, intent: &NewIntent) -> Result<IntentId, StoreError>;
+
+    /// Records a signed transaction of an intent, before it is sent: the first, which gives a planned intent its nonce,
+    /// or one that is to replace those before it under the same nonce.
+    ///
+    /// # Errors
+    /// [`StoreError::IntentUnknown`] where there is no such intent, [`StoreError::NonceHeld`] where the nonce is another
+    /// intent's, [`StoreError::NonceChanged`] where the intent has another.
+    async fn record_transaction(
+        &self,
+        intent_id: IntentId,
+        nonce: u64,
+        transaction: &IntentTransaction,
+    ) -> Result<(), StoreError>;
 
     /// Records what became of an intent. Which states may follow which is up to the caller.
     ///
@@ -95,13 +114,23 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`StoreError::IntentUnknown`] where there is no such intent.
     async fn update_intent(&self, intent_id: IntentId, update: &IntentUpdate) -> Result<(), StoreError>;
 
-    /// The intents that are planned or sent, oldest first.
+    /// Records that blocks up to this one were accepted on L1: what landed in them is final. Returns how many of the
+    /// account's intents became so.
+    async fn finalise_intents(&self, account: Address, up_to: BlockNumber) -> Result<u64, StoreError>;
+
+    /// The open intents of every account, oldest first.
     async fn open_intents(&self) -> Result<Vec<Intent>, StoreError>;
+
+    /// The intents of an account that a reorganisation can still change, and those that are open, oldest first.
+    async fn live_intents(&self, account: Address) -> Result<Vec<Intent>, StoreError>;
+
+    /// The intents of an account that were made at this time or later, in milliseconds since the epoch, oldest first.
+    async fn intents_since(&self, account: Address, created_ms: u64) -> Result<Vec<Intent>, StoreError>;
 
     /// The highest round that `account` ever recorded an intent for, whatever became of it.
     async fn last_round(&self, account: Address) -> Result<Option<u64>, StoreError>;
 
-    /// The latest intent whose transaction has this hash.
+    /// The latest intent one of whose transactions has this hash.
     async fn intent_by_tx(&self, tx_hash: TxHash) -> Result<Option<Intent>, StoreError>;
 
     /// The latest intent of a batch that gives this attempt at a job to a worker.

@@ -82,7 +82,8 @@ impl AgentConfig {
             workspaces,
             reveal_poll: Duration::from_secs(5),
             profile_poll: Duration::from_secs(30),
-            reconnect: RetryPolicy { first: Duration::from_secs(1), longest: Duration::from_secs(60) },
+            // A keeper that is started again is back within a fraction of a second, and nothing is placed without sessions.
+            reconnect: RetryPolicy { first: Duration::from_millis(250), longest: Duration::from_secs(60) },
             retry: RetryPolicy { first: Duration::from_secs(1), longest: Duration::from_secs(30) },
             silence_limit: Duration::from_secs(15),
             shutdown_grace: Duration::from_secs(30),

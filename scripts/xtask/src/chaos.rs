@@ -1,7 +1,7 @@
 //! `cargo xtask chaos NAME`: faults on purpose, and a count of what did not survive them.
 //!
 //! The tests themselves are in the program `chaos` (`tests/chaos`), which this builds and runs. They wait for disks, processes and
-//! chains, so a release build would gain nothing.
+//! chains, so a release build would gain nothing; only the keeper is built as it is shipped where its restarts are timed.
 
 use std::{
     path::{Path, PathBuf},
@@ -22,10 +22,57 @@ const HINT: &str = "the lines above say what was lost; the same --seed draws the
 /// What is broken.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Chaos {
+    /// Have the keeper die at every commit and send, one after the other
+    Failpoints(FailpointsArgs),
+    /// Kill the keeper, and sometimes a worker's agent, while jobs come in
+    Kill(KillArgs),
     /// Cut the power under the store while it is written to
     Power(PowerArgs),
     /// Have the chain take blocks back while it is followed
     Reorg(ReorgArgs),
+}
+
+/// Where the keeper dies.
+#[derive(Debug, clap::Args)]
+pub(crate) struct FailpointsArgs {
+    /// Only at these places; at every one if none is named
+    names: Vec<String>,
+    /// Keep the processes' logs in this folder
+    #[arg(long, value_name = "DIR")]
+    logs: Option<PathBuf>,
+    /// Write the figures to a file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// How often the keeper is killed, and how much is to be done meanwhile.
+#[derive(Debug, clap::Args)]
+pub(crate) struct KillArgs {
+    /// How often the keeper is killed
+    #[arg(long, default_value_t = 200)]
+    kills: u32,
+    /// How many jobs are submitted meanwhile
+    #[arg(long, default_value_t = 2_000)]
+    jobs: u32,
+    /// Worker agents
+    #[arg(long, default_value_t = 4)]
+    workers: u8,
+    /// Stop killing and submitting after so many minutes, however far it is
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// What the moments are drawn from; a fresh one, which is printed, if none is given
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Do something wrong on purpose: no-intents (the keeper does not write down what it sends) or no-restart (nobody
+    /// starts it again after the last kill); proves that the test notices
+    #[arg(long, value_parser = ["no-intents", "no-restart"])]
+    sabotage: Option<String>,
+    /// Keep the processes' logs in this folder
+    #[arg(long, value_name = "DIR")]
+    logs: Option<PathBuf>,
+    /// Write the figures to a file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 /// How often the power is cut.
@@ -71,8 +118,18 @@ pub(crate) struct ReorgArgs {
 /// Runs one test; the program prints what came of it.
 pub(crate) fn run(repo: &Repo, chaos: &Chaos) -> Result<ExitCode> {
     run_command(cargo(repo.root()).args(["build", "--locked", "--package", "chaos"]), BUILD_HINT)?;
-    let program = repo.target().join("debug/chaos");
+    let program = repo.built("chaos");
     let mut command = match chaos {
+        Chaos::Failpoints(args) => {
+            let keeper = setup::failpoints_keeper(repo)?;
+            with_programs(failpoints(&program, args), repo, &keeper)?
+        }
+        Chaos::Kill(args) => {
+            // What is done wrong on purpose is in no keeper that is shipped.
+            let needs_failpoints = args.sabotage.as_deref() == Some("no-intents");
+            let keeper = if needs_failpoints { setup::failpoints_keeper } else { setup::release_keeper }(repo)?;
+            with_programs(kill(&program, args), repo, &keeper)?
+        }
         Chaos::Power(args) => power(&program, args),
         Chaos::Reorg(args) => {
             let mut command = reorg(&program, args);
@@ -82,6 +139,43 @@ pub(crate) fn run(repo: &Repo, chaos: &Chaos) -> Result<ExitCode> {
     };
     run_command(&mut command, HINT)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn with_programs(mut command: Command, repo: &Repo, keeper: &Path) -> Result<Command> {
+    command.env("CIRO_LOCALNET", setup::localnet(repo)?).env("CIRO_KEEPER", keeper);
+    Ok(command)
+}
+
+fn failpoints(program: &Path, args: &FailpointsArgs) -> Command {
+    let mut command = Command::new(program);
+    command.arg("failpoints").args(&args.names);
+    add_files(&mut command, args.logs.as_deref(), args.json.as_deref());
+    command
+}
+
+fn kill(program: &Path, args: &KillArgs) -> Command {
+    let mut command = Command::new(program);
+    command.args(["kill", "--kills", &args.kills.to_string(), "--jobs", &args.jobs.to_string()]);
+    command.args(["--workers", &args.workers.to_string()]);
+    if let Some(minutes) = args.minutes {
+        command.args(["--minutes", &minutes.to_string()]);
+    }
+    if let Some(seed) = args.seed {
+        command.args(["--seed", &seed.to_string()]);
+    }
+    if let Some(sabotage) = &args.sabotage {
+        command.args(["--sabotage", sabotage]);
+    }
+    add_files(&mut command, args.logs.as_deref(), args.json.as_deref());
+    command
+}
+
+fn add_files(command: &mut Command, logs: Option<&Path>, json: Option<&Path>) {
+    for (flag, path) in [("--logs", logs), ("--json", json)] {
+        if let Some(path) = path {
+            command.arg(flag).arg(path);
+        }
+    }
 }
 
 fn power(program: &Path, args: &PowerArgs) -> Command {
@@ -120,6 +214,27 @@ mod tests {
     use std::ffi::OsStr;
 
     use super::*;
+
+    #[test]
+    fn kills_are_passed_on() {
+        let args = KillArgs {
+            kills: 9,
+            jobs: 90,
+            workers: 2,
+            minutes: Some(5),
+            seed: Some(7),
+            sabotage: Some("no-restart".to_owned()),
+            logs: Some("logs".into()),
+            json: Some("figures.json".into()),
+        };
+        let command = kill(Path::new("chaos"), &args);
+        let passed: Vec<&OsStr> = command.get_args().collect();
+        let expected = "kill --kills 9 --jobs 90 --workers 2 --minutes 5 --seed 7 --sabotage no-restart --logs logs --json figures.json";
+        assert_eq!(passed, expected.split(' ').collect::<Vec<_>>());
+        let names = vec!["store::observe::before_commit".to_owned()];
+        let command = failpoints(Path::new("chaos"), &FailpointsArgs { names, logs: None, json: None });
+        assert_eq!(command.get_args().collect::<Vec<_>>(), ["failpoints", "store::observe::before_commit"]);
+    }
 
     #[test]
     fn flags_are_passed_on() {

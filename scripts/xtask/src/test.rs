@@ -46,6 +46,7 @@ struct Step {
 pub(crate) fn run(repo: &Repo, args: &Args) -> Result<ExitCode> {
     let mut steps = Vec::new();
     let started = Instant::now();
+    let failpoints_keeper = setup::failpoints_keeper(repo)?;
     let programs = setup::run(repo)?;
     steps.push(Step { name: "setup", is_ok: true, took: started.elapsed() });
 
@@ -60,7 +61,8 @@ pub(crate) fn run(repo: &Repo, args: &Args) -> Result<ExitCode> {
         tests
             .args(["test", "--workspace", "--locked", "--no-fail-fast"])
             .env("CIRO_LOCALNET", &programs.localnet)
-            .env("CIRO_KEEPER", &programs.keeper);
+            .env("CIRO_KEEPER", &programs.keeper)
+            .env("CIRO_KEEPER_FAILPOINTS", &failpoints_keeper);
         counted(&mut tests, &mut tally)
     }));
     steps.push(step("harness", || counted(&mut invariants::tests(repo)?, &mut tally)));

@@ -1,7 +1,9 @@
 //! The program behind `cargo xtask chaos NAME`: faults on purpose, and a count of what did not survive them.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its terminal")]
 
+mod kill;
 mod power;
+mod rpc;
 mod reorg;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -19,8 +21,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Have the keeper die at every named place
+    Failpoints(kill::failpoints::Args),
+    /// Kill the keeper, and sometimes a worker's agent, while jobs come in
+    Kill(kill::Args),
     /// Cut the power under the store
     Power(power::Args),
+    /// Have one of three endpoints lie
+    Rpc(rpc::Args),
     /// Have a chain take blocks back while it is followed
     Reorg(reorg::Args),
     /// Write to a store and say what was committed (what `power` runs)
@@ -38,7 +46,10 @@ enum Verb {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().verb {
+        Verb::Failpoints(args) => kill::failpoints::run(&args),
+        Verb::Kill(args) => kill::run(&args),
         Verb::Power(args) => power::run(&args),
+        Verb::Rpc(args) => rpc::run(&args),
         Verb::Reorg(args) => reorg::run(&args),
         Verb::PowerWriter { database, seed, sabotage } => power::write(&database, seed, sabotage),
     };

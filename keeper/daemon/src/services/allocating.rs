@@ -15,20 +15,22 @@
 //! leaves the intent open for the next start.
 
 mod intents;
+mod share;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Result;
 use keeper_chain::{Contracts, Follower, SendError, Sender, SignedTransaction};
 use keeper_dispatch::{ArtifactStore, Sessions};
+use keeper_failpoints::{Failpoint, reach};
 use keeper_follow::Latch;
 use keeper_scheduler::{
-    Explanation, ManifestStatus, Outcome, Plan, Policy, RoundInputs, Snapshot, plan, plan_root, policy_id, seed_of,
-    snapshot_root,
+    Explanation, ManifestStatus, Outcome, Plan, Policy, RoundInputs, Snapshot, SnapshotHasher, plan, plan_root,
+    policy_id, seed_of,
 };
 use keeper_store::{ExplanationRecord, IntentAction, IntentState, Store};
 use keeper_types::{
@@ -37,7 +39,10 @@ use keeper_types::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use self::intents::{IntentLog, state_after};
+use self::{
+    intents::{IntentLog, state_after},
+    share::Share,
+};
 use super::{Believed, BelievedReceiver, Failure, Health, finish, now_ms};
 use crate::rights::Rights;
 
@@ -76,6 +81,10 @@ struct Memory {
     failures: u32,
     /// Whether it is not known what became of a round that was sent.
     is_unsettled: bool,
+    /// What was hashed for the round before.
+    hasher: SnapshotHasher,
+    /// How long the round that is decided takes.
+    share: Share,
 }
 
 impl Memory {
@@ -99,6 +108,7 @@ impl Allocating {
         let mut memory = Memory::default();
         let Some(resumed) = cancel.run_until_cancelled(self.resume(&mut memory)).await else { return Ok(()) };
         let mut until = resumed?;
+        let mut idle_since = Instant::now();
         loop {
             if memory.is_unsettled {
                 let Some(resumed) = cancel.run_until_cancelled(self.resume(&mut memory)).await else { return Ok(()) };
@@ -114,12 +124,14 @@ impl Allocating {
                 self.sessions.borrow_and_update();
                 self.health.allocated();
                 if let Some(believed) = believed {
+                    memory.share = Share::begin(believed.seen, idle_since);
                     // Nothing half done is lost by stopping while it decides.
                     let decided = cancel.run_until_cancelled(self.decide(&believed, &mut memory)).await;
                     if let Some((header, plan)) = decided.transpose()?.flatten() {
                         until = self.send(&header, &plan, &mut memory, &cancel).await?.unwrap_or(until);
                     }
                 }
+                idle_since = Instant::now();
                 let pause = tokio::time::sleep(backoff(memory.failures));
                 if memory.failures > 0 && cancel.run_until_cancelled(pause).await.is_none() {
                     return Ok(());
@@ -164,12 +176,17 @@ impl Allocating {
             self.read_manifest(job, memory).await;
         }
         let snapshot = self.snapshot(believed, memory);
+        memory.share.mark("snapshot");
         let plan = plan(&snapshot, &self.policy);
+        memory.share.mark("planned");
         if plan.items.is_empty() {
             self.explain(believed, &plan, None, memory).await?;
             return Ok(None);
         }
-        let round = match self.contracts.last_round(self.sender.address()).await {
+        let asked = Instant::now();
+        let last_round = self.contracts.last_round(self.sender.address()).await;
+        memory.share.wait(asked.elapsed());
+        let round = match last_round {
             Ok(last) => last.max(memory.round) + 1,
             Err(error) => {
                 tracing::warn!(%error, "the last round cannot be read");
@@ -177,13 +194,16 @@ impl Allocating {
             }
         };
         self.explain(believed, &plan, Some(round), memory).await?;
-        let snapshot_root = snapshot_root(&snapshot);
+        memory.share.mark("explained");
+        let snapshot_root = memory.hasher.root(&snapshot);
+        memory.share.mark("rooted");
         // A round that nobody can recompute is not sent.
         if let Err(error) = self.publish(snapshot_root, &snapshot).await {
             memory.failures += 1;
             tracing::warn!(round, %error, "what the round was decided from cannot be published");
             return Ok(None);
         }
+        memory.share.mark("published");
         let header = RoundHeader {
             round,
             snapshot_block: snapshot.block,
@@ -289,29 +309,40 @@ impl Allocating {
     ) -> Result<Option<BlockNumber>, Failure> {
         let (round, items) = (header.round, plan.batch());
         let action = IntentAction::ApplyBatch { round, snapshot_block: header.snapshot_block, items: items.clone() };
+        let count = items.len();
         let log = IntentLog { store: &*self.store, account: self.sender.address() };
         // Written before anything is sent: a keeper that is killed now finds the transaction again.
         let mut written = None;
+        let mut share = std::mem::take(&mut memory.share);
         let before_send = async |signed: &SignedTransaction| {
+            share.wait(signed.waited);
+            share.mark("signed");
+            reach(Failpoint::RoundBeforeRecord);
             let intent = log.write(action, signed.nonce, signed.hash).await;
             let recorded = intent.is_ok();
             written = Some(intent);
+            reach(Failpoint::RoundAfterRecord);
+            share.mark("recorded");
+            let (own_us, node_us) = (micros(share.own()), micros(share.node()));
+            tracing::info!(round, items = count, own_us, node_us, stages = %share, "sending the round");
             recorded
         };
         let sending = async {
             let hash = self.contracts.send_round(&self.sender, header, &items, before_send).await?;
+            reach(Failpoint::RoundAfterSend);
             self.sender.receipt(hash).await
         };
         let result = finish(cancel, sending).await;
         let intent = written.transpose()?;
         match result {
             Some(Ok(receipt)) => {
+                reach(Failpoint::RoundAfterReceipt);
                 memory.round = round;
                 memory.failures = 0;
                 let done = self.contracts.round_receipt(receipt);
                 let block = done.receipt.block.number;
                 tracing::info!(round, allocated = done.allocated, skipped = done.skipped, %block, tx = %done.receipt.hash, "round applied");
-                log.update(intent, IntentState::Accepted).await?;
+                log.update(intent, IntentState::AcceptedL2).await?;
                 Ok(Some(block))
             }
             Some(Err(error)) => {
@@ -324,7 +355,7 @@ impl Allocating {
             }
             None => {
                 tracing::warn!(round, "what became of the round is not known yet; the next start finds out");
-                log.update(intent, IntentState::Sent).await?;
+                log.update(intent, IntentState::MaybeSent).await?;
                 Ok(None)
             }
         }
@@ -341,6 +372,10 @@ impl Allocating {
         }
         Ok(())
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The pause after so many failures in a row. One is ordinary: the chain has moved.

@@ -10,6 +10,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use keeper_chain::{Contracts, DueExit, SendError, Sender};
 use keeper_dispatch::Sessions;
+use keeper_failpoints::{Failpoint, reach};
 use keeper_follow::Latch;
 use keeper_types::{Address, BlockNumber, Fri, Job, JobState, Market};
 use tokio::sync::watch;
@@ -71,8 +72,10 @@ impl Exiting {
         if cancel.is_cancelled() {
             return Vec::new();
         }
+        reach(Failpoint::ExitsBeforeSend);
         match self.contracts.exit_due(&self.sender, group).await {
             Ok(receipt) => {
+                reach(Failpoint::ExitsAfterReceipt);
                 tracing::info!(jobs = group.len(), block = %receipt.block.number, tx = %receipt.hash, "ended what was due");
                 return Vec::new();
             }
@@ -112,8 +115,10 @@ impl Exiting {
             if cancel.is_cancelled() {
                 break;
             }
+            reach(Failpoint::PayoutBeforeSend);
             match self.contracts.withdraw_credit(&self.sender, group).await {
                 Ok(receipt) => {
+                    reach(Failpoint::PayoutAfterReceipt);
                     tracing::info!(accounts = group.len(), block = %receipt.block.number, tx = %receipt.hash, "paid out");
                     paid = paid.max(Some(receipt.block.number));
                 }

@@ -109,7 +109,8 @@ impl Follow<'_> {
                 (believed.head, believed.fork, believed.final_block) != (head, fork, final_block)
             });
         if is_news {
-            let believed = Believed { market: self.fold.market().clone(), head, fork, final_block };
+            let seen = self.fold.read_at();
+            let believed = Believed { market: self.fold.market().clone(), head, fork, final_block, seen };
             self.service.believed.send_replace(Some(Arc::new(believed)));
         }
     }

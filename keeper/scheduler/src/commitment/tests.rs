@@ -4,7 +4,10 @@ use proptest::{prelude::*, strategy::Strategy as _};
 use super::*;
 use crate::{
     FULL_BPS, ManifestStatus, Ordering, OverflowRule,
-    plan::fixtures::{job, running, snapshot, worker},
+    plan::{
+        fixtures::{job, running, snapshot, worker},
+        generators::any_snapshot,
+    },
 };
 
 fn item(job_id: u64) -> AllocationItem {
@@ -147,10 +150,12 @@ fn everything_that_a_plan_depends_on_is_in_the_root() {
     ];
     let base = snapshot((1..4).map(job).collect(), (1..4).map(worker).collect());
     let mut roots = vec![snapshot_root(&base)];
+    let mut hasher = SnapshotHasher::default();
     for change in changes {
         let mut changed = base.clone();
         change(&mut changed);
         roots.push(snapshot_root(&changed));
+        assert_eq!(hasher.root(&changed), snapshot_root(&changed), "what was hashed before is no matter");
     }
     let count = roots.len();
     roots.sort_unstable();
@@ -168,6 +173,15 @@ fn what_cannot_be_placed_does_not_count() {
 }
 
 proptest! {
+    #[test]
+    fn what_was_hashed_before_does_not_matter(rounds in proptest::collection::vec(any_snapshot(8, 6), 1..5)) {
+        let mut hasher = SnapshotHasher::default();
+        for snapshot in rounds {
+            prop_assert_eq!(hasher.root(&snapshot), snapshot_root(&snapshot));
+            prop_assert_eq!(hasher.root(&snapshot), snapshot_root(&snapshot));
+        }
+    }
+
     #[test]
     fn the_order_in_the_snapshot_does_not_matter(jobs in Just((1..9).collect::<Vec<_>>()).prop_shuffle(), workers in Just((1..6).collect::<Vec<_>>()).prop_shuffle()) {
         let ordered = snapshot((1..9).map(job).collect(), (1..6).map(worker).collect());

@@ -156,7 +156,7 @@ prop_compose! {
     }
 }
 
-pub(super) fn any_snapshot(jobs: usize, workers: usize) -> impl Strategy<Value = Snapshot> {
+pub(crate) fn any_snapshot(jobs: usize, workers: usize) -> impl Strategy<Value = Snapshot> {
     let held = vec((1..12_u32, 0_u8..4, 1_u64..4, 0_u64..900), 0..10);
     let used = vec((1_u64..4, 1_u64..10_000_000), 0..3);
     (vec(any_job(), 0..jobs), vec(any_worker(), 0..workers), held, used).prop_map(

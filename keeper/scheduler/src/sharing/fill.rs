@@ -18,7 +18,7 @@ pub(super) struct Fill {
     /// Shapes by what they want of GPUs.
     sizes: Vec<Size>,
     /// For each number of thousandths free on a GPU, the parts of each size that fit in it.
-    parts: Vec<u8>,
+    parts: Vec<u16>,
     members: Vec<Member>,
 }
 
@@ -54,7 +54,7 @@ impl Fill {
             fill.sizes.push(Size { gpus: u32::from(size[0].demand.gpus), end: fill.members.len() });
             millis.push(size[0].demand.gpu_milli);
         }
-        let parts = |free: u16| millis.iter().map(move |milli| u8::try_from(free / milli).unwrap_or(u8::MAX));
+        let parts = |free: u16| millis.iter().map(move |milli| free / milli);
         fill.parts = (0..=GPU_MILLI).flat_map(parts).collect();
         fill
     }
@@ -66,7 +66,7 @@ impl Fill {
         for free in node.free().iter().filter(|free| **free > 0) {
             let from = usize::from(*free) * self.sizes.len();
             for (sum, more) in parts.iter_mut().zip(&self.parts[from..]) {
-                *sum += u16::from(*more);
+                *sum += *more;
             }
         }
         let mut start = 0;
@@ -132,5 +132,13 @@ mod tests {
         let fill = Fill::new(&Workload::of(&[job]), model);
         let of = |cores: u32| fill.of(&NodeState::idle(model, 8, cores * 1_000, 0).unwrap());
         assert_eq!([of(11), of(12), of(50), of(96), of(500)], [0, 1_000, 4_000, 8_000, 8_000]);
+    }
+
+    #[test]
+    fn jobs_of_a_thousandth_fill_eight_gpus() {
+        let job = Demand { cpu_milli: 0, memory_mib: 0, gpus: 1, gpu_milli: 1, models: GpuModels::ANY };
+        let model = GpuModel::new(0).unwrap();
+        let fill = Fill::new(&Workload::of(&[job]), model);
+        assert_eq!(fill.of(&NodeState::idle(model, 8, 0, 0).unwrap()), 8_000);
     }
 }

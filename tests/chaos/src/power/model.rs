@@ -83,8 +83,8 @@ impl Model {
                 self.explained.retain(|_, (_, by)| *by <= *block);
             }
             Op::Record { intent, time } => {
-                let planned = Intent { nonce: intent - 1, state: "planned".to_owned(), updated: *time };
-                self.intents.insert(*intent, planned);
+                let signed = Intent { nonce: intent - 1, state: "signed".to_owned(), updated: *time };
+                self.intents.insert(*intent, signed);
             }
             Op::Update { intent, state, time } => {
                 if let Some(intent) = self.intents.get_mut(intent) {
@@ -111,7 +111,7 @@ impl Model {
         let open: Vec<u64> = self
             .intents
             .iter()
-            .filter(|(_, one)| matches!(one.state.as_str(), "planned" | "sent"))
+            .filter(|(_, one)| matches!(one.state.as_str(), "signed" | "maybe_sent"))
             .map(|(id, _)| *id)
             .collect();
         let some_jobs =
@@ -121,7 +121,7 @@ impl Model {
             35..38 => Op::Revert { block: top.saturating_sub(rng.random_range(0..=DEEPEST)).max(FIRST_BLOCK) },
             38..55 if !open.is_empty() => {
                 let intent = open[rng.random_range(0..open.len())];
-                let state = ["sent", "accepted", "reverted", "lost"][rng.random_range(0..4)].to_owned();
+                let state = ["maybe_sent", "accepted_l2", "reverted", "lost"][rng.random_range(0..4)].to_owned();
                 Op::Update { intent, state, time }
             }
             38..75 => Op::Record { intent: self.intents.last_key_value().map_or(0, |(id, _)| *id) + 1, time },

@@ -7,8 +7,8 @@ use std::{io::Write as _, path::Path};
 use anyhow::{Context as _, Result, bail};
 use futures::TryStreamExt as _;
 use keeper_store::{
-    ExplanationRecord, IntentAction, IntentId, IntentUpdate, NewIntent, Observation, SqliteStore, Stage, Store, check,
-    conformance,
+    ExplanationRecord, IntentAction, IntentId, IntentUpdate, Landed, NewIntent, Observation, SqliteStore, Stage, Store,
+    check, conformance,
 };
 use keeper_types::{Address, Attempt, BlockNumber, Felt, JobId, TxHash};
 use rand::{SeedableRng as _, rngs::StdRng};
@@ -92,7 +92,11 @@ async fn commit(store: &SqliteStore, op: &Op) -> Result<()> {
             }
         }
         Op::Update { intent, state, time } => {
-            let update = IntentUpdate { state: state.parse()?, tx_hash: None, updated_ms: *time };
+            let mut update = IntentUpdate::to(state.parse()?, *time);
+            if update.state.is_landed() {
+                let tx_hash = TxHash(Felt::from(intent - 1));
+                update.landed = Some(Landed { tx_hash, block: None, fee: None });
+            }
             store.update_intent(IntentId(*intent), &update).await?;
         }
         Op::Explain { jobs, block, time } => {
@@ -119,8 +123,7 @@ fn new_intent(nonce: u64, time: u64) -> NewIntent {
     NewIntent {
         action: IntentAction::ApplyBatch { round: nonce, snapshot_block: BlockNumber(FIRST_BLOCK), items: Vec::new() },
         account: Address(Felt::TWO),
-        nonce,
-        tx_hash: Some(TxHash(Felt::from(nonce))),
+        signed: Some((nonce, conformance::signed(nonce, time))),
         created_ms: time,
     }
 }
@@ -165,6 +168,8 @@ async fn found(store: &SqliteStore) -> Result<Model> {
 }
 
 fn insert(model: &mut Model, intent: &keeper_store::Intent) {
-    let line = Intent { nonce: intent.nonce, state: intent.state.name().to_owned(), updated: intent.updated_ms };
+    // What was signed is written with its nonce, or not at all.
+    let nonce = intent.nonce.filter(|_| intent.transactions.len() == 1).unwrap_or(u64::MAX);
+    let line = Intent { nonce, state: intent.state.name().to_owned(), updated: intent.updated_ms };
     model.intents.insert(intent.intent_id.0, line);
 }

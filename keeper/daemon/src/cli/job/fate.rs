@@ -125,7 +125,7 @@ fn by_events(
     let intent = intent?;
     events.iter().find_map(|(position, event)| match event {
         MarketEvent::AllocationSkipped { job_id, attempt, reason, .. }
-            if is_item(job_id, attempt) && Some(position.tx_hash) == intent.tx_hash =>
+            if is_item(job_id, attempt) && intent.has_transaction(position.tx_hash) =>
         {
             let (round, block, tx_hash) = (intent.action.round()?, position.block, position.tx_hash);
             Some(Fate::Skipped { round, reason: *reason, block, tx_hash })
@@ -141,18 +141,24 @@ fn by_intent(intent: Option<&Intent>, decided: u64, paused: impl Iterator<Item =
         let stops = |contract: &MarketContract| *contract != MarketContract::CdcPool;
         return Fate::NotSent { round: decided, paused: paused.filter(stops).collect() };
     };
-    let (round, tx_hash) = (intent.action.round().unwrap_or(decided), intent.tx_hash);
+    let (round, tx_hash) = (intent.action.round().unwrap_or(decided), intent.tx_hash());
     match intent.state {
         IntentState::Reverted => Fate::Reverted { round, tx_hash },
-        IntentState::Lost => Fate::Refused { round, tx_hash },
-        IntentState::Planned | IntentState::Sent | IntentState::Accepted => Fate::Pending { round, tx_hash },
+        IntentState::Lost | IntentState::Replaced => Fate::Refused { round, tx_hash },
+        IntentState::Planned
+        | IntentState::Signed
+        | IntentState::MaybeSent
+        | IntentState::NonceConsumed
+        | IntentState::Reorged
+        | IntentState::AcceptedL2
+        | IntentState::AcceptedL1 => Fate::Pending { round, tx_hash },
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use keeper_store::{IntentAction, IntentId};
-    use keeper_types::{AllocationItem, Felt, PolicyId, Rate, Strategy};
+    use keeper_store::{IntentAction, IntentId, IntentTransaction, Purpose};
+    use keeper_types::{AllocationItem, Felt, Fri, PolicyId, Rate, Strategy};
     use serde_json::json;
 
     use super::*;
@@ -178,9 +184,20 @@ mod tests {
             intent_id: IntentId(1),
             action,
             account: OWN,
-            nonce: 0,
-            tx_hash: Some(HASH),
+            nonce: Some(0),
             state,
+            is_final: false,
+            transactions: vec![IntentTransaction {
+                tx_hash: HASH,
+                purpose: Purpose::Action,
+                request: None,
+                tip: 0,
+                l2_gas_price: 0,
+                max_fee: Fri::ZERO,
+                signed_ms: 0,
+                sent_ms: None,
+            }],
+            landed: None,
             created_ms: 0,
             updated_ms: 0,
         }
@@ -220,7 +237,7 @@ mod tests {
         let fate = by_events(&events(HASH, others), ITEM, Some(&intent(IntentState::Lost))).unwrap();
         assert!(fate.to_string().starts_with("7, applied by keeper 0x0"), "{fate}");
         let other_job = vec![MarketEvent::JobsAllocated { items: vec![item(9)] }, applied_by(OWN)];
-        assert_eq!(by_events(&events(HASH, other_job), ITEM, Some(&intent(IntentState::Sent))), None);
+        assert_eq!(by_events(&events(HASH, other_job), ITEM, Some(&intent(IntentState::MaybeSent))), None);
     }
 
     #[test]
@@ -233,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_skipped_item_has_its_reason() {
-        let fate = by_events(&events(HASH, vec![skipped()]), ITEM, Some(&intent(IntentState::Accepted))).unwrap();
+        let fate = by_events(&events(HASH, vec![skipped()]), ITEM, Some(&intent(IntentState::AcceptedL2))).unwrap();
         let text = fate.to_string();
         assert!(text.starts_with("7, skipped by the contracts in block 5, transaction 0x0"), "{text}");
         assert!(text.ends_with(": the worker changed its rate"), "{text}");
@@ -241,7 +258,7 @@ mod tests {
         assert_eq!((&value["state"], &value["reason"]), (&json!("skipped"), &json!("rate_changed")));
         // An older round's skip says nothing of the round that is on its way.
         let older = events(TxHash(Felt::TWO), vec![skipped()]);
-        assert_eq!(by_events(&older, ITEM, Some(&intent(IntentState::Sent))), None);
+        assert_eq!(by_events(&older, ITEM, Some(&intent(IntentState::MaybeSent))), None);
     }
 
     #[test]
@@ -249,7 +266,7 @@ mod tests {
         let fate = |state| by_intent(Some(&intent(state)), 7, std::iter::empty()).to_string();
         assert!(fate(IntentState::Reverted).starts_with("7, failed on chain: transaction 0x0"));
         assert!(fate(IntentState::Lost).starts_with("7, refused: transaction 0x0"));
-        for state in [IntentState::Planned, IntentState::Sent, IntentState::Accepted] {
+        for state in [IntentState::Planned, IntentState::MaybeSent, IntentState::AcceptedL2] {
             assert!(fate(state).starts_with("7, not known yet: transaction 0x0"));
         }
     }

@@ -1,8 +1,11 @@
 //! The intent log: what is about to be sent, and what became of what an earlier run was sending.
 
 use keeper_chain::SendError;
-use keeper_store::{Intent, IntentAction, IntentId, IntentState, IntentUpdate, NewIntent, Store, StoreError};
-use keeper_types::{Address, TxHash};
+use keeper_store::{
+    Intent, IntentAction, IntentId, IntentState, IntentTransaction, IntentUpdate, Landed, NewIntent, Purpose, Store,
+    StoreError,
+};
+use keeper_types::{Address, Fri, TxHash};
 
 use super::{Allocating, LONGEST_PAUSE};
 use crate::services::{Failure, now_ms};
@@ -18,25 +21,26 @@ impl Allocating {
         for intent in self.store.open_intents().await? {
             let state = self.find_out(&intent).await;
             tracing::info!(intent = %intent.intent_id, kind = intent.action.kind(), %state, "settled an intent of an earlier run");
-            let update = IntentUpdate { state, tx_hash: None, updated_ms: now_ms() };
+            let mut update = IntentUpdate::to(state, now_ms());
+            update.landed = landed(&intent, state);
             self.store.update_intent(intent.intent_id, &update).await?;
         }
         Ok(())
     }
 
     async fn find_out(&self, intent: &Intent) -> IntentState {
-        let Some(hash) = intent.tx_hash else { return IntentState::Lost };
+        let Some((hash, own)) = intent.tx_hash().zip(intent.nonce) else { return IntentState::Lost };
         let mut tries = 0;
         while tries < RECEIPT_TRIES {
             match self.sender.receipt_now(hash).await {
-                Ok(Some(_)) => return IntentState::Accepted,
+                Ok(Some(_)) => return IntentState::AcceptedL2,
                 Err(SendError::Reverted { .. }) => return IntentState::Reverted,
                 Ok(None) | Err(_) => {}
             }
             // While the nonce is open the transaction may never have been sent: the next round takes the
             // nonce, and the contract takes each job's attempt once whichever of the two arrives.
             match self.sender.nonce().await {
-                Ok(nonce) if nonce <= intent.nonce => return IntentState::Lost,
+                Ok(nonce) if nonce <= own => return IntentState::Lost,
                 Ok(_) => tries += 1,
                 Err(error) => {
                     tracing::warn!(intent = %intent.intent_id, %error, "what became of an intent cannot be found out yet");
@@ -49,6 +53,12 @@ impl Allocating {
     }
 }
 
+/// Where it landed, as far as a state tells.
+fn landed(intent: &Intent, state: IntentState) -> Option<Landed> {
+    let tx_hash = intent.tx_hash().filter(|_| state.is_landed())?;
+    Some(Landed { tx_hash, block: None, fee: None })
+}
+
 /// What is known of a transaction after a failure.
 pub(super) fn state_after(error: &SendError) -> IntentState {
     match error {
@@ -58,7 +68,7 @@ pub(super) fn state_after(error: &SendError) -> IntentState {
         | SendError::Unfunded { .. }
         | SendError::NotRecorded => IntentState::Lost,
         // It may have been sent.
-        _ => IntentState::Sent,
+        _ => IntentState::MaybeSent,
     }
 }
 
@@ -74,7 +84,19 @@ impl IntentLog<'_> {
     /// # Errors
     /// Fails where the store does.
     pub(super) async fn write(&self, action: IntentAction, nonce: u64, hash: TxHash) -> Result<IntentId, StoreError> {
-        let intent = NewIntent { action, account: self.account, nonce, tx_hash: Some(hash), created_ms: now_ms() };
+        let signed_ms = now_ms();
+        let signed = IntentTransaction {
+            tx_hash: hash,
+            purpose: Purpose::Action,
+            request: None,
+            tip: 0,
+            l2_gas_price: 0,
+            max_fee: Fri::ZERO,
+            signed_ms,
+            sent_ms: None,
+        };
+        let signed = Some((nonce, signed));
+        let intent = NewIntent { action, account: self.account, signed, created_ms: signed_ms };
         self.store.record_intent(&intent).await
     }
 
@@ -84,6 +106,16 @@ impl IntentLog<'_> {
     /// Fails where the store does.
     pub(super) async fn update(&self, intent: Option<IntentId>, state: IntentState) -> Result<(), StoreError> {
         let Some(intent) = intent else { return Ok(()) };
-        self.store.update_intent(intent, &IntentUpdate { state, tx_hash: None, updated_ms: now_ms() }).await
+        let mut update = IntentUpdate::to(state, now_ms());
+        if state.is_landed() {
+            update.landed = self
+                .store
+                .open_intents()
+                .await?
+                .iter()
+                .find(|open| open.intent_id == intent)
+                .and_then(|open| landed(open, state));
+        }
+        self.store.update_intent(intent, &update).await
     }
 }

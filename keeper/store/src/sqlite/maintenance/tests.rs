@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use keeper_types::{Address, BlockNumber, Felt, TxHash};
+use keeper_types::{Address, BlockNumber, Felt, Fri, TxHash};
 use sqlx::{
     AssertSqlSafe, Connection as _, Row as _, SqlSafeStr as _, SqliteConnection,
     migrate::{Migration, MigrationType, Migrator},
@@ -9,8 +9,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    IntentAction, IntentState, IntentUpdate, NewIntent, SqliteStore, Store as _, StoreError,
-    conformance::{block, identity, submitted},
+    IntentAction, IntentState, IntentUpdate, Landed, NewIntent, SqliteStore, Store as _, StoreError,
+    conformance::{block, identity, signed, submitted},
     sqlite::{MIGRATOR, known_layout, maintenance::migrate::migrate_by, newest_layout, options},
 };
 
@@ -22,8 +22,7 @@ fn intent(nonce: u64) -> NewIntent {
     NewIntent {
         action: IntentAction::ApplyBatch { round: nonce, snapshot_block: BlockNumber(11), items: Vec::new() },
         account: Address(Felt::TWO),
-        nonce,
-        tx_hash: Some(TxHash(Felt::from(nonce))),
+        signed: Some((nonce, signed(nonce, 5))),
         created_ms: 5,
     }
 }
@@ -35,7 +34,9 @@ async fn filled(path: &Path) -> SqliteStore {
     store.append_blocks(&blocks).await.unwrap();
     for nonce in 0..3 {
         let intent_id = store.record_intent(&intent(nonce)).await.unwrap();
-        let update = IntentUpdate { state: IntentState::Accepted, tx_hash: None, updated_ms: 6 };
+        let block = blocks[0].header.reference();
+        let landed = Landed { tx_hash: TxHash(Felt::from(nonce)), block: Some(block), fee: Some(Fri(7)) };
+        let update = IntentUpdate::landed(IntentState::AcceptedL2, landed, 6);
         store.update_intent(intent_id, &update).await.unwrap();
     }
     store
@@ -62,7 +63,7 @@ async fn a_whole_database_has_no_findings_also_while_a_keeper_runs() {
 
 #[tokio::test]
 async fn each_fault_is_found_and_told_with_a_remedy() {
-    let faults: [(&[&'static str], &str, &str); 11] = [
+    let faults: [(&[&'static str], &str, &str); 14] = [
         (&["UPDATE blocks SET parent_hash = '0x1' WHERE number = 12"], "blocks", "the chain has forked"),
         (&["UPDATE blocks SET timestamp = 1 WHERE number = 13"], "blocks", "block 13 is earlier than"),
         (&["UPDATE identity SET deployment_block = 12"], "blocks", "block 11 is below the deployment's first, 12"),
@@ -70,9 +71,16 @@ async fn each_fault_is_found_and_told_with_a_remedy() {
         (&["UPDATE events SET event = '{}' WHERE block = 13"], "events", "event 0 of block 13 cannot be read"),
         (&["UPDATE events SET event = (SELECT event FROM events WHERE block = 11) WHERE block = 13"], "market", "job"),
         (&["UPDATE intents SET state = 'odd' WHERE intent_id = 2"], "intents", "intent 2 is in an unknown state"),
-        (&["UPDATE intents SET tx_hash = NULL WHERE intent_id = 1"], "intents", "has no transaction hash"),
+        (&["UPDATE intents SET landed_tx = NULL WHERE intent_id = 1"], "intents", "intent 1 is in a block and is not"),
+        (&["UPDATE intents SET landed_tx = '0x77' WHERE intent_id = 1"], "intents", "has no nonce or transaction"),
+        (&["DELETE FROM intent_transactions WHERE intent_id = 2"], "intents", "intent 2 was signed, but has no nonce"),
+        (&["UPDATE intent_transactions SET purpose = 'odd'"], "intents", "intent 3 has a transaction that cannot"),
         (&["UPDATE intents SET round = 9 WHERE intent_id = 3"], "intents", "intent 3 has another kind or round"),
-        (&["UPDATE intents SET nonce = 1"], "intents", "intents 1 and 2 are both in a block with nonce 1"),
+        (
+            &["DROP INDEX intents_by_nonce", "UPDATE intents SET nonce = 1"],
+            "intents",
+            "intents 1 and 2 both hold nonce 1",
+        ),
         (&["INSERT INTO explanations VALUES (7, NULL, 11, 0, '[]')"], "explanations", "job 7 cannot be read"),
     ];
     for (statements, kind, part) in faults {
@@ -104,9 +112,8 @@ async fn many_findings_of_one_kind_are_told_by_their_number() {
 async fn damaged_pages_are_found_and_not_copied() {
     let (folder, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let store = filled(&database(&folder)).await;
-    for number in 14..400 {
-        store.append_block(block(number, 0, 0, vec![]).header, &[]).await.unwrap();
-    }
+    let many: Vec<_> = (14..2_000).map(|number| block(number, 0, 0, vec![])).collect();
+    store.append_blocks(&many).await.unwrap();
     store.close().await;
     let mut bytes = std::fs::read(database(&folder)).unwrap();
     let half = bytes.len() / 2;
@@ -164,15 +171,22 @@ async fn of_layout(layout: i64, path: &Path) {
     let options = options(path).create_if_missing(true).journal_mode(sqlx::sqlite::SqliteJournalMode::Wal);
     let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
     MIGRATOR.run_direct(Some(layout), &mut connection, false).await.unwrap();
-    // In the words of the first layout, which later ones keep or migrate.
+    // In the words of its layout, which later ones keep or migrate.
+    let intent = if layout == 1 {
+        "INSERT INTO intents (kind, round, account, nonce, tx_hash, action, state, created_ms, updated_ms) VALUES \
+         ('maintenance', NULL, '0x2', 0, '0x3', '{\"kind\":\"maintenance\",\"calls\":[]}', 'sent', 5, 6)"
+    } else {
+        "INSERT INTO intents (kind, round, account, nonce, action, state, is_final, created_ms, updated_ms) VALUES \
+         ('maintenance', NULL, '0x2', 0, '{\"kind\":\"maintenance\",\"calls\":[]}', 'maybe_sent', 0, 5, 6); \
+         INSERT INTO intent_transactions VALUES (1, '0x3', 'action', NULL, 0, '0', '0', 5, 6)"
+    };
     for statement in [
+        intent,
         "INSERT INTO identity VALUES (1, '0x534e5f5345504f4c4941', '0xa', '0xb', '0xc', 10)",
         "INSERT INTO blocks (number, hash, parent_hash, timestamp) VALUES (11, '0xb1', '0xb0', 1011)",
-        "INSERT INTO intents (kind, round, account, nonce, tx_hash, action, state, created_ms, updated_ms) VALUES \
-         ('maintenance', NULL, '0x2', 0, '0x3', '{\"kind\":\"maintenance\",\"calls\":[]}', 'sent', 5, 6)",
         "INSERT INTO observations (job_id, attempt, stage, block, observed_ms) VALUES (1, 1, 'submitted', 11, 7)",
     ] {
-        sqlx::query(statement).execute(&mut connection).await.unwrap();
+        sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
     }
     connection.close().await.unwrap();
 }
@@ -227,9 +241,59 @@ async fn keeps_what_it_held(path: &Path) {
     assert_eq!(check(path).await.unwrap().findings, []);
     let store = SqliteStore::open(path, identity()).await.unwrap();
     assert_eq!(store.cursor().await.unwrap().unwrap().number, BlockNumber(11));
-    assert_eq!(store.open_intents().await.unwrap().len(), 1);
+    let open = store.open_intents().await.unwrap();
+    assert_eq!(open.iter().map(|intent| intent.state).collect::<Vec<_>>(), [IntentState::MaybeSent]);
+    assert_eq!((open[0].nonce, open[0].tx_hash()), (Some(0), Some(TxHash(Felt::THREE))));
     assert_eq!(store.all_timings().await.unwrap()[0].observed_submitted_ms, Some(7));
     store.close().await;
+}
+
+/// What the first layout called sent may have been, and what it left unclear about a nonce is decided for the latest.
+#[tokio::test]
+async fn intents_of_the_first_layout_are_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = database(&folder);
+    of_layout(1, &path).await;
+    let batch =
+        |round: u64| format!("{{\"kind\":\"apply_batch\",\"round\":{round},\"snapshot_block\":11,\"items\":[]}}");
+    let mut connection = SqliteConnection::connect_with(&options(&path)).await.unwrap();
+    // A reorganisation gave nonce 1 twice.
+    let rows =
+        [(1, 1, "accepted"), (2, 1, "accepted"), (3, 2, "reverted"), (4, 3, "lost"), (5, 3, "sent"), (6, 4, "planned")];
+    for (round, nonce, state) in rows {
+        sqlx::query(
+            "INSERT INTO intents (kind, round, account, nonce, tx_hash, action, state, created_ms, updated_ms) \
+             VALUES ('apply_batch', ?, ?, ?, ?, ?, ?, 5, 6)",
+        )
+        .bind(i64::try_from(round).unwrap())
+        .bind(Address(Felt::TWO).to_string())
+        .bind(nonce)
+        .bind(TxHash(Felt::from(round)).to_string())
+        .bind(batch(round))
+        .bind(state)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    }
+    connection.close().await.unwrap();
+    migrate(&path, false).await.unwrap();
+    assert_eq!(check(&path).await.unwrap().findings, []);
+    let store = SqliteStore::open(&path, identity()).await.unwrap();
+    for (round, state) in [
+        (1, IntentState::Lost),
+        (2, IntentState::AcceptedL2),
+        (3, IntentState::Reverted),
+        (4, IntentState::Lost),
+        (5, IntentState::MaybeSent),
+        (6, IntentState::MaybeSent),
+    ] {
+        let intent = store.intent_by_tx(TxHash(Felt::from(round))).await.unwrap().unwrap();
+        assert_eq!((intent.action.round(), intent.state), (Some(round), state));
+        assert_eq!(intent.transactions[0].request, None, "its bytes were not kept");
+        assert_eq!(intent.is_final, !state.is_open());
+    }
+    let error = store.record_intent(&NewIntent { signed: Some((9, signed(9, 9))), ..intent(6) }).await;
+    assert!(matches!(error, Err(StoreError::IntentExists { .. })), "round 6 is taken: {error:?}");
 }
 
 async fn read_until_stopped(mut reader: SqliteConnection, stop: impl Future<Output = ()>) {

@@ -8,7 +8,7 @@ use keeper_types::{Address, BlockHeader, MarketEvent, TxHash};
 use sqlx::SqliteConnection;
 
 use super::{Findings, LOOK_UP, ONLY_SHOWN, REREAD, Report};
-use crate::{IntentAction, IntentState, SqliteStore, Stage, Store as _, StoreError, block::check_follows};
+use crate::{IntentAction, IntentState, Purpose, SqliteStore, Stage, Store as _, StoreError, block::check_follows};
 
 /// Reads every row of every table once, and adds what is wrong.
 pub(super) async fn check(
@@ -84,34 +84,50 @@ async fn check_events(moment: &mut SqliteConnection, report: &mut Report) -> Res
     Ok(())
 }
 
-type IntentRow = (i64, String, Option<i64>, String, i64, Option<String>, String, String, i64, i64);
+pub(crate) type IntentRow =
+    (i64, String, Option<i64>, String, Option<i64>, Option<String>, String, String, i64, i64, bool);
 
-/// Every intent can be read and says the same twice, and no nonce was used by two transactions.
+/// Every intent can be read and says the same twice, and no nonce is two intents'.
 async fn check_intents(moment: &mut SqliteConnection, report: &mut Report) -> Result<(), StoreError> {
     let mut findings = Findings::new("intents", LOOK_UP);
-    let mut used: BTreeMap<(String, i64), i64> = BTreeMap::new();
+    let mut held: BTreeMap<(String, i64), i64> = BTreeMap::new();
     let mut rows = sqlx::query_as::<_, IntentRow>(
-        "SELECT intent_id, kind, round, account, nonce, tx_hash, action, state, created_ms, updated_ms FROM intents \
-         ORDER BY intent_id",
+        "SELECT intent_id, kind, round, account, nonce, landed_tx, action, state, created_ms, updated_ms, \
+         EXISTS (SELECT 1 FROM intent_transactions AS signed WHERE signed.intent_id = intents.intent_id \
+         AND (landed_tx IS NULL OR tx_hash = landed_tx)) FROM intents ORDER BY intent_id",
     )
-    .fetch(moment);
+    .fetch(&mut *moment);
     while let Some(row) = rows.try_next().await? {
         report.intents += 1;
         for fault in faults_of_intent(&row) {
             findings.push(format!("intent {} {fault}", row.0));
         }
         let (intent_id, account, nonce) = (row.0, row.3, row.4);
-        let consumed = matches!(row.7.parse(), Ok(IntentState::Accepted | IntentState::Reverted));
-        if consumed && let Some(other) = used.insert((account, nonce), intent_id) {
-            findings.push(format!("intents {other} and {intent_id} are both in a block with nonce {nonce}"));
+        let holds = row.7.parse().is_ok_and(IntentState::holds_nonce);
+        if let Some(nonce) = nonce.filter(|_| holds)
+            && let Some(other) = held.insert((account, nonce), intent_id)
+        {
+            findings.push(format!("intents {other} and {intent_id} both hold nonce {nonce}"));
+        }
+    }
+    drop(rows);
+    let mut rows = sqlx::query_as::<_, (i64, String, String, String, String)>(
+        "SELECT intent_id, tx_hash, purpose, l2_gas_price, max_fee FROM intent_transactions",
+    )
+    .fetch(moment);
+    while let Some((intent_id, tx_hash, purpose, price, fee)) = rows.try_next().await? {
+        let numbers = price.parse::<u128>().is_ok() && fee.parse::<u128>().is_ok();
+        if tx_hash.parse::<TxHash>().is_err() || purpose.parse::<Purpose>().is_err() || !numbers {
+            findings.push(format!("intent {intent_id} has a transaction that cannot be read"));
         }
     }
     report.findings.append(&mut findings.told());
     Ok(())
 }
 
-fn faults_of_intent(row: &IntentRow) -> Vec<&'static str> {
-    let (_, kind, round, account, nonce, tx_hash, action, state, created_ms, updated_ms) = row;
+/// What is wrong with an intent, whichever database it is from.
+pub(crate) fn faults_of_intent(row: &IntentRow) -> Vec<&'static str> {
+    let (_, kind, round, account, nonce, landed, action, state, created_ms, updated_ms, has_transaction) = row;
     let mut faults = Vec::new();
     match serde_json::from_str::<IntentAction>(action) {
         Ok(action) => {
@@ -122,16 +138,14 @@ fn faults_of_intent(row: &IntentRow) -> Vec<&'static str> {
         }
         Err(_) => faults.push("has an unreadable action"),
     }
-    match state.parse() {
+    match state.parse::<IntentState>() {
         Ok(IntentState::Planned | IntentState::Lost) => {}
-        Ok(IntentState::Sent | IntentState::Accepted | IntentState::Reverted) if tx_hash.is_some() => {}
-        Ok(_) => faults.push("was sent, but has no transaction hash"),
+        Ok(_) if nonce.is_none() || !has_transaction => faults.push("was signed, but has no nonce or transaction"),
+        Ok(state) if state.is_landed() != landed.is_some() => faults.push("is in a block and is not"),
+        Ok(_) => {}
         Err(_) => faults.push("is in an unknown state"),
     }
-    if tx_hash.as_ref().is_some_and(|hash| hash.parse::<TxHash>().is_err()) {
-        faults.push("has an unreadable transaction hash");
-    }
-    if account.parse::<Address>().is_err() || *nonce < 0 {
+    if account.parse::<Address>().is_err() || nonce.is_some_and(|nonce| nonce < 0) {
         faults.push("has an unreadable account or nonce");
     }
     if updated_ms < created_ms {
