@@ -31,7 +31,6 @@ impl Stage {
             archive: can_fork,
             accounts: Some(u8::try_from(FIRST_WORKER - 1)? + workers),
             balance: Some(1_000_000_000 * STRK),
-            ..LocalnetOptions::default()
         };
         let chain = Localnet::start(options);
         let place = Workplace::new(&chain);
