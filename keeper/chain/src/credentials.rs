@@ -235,23 +235,14 @@ struct Predeployed {
     private_key: Felt,
 }
 
-#[derive(Deserialize)]
-struct Answer {
-    result: Option<Vec<Predeployed>>,
-}
-
 async fn predeployed(rpc: &Rpc, index: usize) -> Result<Credentials, CredentialsError> {
     if rpc.network != Network::Devnet {
         return Err(CredentialsError::NotOnThisNetwork { index, network: rpc.network });
     }
     let missing = |reason: String| CredentialsError::NoSuchDevnetAccount { index, reason };
-    let request = serde_json::json!({ "jsonrpc": "2.0", "id": 1, "method": "devnet_getPredeployedAccounts" });
-    let answer = rpc.http.post(rpc.url.clone()).json(&request).send().await;
-    let answer: Answer = match answer {
-        Ok(answer) => answer.json().await.map_err(|error| missing(error.to_string()))?,
-        Err(error) => return Err(missing(error.to_string())),
-    };
-    let accounts = answer.result.ok_or_else(|| missing("it does not list predeployed accounts".to_owned()))?;
+    let accounts = rpc.ask("devnet_getPredeployedAccounts", serde_json::json!({})).await.map_err(missing)?;
+    let accounts: Vec<Predeployed> =
+        serde_json::from_value(accounts).map_err(|_| missing("it does not list predeployed accounts".to_owned()))?;
     let count = accounts.len();
     let account = index.checked_sub(1).and_then(|place| accounts.into_iter().nth(place));
     let account = account.ok_or_else(|| missing(format!("it has {count}, numbered from 1")))?;

@@ -1,6 +1,6 @@
 //! Everything that knows Starknet; no other crate does.
 //!
-//! - [`Rpc`] is a connection to a node that was checked to be on the right network.
+//! - [`Rpc`] is a connection to nodes that were checked to be on the right network, several as if they were one.
 //! - [`Credentials`] are an account and its key, from the files that Starknet's tools write.
 //! - [`Sender`] signs and sends transactions from one account, one after the other.
 //! - [`Contracts`] answers what the contracts hold and makes the calls of clients, workers and keepers.
@@ -35,6 +35,6 @@ pub use deployment::{DeployedContract, Deployment, DeploymentError};
 pub use follower::{BLOCKS_PER_STEP, ChainSource, Follower, Index, Indexed, JobStanding, Reading, Step, read};
 pub use network::{Network, UnknownNetwork};
 pub use outside_execution::{NamedCall, OutsideExecutionError, SponsoredCalls};
-pub use rpc::{Rpc, RpcError, shown_url};
+pub use rpc::{CrossCheck, EndpointHealth, PoolSettings, Rpc, RpcError, Standing, shown_url};
 pub use salt::SaltSource;
 pub use sender::{Receipt, SendError, Sender, SignedTransaction};

@@ -1,34 +1,63 @@
-//! The connection to a node, checked before anything is believed.
+//! The connection to a node, or to several as if they were one, checked before anything is believed.
 //!
 //! A keeper that talks to the wrong chain spends real money or reports a test as the truth, so [`connect`]
 //! refuses a node whose chain id is not the network's, or that speaks a version of the JSON-RPC specification
-//! that this client was not written for.
+//! that this client was not written for. Of several endpoints ([`Rpc::connect_all`]) one that is good is enough; what
+//! they say is compared, and none is believed against the others ([`pool`]).
+
+mod breaker;
+mod endpoint;
+mod essence;
+mod events;
+mod head;
+mod health;
+mod latency;
+mod limiter;
+mod monitor;
+mod pool;
+mod request;
+mod settings;
+mod tally;
+mod text;
+mod transport;
+mod writing;
 
 use std::{sync::Arc, time::Duration};
 
-use keeper_types::{ChainId, Felt, TxHash};
+use keeper_types::{BlockNumber, TxHash};
+use serde_json::Value;
 use starknet::{
-    core::types::{StarknetError, TransactionReceipt},
-    providers::{JsonRpcClient, Provider as _, ProviderError, jsonrpc::HttpTransport},
+    core::types::TransactionReceipt,
+    providers::{JsonRpcClient, Provider as _, ProviderError, jsonrpc::JsonRpcClientError},
 };
 use url::Url;
 
+pub(crate) use self::text::{describe, readable_revert};
+use self::{
+    endpoint::Reply,
+    pool::{Pool, PoolError},
+    request::Request,
+    transport::PoolTransport,
+};
+pub use self::{
+    health::{EndpointHealth, Standing},
+    monitor::CrossCheck,
+    settings::PoolSettings,
+    text::shown_url,
+};
 use crate::Network;
 
-/// How long one request may take. The client library sets no limit of its own.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The client that everything in this crate shares.
-pub(crate) type Client = Arc<JsonRpcClient<HttpTransport>>;
+pub(crate) type Client = Arc<JsonRpcClient<PoolTransport>>;
 
-/// A connection to a node of the right network.
+/// A connection to nodes of the right network.
 #[derive(Clone, Debug)]
 pub struct Rpc {
     pub(crate) client: Client,
-    pub(crate) http: reqwest::Client,
-    pub(crate) url: Url,
-    /// The network that the node was checked to belong to.
+    pool: Arc<Pool>,
+    /// The network that the nodes were checked to belong to.
     pub network: Network,
 }
 
@@ -76,6 +105,14 @@ pub enum RpcError {
         /// Its answer.
         reason: String,
     },
+    /// Several nodes were asked, and what they say cannot all be true.
+    #[error("{request} cannot be told: the nodes at {endpoints} contradict each other")]
+    Contradiction {
+        /// What was asked.
+        request: &'static str,
+        /// The endpoints.
+        endpoints: String,
+    },
     /// The node answered something that makes no sense.
     #[error("the node's answer to {request} cannot be used: {reason}")]
     Malformed {
@@ -90,7 +127,7 @@ impl RpcError {
     /// Whether the same request may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Malformed { .. } => true,
+            Self::Unreachable { .. } | Self::Contradiction { .. } | Self::Malformed { .. } => true,
             Self::WrongChain { .. } | Self::WrongVersion { .. } | Self::Refused { .. } => false,
         }
     }
@@ -102,42 +139,69 @@ impl Rpc {
     /// # Errors
     /// Fails where the node cannot be reached, is on another chain, or speaks another specification.
     pub async fn connect(network: Network, url: &Url) -> Result<Self, RpcError> {
-        let unreachable = |reason: String| RpcError::Unreachable { url: shown_url(url), reason };
-        let http = reqwest::Client::builder()
-            .timeout(REQUEST_TIMEOUT)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .build()
-            .map_err(|error| unreachable(error.to_string()))?;
-        let transport = HttpTransport::new_with_client(url.clone(), http.clone());
-        let rpc = Self { client: Arc::new(JsonRpcClient::new(transport)), http, url: url.clone(), network };
-        rpc.check().await?;
-        Ok(rpc)
+        Self::connect_all(network, std::slice::from_ref(url), PoolSettings::default()).await
     }
 
-    /// Checks anew that the node is one of the network: what answers at an address may have been exchanged.
+    /// Connects to nodes of `network`, to be asked as one. Those that cannot be used are named in a warning and tried
+    /// again.
     ///
     /// # Errors
-    /// As [`Rpc::connect`].
-    pub async fn check(&self) -> Result<(), RpcError> {
-        let version = self.client.spec_version().await.map_err(|error| self.error("spec version", &error))?;
-        if !matches!(version.split('.').collect::<Vec<_>>()[..], ["0", "9" | "10", ..]) {
-            return Err(RpcError::WrongVersion { url: self.endpoint(), version });
+    /// Fails where none can be used, with what is wrong with the first.
+    pub async fn connect_all(network: Network, urls: &[Url], settings: PoolSettings) -> Result<Self, RpcError> {
+        let http = reqwest::Client::builder().timeout(settings.timeout).connect_timeout(CONNECT_TIMEOUT).build();
+        let http = http.map_err(|error| RpcError::Unreachable {
+            url: shown_urls(urls),
+            reason: error.without_url().to_string(),
+        })?;
+        let pool = Arc::new(Pool::new(network, urls, settings, &http));
+        pool.start().await?;
+        if pool.compares() {
+            monitor::watch(&pool);
         }
-        let actual = ChainId(self.client.chain_id().await.map_err(|error| self.error("chain id", &error))?);
-        if actual != self.network.chain_id() {
-            return Err(RpcError::WrongChain {
-                url: self.endpoint(),
-                network: self.network,
-                expected: self.network.chain_id().name(),
-                actual: actual.name(),
-            });
-        }
-        Ok(())
+        let client = Arc::new(JsonRpcClient::new(PoolTransport { pool: pool.clone() }));
+        Ok(Self { client, pool, network })
     }
 
-    /// The endpoint, without a key that its path or query may hold.
+    /// Checks anew that the nodes are of the network: what answers at an address may have been exchanged. One that is not
+    /// is not asked any more until it is again.
+    ///
+    /// # Errors
+    /// Fails where none is, as [`Rpc::connect`].
+    pub async fn check(&self) -> Result<(), RpcError> {
+        self.pool.identify_all(monitor::SHORT_GRACE).await.map(|_| ())
+    }
+
+    /// The endpoints, without keys that their paths or queries may hold.
     pub fn endpoint(&self) -> String {
-        shown_url(&self.url)
+        let shown: Vec<String> = self.pool.endpoints.iter().map(|endpoint| endpoint.shown()).collect();
+        shown.join(", ")
+    }
+
+    /// How every endpoint is, as far as is known; nothing is asked.
+    pub fn endpoints(&self) -> Vec<EndpointHealth> {
+        self.pool.health()
+    }
+
+    /// Asks every endpoint for a look at how far it is behind and whether its blocks are those of the others.
+    pub async fn look_at_endpoints(&self) {
+        self.pool.look().await;
+    }
+
+    /// Has every healthy endpoint say which block has this number.
+    pub async fn cross_check(&self, number: BlockNumber) -> CrossCheck {
+        self.pool.cross_check(number, self.pool.order()).await.0
+    }
+
+    /// Asks what the client library has no call for.
+    ///
+    /// # Errors
+    /// Says why there is no answer.
+    pub(crate) async fn ask(&self, method: &str, params: Value) -> Result<Value, String> {
+        match self.pool.send(&Request::new(method, params), &|_| true).await {
+            Ok(Reply::Result(result)) => Ok(result),
+            Ok(Reply::Refusal(refusal)) => Err(text::short(&refusal.message)),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// L2 gas and L1 data gas that a transaction used.
@@ -157,99 +221,24 @@ impl Rpc {
         Ok((used.l2_gas, used.l1_data_gas))
     }
 
-    /// What a library says, without the endpoint's key that it may repeat.
-    fn reason(&self, text: &str) -> String {
-        short(&text.replace(self.url.as_str(), &shown_url(&self.url)))
-    }
-
     /// Classifies what the client library reports. A refusal by the node is an answer; everything else is the
     /// lack of one.
     pub(crate) fn error(&self, request: &'static str, error: &ProviderError) -> RpcError {
-        match error {
-            ProviderError::StarknetError(error) => RpcError::Refused { request, reason: describe(error) },
-            other => RpcError::Unreachable { url: shown_url(&self.url), reason: self.reason(&other.to_string()) },
+        let unreachable = |reason| RpcError::Unreachable { url: self.endpoint(), reason };
+        let other = match error {
+            ProviderError::StarknetError(error) => return RpcError::Refused { request, reason: describe(error) },
+            ProviderError::Other(other) => other.as_any().downcast_ref::<JsonRpcClientError<PoolError>>(),
+            ProviderError::RateLimited | ProviderError::ArrayLengthMismatch => None,
+        };
+        match other {
+            Some(JsonRpcClientError::TransportError(PoolError::Contradiction(endpoints))) => {
+                RpcError::Contradiction { request, endpoints: endpoints.join(", ") }
+            }
+            _ => unreachable(text::short(&error.to_string())),
         }
     }
 }
 
-/// A node's error with the details that people need, without the Rust of it.
-pub(crate) fn describe(error: &StarknetError) -> String {
-    match error {
-        StarknetError::ContractError(data) => readable_revert(&format!("{:?}", data.revert_error)),
-        StarknetError::TransactionExecutionError(data) => readable_revert(&format!("{:?}", data.execution_error)),
-        StarknetError::ValidationFailure(reason) => format!("{}: {reason}", error.message()),
-        StarknetError::UnexpectedError(reason) => reason.clone(),
-        other => other.message().to_owned(),
-    }
-}
-
-/// Finds the contract's own words in a trace. Cairo panics carry short strings; nodes print them as `('Text')`,
-/// as hexadecimal numbers, or both.
-pub(crate) fn readable_revert(trace: &str) -> String {
-    let quoted = trace.rsplit("('").find_map(|tail| {
-        let (text, _) = tail.split_once("')")?;
-        is_contracts_words(text).then(|| text.to_owned())
-    });
-    let spelt = || {
-        trace.rsplit("0x").find_map(|tail| {
-            let digits = tail.split(|character: char| !character.is_ascii_hexdigit()).next()?;
-            let bytes = Felt::from_hex(&format!("0x{digits}")).ok()?.to_bytes_be();
-            let text: String = bytes.into_iter().skip_while(|byte| *byte == 0).map(char::from).collect();
-            is_contracts_words(&text).then_some(text)
-        })
-    };
-    quoted.or_else(spelt).unwrap_or_else(|| short(trace))
-}
-
-/// Our contracts' errors read `JobMgr: not queued`, and fit a felt.
-fn is_contracts_words(text: &str) -> bool {
-    text.contains(": ") && text.len() <= 31 && text.chars().all(|character| (' '..='~').contains(&character))
-}
-
-fn short(text: &str) -> String {
-    const LONGEST: usize = 400;
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.len() <= LONGEST {
-        return line;
-    }
-    let end = (0..=LONGEST).rev().find(|end| line.is_char_boundary(*end)).unwrap_or(0);
-    format!("{}...", &line[..end])
-}
-
-/// An endpoint as it may be shown: those of hosted nodes carry their key in the path or the query.
-pub fn shown_url(url: &Url) -> String {
-    let mut shown = url.clone();
-    let has_key = url.path().split('/').any(|part| part.len() >= 20);
-    if has_key {
-        shown.set_path("/...");
-    }
-    if url.query().is_some() {
-        shown.set_query(Some("..."));
-    }
-    // A URL that holds a password has a host, so neither call can fail.
-    let _ = shown.set_password(None);
-    shown.to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_in_endpoints_are_not_shown() {
-        let shown = |text: &str| shown_url(&Url::parse(text).unwrap());
-        assert_eq!(shown("http://127.0.0.1:5050/rpc"), "http://127.0.0.1:5050/rpc");
-        assert_eq!(shown("https://node.example/v2/abcdefghijklmnopqrstuv"), "https://node.example/...");
-        assert_eq!(shown("https://node.example/rpc?key=secret"), "https://node.example/rpc?...");
-        assert_eq!(shown("https://me:secret@node.example/rpc"), "https://me@node.example/rpc");
-    }
-
-    #[test]
-    fn the_contracts_words_are_found_in_a_trace() {
-        let trace = "Error in the called contract (0x1): 0x4a6f (('JobMgr: not queued'), 'ENTRYPOINT_FAILED')";
-        assert_eq!(readable_revert(trace), "JobMgr: not queued");
-        let felt = "Execution failed. Failure reason: [0x4a6f624d67723a206e6f7420717565756564, 0x454e5452]";
-        assert_eq!(readable_revert(felt), "JobMgr: not queued");
-        assert_eq!(readable_revert("boom"), "boom");
-    }
+fn shown_urls(urls: &[Url]) -> String {
+    urls.iter().map(shown_url).collect::<Vec<_>>().join(", ")
 }

@@ -22,6 +22,7 @@ use clap::{
     Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, builder::BoolishValueParser, error::ErrorKind,
 };
 use keeper_chain::Network;
+use secrecy::SecretString;
 use url::Url;
 
 use crate::services::Stopped;
@@ -43,9 +44,16 @@ pub(crate) struct Global {
     /// Network: devnet, sepolia or mainnet [default: devnet]
     #[arg(long, global = true, env = "STARKNET_NETWORK")]
     pub(crate) network: Option<Network>,
-    /// Starknet node's JSON-RPC endpoint (specification 0.9 or 0.10)
-    #[arg(long, global = true, env = "STARKNET_RPC", value_name = "URL", hide_env_values = true)]
-    pub(crate) rpc_url: Option<Url>,
+    /// Starknet node's JSON-RPC endpoint (specification 0.9 or 0.10); given several times, their answers are compared
+    #[arg(
+        long,
+        global = true,
+        env = "STARKNET_RPC",
+        value_name = "URL",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    pub(crate) rpc_url: Vec<Url>,
     /// Configuration file (TOML)
     #[arg(long, global = true, env = "KEEPER_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -61,6 +69,10 @@ pub(crate) struct Global {
     /// Where the keeper keeps its database
     #[arg(long, global = true, env = "KEEPER_DATA_DIR", value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+    /// PostgreSQL database that several keepers share: postgres://USER@HOST:PORT/NAME [default: SQLite in the data
+    /// directory]
+    #[arg(long, global = true, env = "KEEPER_DATABASE", value_name = "URL", hide_env_values = true)]
+    pub(crate) database: Option<SecretString>,
     /// Where manifests and outputs are kept: a folder or a file:// URL [default: artifacts in the data directory]
     #[arg(long, global = true, env = "KEEPER_ARTIFACTS", value_name = "URL")]
     pub(crate) artifacts: Option<String>,

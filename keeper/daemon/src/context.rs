@@ -36,7 +36,7 @@ impl Context {
     /// As [`Context::connect`].
     pub(crate) async fn connect_with(global: &Global, run: &RunArgs) -> Result<Self> {
         let settings = Settings::resolve(global, run)?;
-        let rpc = Rpc::connect(settings.network, &settings.rpc_url).await?;
+        let rpc = Rpc::connect_all(settings.network, &settings.rpc_urls, settings.pool.clone()).await?;
         Ok(Self { settings, rpc, json: global.json })
     }
 

@@ -7,8 +7,8 @@ use std::{io::IsTerminal as _, path::Path};
 use anyhow::Result;
 use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
-use keeper_chain::{CredentialsError, DeploymentError, Network, RpcError, SendError};
-use keeper_store::StoreError;
+use keeper_chain::{CredentialsError, DeploymentError, EndpointHealth, Network, RpcError, SendError, Standing};
+use keeper_store::{Location, StoreError};
 use keeper_types::{Address, TxHash};
 use serde::Serialize;
 
@@ -106,8 +106,8 @@ fn hint_for(error: &anyhow::Error) -> Option<String> {
         if let Some(DeploymentError::Missing { network, path }) = cause.downcast_ref() {
             return Some(missing_deployment(*network, path));
         }
-        if let Some(StoreError::NoDatabase { path }) = cause.downcast_ref() {
-            return Some(missing_database(path));
+        if let Some(StoreError::NoDatabase { database }) = cause.downcast_ref() {
+            return Some(missing_database(database));
         }
         match cause.downcast_ref() {
             Some(CredentialsError::LegacyAccount { .. }) => {
@@ -128,12 +128,34 @@ fn missing_deployment(network: Network, path: &Path) -> String {
 }
 
 /// What a keeper recorded is where it recorded it, and nowhere on chain.
-fn missing_database(path: &Path) -> String {
-    let folder = path.parent().unwrap_or(path).display();
-    format!(
-        "explanations are kept only where the keeper runs: run this there, with the keeper's own --data-dir \
-         (or KEEPER_DATA_DIR); here it is {folder}"
-    )
+fn missing_database(database: &Location) -> String {
+    match database {
+        Location::File(path) => format!(
+            "explanations are kept only where the keeper runs: run this there, with the keeper's own --data-dir \
+             (or KEEPER_DATA_DIR); here it is {}",
+            path.parent().unwrap_or(path).display()
+        ),
+        Location::Server(_) => "make the database with PostgreSQL's `createdb`, and `keeper run` lays it out; or name \
+                                the one that the keepers use, with --database (or KEEPER_DATABASE)"
+            .to_owned(),
+    }
+}
+
+/// How an endpoint is, in one line.
+pub(crate) fn endpoint(endpoint: &EndpointHealth) -> String {
+    let how = match endpoint.standing {
+        Standing::Healthy => "healthy",
+        Standing::Lagging => "behind the others",
+        Standing::Resting => "left alone for a while",
+        Standing::Unchecked => "does not answer",
+        Standing::Disagreeing => "has other blocks than the others",
+        Standing::Wrong => "of another network, or of another specification",
+    };
+    let head = endpoint.head.map_or_else(String::new, |head| format!(", block {head}"));
+    let lag = if endpoint.lag > 0 { format!(", {} behind", endpoint.lag) } else { String::new() };
+    let fault = endpoint.last_fault.as_ref().map_or_else(String::new, |fault| format!("; last: {fault}"));
+    let asked = format!("{} requests, {} failed, p95 {} ms", endpoint.requests, endpoint.failures, endpoint.p95_ms);
+    format!("{}: {how}{head}{lag}; {asked}{fault}", endpoint.url)
 }
 
 fn rpc_hint(error: &RpcError) -> Option<String> {
@@ -141,6 +163,10 @@ fn rpc_hint(error: &RpcError) -> Option<String> {
         RpcError::Unreachable { .. } => {
             Some("is the node running, and is --rpc-url right? `keeper doctor` checks both".to_owned())
         }
+        RpcError::Contradiction { .. } => Some(
+            "one of the nodes lags or lies: `keeper doctor` says which; with three nodes the other two settle it"
+                .to_owned(),
+        ),
         RpcError::WrongChain { .. } => Some("pass the --network that the node belongs to".to_owned()),
         RpcError::Refused { reason, .. } if reason.contains("Contract not found") => Some(
             "the deployment file names contracts that are not on this chain; a local chain that began anew needs \

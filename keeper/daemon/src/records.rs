@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use futures::TryStreamExt as _;
 use keeper_chain::{Contracts, Follower};
-use keeper_store::{Identity, SqliteStore, Store, StoreError};
+use keeper_store::{Identity, Location, PostgresStore, SqliteStore, Store, StoreError};
 use keeper_types::{BlockHeader, BlockNumber};
 
 use crate::context::Context;
@@ -25,32 +25,37 @@ pub(crate) fn identity(contracts: &Contracts) -> Identity {
 /// # Errors
 /// [`StoreError::NoDatabase`] where no keeper has run with this data directory. Fails also where the records are of
 /// other contracts, or of a chain that is no more: then numbers in them are those of other jobs.
-pub(crate) async fn open(context: &Context, contracts: &Contracts) -> Result<SqliteStore> {
-    let path = context.settings.database();
-    let store = SqliteStore::open_read_only(&path).await?;
+pub(crate) async fn open(context: &Context, contracts: &Contracts) -> Result<Box<dyn Store>> {
+    let settings = &context.settings;
+    let (store, database): (Box<dyn Store>, Location) = match &settings.database {
+        Some(url) => (Box::new(PostgresStore::open_read_only(url).await?), url.into()),
+        None => {
+            (Box::new(SqliteStore::open_read_only(&settings.database_file()).await?), settings.database_file().into())
+        }
+    };
     let expected = identity(contracts);
     if !store.identity().is_same_market(&expected) {
         let found = Box::new(store.identity().clone());
-        return Err(StoreError::IdentityMismatch { path, found, expected: Box::new(expected) }.into());
+        return Err(StoreError::IdentityMismatch { database, found, expected: Box::new(expected) }.into());
     }
-    let Some(first) = first_block(&store).await? else { return Ok(store) };
+    let Some(first) = first_block(&*store).await? else { return Ok(store) };
     // The whole header: a local chain that began anew may repeat the first blocks' hashes, not their times.
     if Follower::new(&context.rpc, contracts.deployment()).header(first.number).await? != Some(first) {
         bail!(
-            "`{}` was recorded from another chain: its first block, {} ({:#066x}), is not on the chain of {}\n\
+            "`{database}` was recorded from another chain: its first block, {} ({:#066x}), is not on the chain of {}\n\
              hint: where a local chain began anew, `keeper run` forgets the old one and reads the new one; otherwise \
-             use another --data-dir",
-            path.display(),
+             use another {}",
             first.number,
             first.hash,
-            context.rpc.endpoint()
+            context.rpc.endpoint(),
+            database.option()
         );
     }
     Ok(store)
 }
 
 /// The block of the first recorded event, which no ordinary reorganisation reaches; the newest where there is no event.
-async fn first_block(store: &SqliteStore) -> Result<Option<BlockHeader>, StoreError> {
+async fn first_block(store: &dyn Store) -> Result<Option<BlockHeader>, StoreError> {
     let first = store.load_events(BlockNumber(0)).try_next().await?;
     match first {
         Some((position, _)) => store.block(position.block).await,

@@ -3,6 +3,7 @@
 //! Flags and environment variables come through clap, which knows which of the two it was; the file is read
 //! with unknown fields refused. Secrets are never in the file: a key is in a keystore or the environment.
 
+mod endpoints;
 mod worker;
 
 use std::{
@@ -11,10 +12,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use keeper_chain::{Network, shown_url};
+use keeper_chain::{Network, PoolSettings};
 use keeper_dispatch::session_url;
 use keeper_follow::FinalityPolicy;
 use keeper_scheduler::Policy;
+use keeper_store::DatabaseUrl;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -31,17 +34,23 @@ const DEFAULT_MAX_BATCH: usize = 100;
 pub(crate) struct Settings {
     /// The network.
     pub(crate) network: Network,
-    /// The node.
-    #[serde(serialize_with = "without_key")]
-    pub(crate) rpc_url: Url,
+    /// The nodes.
+    #[serde(rename = "rpc_url", serialize_with = "endpoints::without_keys")]
+    pub(crate) rpc_urls: Vec<Url>,
+    /// How they are asked.
+    #[serde(skip)]
+    pub(crate) pool: PoolSettings,
     /// Where the contracts' addresses are.
     pub(crate) deployment: PathBuf,
     /// starkli's account file, or `devnet-N`.
     pub(crate) account: Option<String>,
     /// The account's keystore.
     pub(crate) keystore: Option<PathBuf>,
-    /// Where the keeper's database is.
+    /// Where the keeper's files are, its database among them where it is not a server's.
     pub(crate) data_dir: PathBuf,
+    /// The server's database; shown without its password.
+    #[serde(serialize_with = "shown")]
+    pub(crate) database: Option<DatabaseUrl>,
     /// Where manifests and outputs are.
     pub(crate) artifacts: String,
     /// Where the dispatcher listens.
@@ -78,9 +87,11 @@ struct File {
 #[serde(default, deny_unknown_fields)]
 struct ChainSection {
     network: Option<Network>,
-    rpc_url: Option<Url>,
+    #[serde(deserialize_with = "endpoints::one_or_several", serialize_with = "endpoints::without_keys")]
+    rpc_url: Vec<Url>,
     deployment: Option<PathBuf>,
     poll_ms: Option<u64>,
+    rpc: endpoints::Asking,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -94,6 +105,7 @@ struct AccountSection {
 #[serde(default, deny_unknown_fields)]
 struct KeeperSection {
     data_dir: Option<PathBuf>,
+    database: Option<String>,
     artifacts: Option<String>,
     listen: Option<SocketAddr>,
     health_listen: Option<SocketAddr>,
@@ -113,11 +125,13 @@ impl Settings {
             None => File::default(),
         };
         let network = global.network.or(file.chain.network).unwrap_or(Network::Devnet);
-        let Some(rpc_url) = global.rpc_url.clone().or(file.chain.rpc_url).or_else(|| network.default_rpc_url()) else {
+        let given = [global.rpc_url.clone(), file.chain.rpc_url].into_iter().find(|urls| !urls.is_empty());
+        let Some(rpc_urls) = given.or_else(|| network.default_rpc_url().map(|url| vec![url])) else {
             bail!("no node is named for {network}\nhint: pass --rpc-url, or set STARKNET_RPC or chain.rpc_url");
         };
         let data_dir = global.data_dir.clone().or(file.keeper.data_dir);
         let data_dir = data_dir.unwrap_or_else(|| default_data_dir(network));
+        let database = database(global.database.as_ref(), file.keeper.database.as_deref())?;
         let artifacts = global.artifacts.clone().or(file.keeper.artifacts);
         let max_batch = run.max_batch.or(file.keeper.max_batch);
         let policy = match file.policy {
@@ -126,12 +140,14 @@ impl Settings {
         };
         let settings = Self {
             network,
-            rpc_url,
+            rpc_urls,
+            pool: file.chain.rpc.pool(),
             deployment: global.deployment.clone().or(file.chain.deployment).unwrap_or_else(|| deployment_of(network)),
             account: global.account.clone().or(file.account.account),
             keystore: global.keystore.clone().or(file.account.keystore),
             artifacts: artifacts.unwrap_or_else(|| data_dir.join("artifacts").display().to_string()),
             data_dir,
+            database,
             listen: match run.listen.or(file.keeper.listen) {
                 Some(listen) => listen,
                 None => DEFAULT_LISTEN.parse().context("the built-in listen address")?,
@@ -149,22 +165,8 @@ impl Settings {
     }
 
     fn validate(&self) -> Result<()> {
-        if !matches!(self.rpc_url.scheme(), "http" | "https") {
-            bail!("chain.rpc_url is {}, but must begin with http:// or https://", self.rpc_url);
-        }
-        let local = match self.rpc_url.host() {
-            Some(url::Host::Domain(name)) => name == "localhost",
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        };
-        if self.network == Network::Devnet && !local {
-            bail!(
-                "chain.network is devnet, but {} is not on this machine\n\
-                 hint: for a public network pass --network sepolia or mainnet",
-                self.rpc_url
-            );
-        }
+        endpoints::check(self.network, &self.rpc_urls)?;
+        endpoints::check_pool(&self.pool)?;
         if !(50..=60_000).contains(&self.poll_ms) {
             bail!("chain.poll_ms is {}, but must be 50 to 60000", self.poll_ms);
         }
@@ -192,13 +194,15 @@ impl Settings {
         let file = File {
             chain: ChainSection {
                 network: Some(self.network),
-                rpc_url: shown_url(&self.rpc_url).parse().ok(),
+                rpc_url: self.rpc_urls.clone(),
+                rpc: endpoints::Asking::of(&self.pool),
                 deployment: Some(self.deployment.clone()),
                 poll_ms: Some(self.poll_ms),
             },
             account: AccountSection { account: self.account.clone(), keystore: self.keystore.clone() },
             keeper: KeeperSection {
                 data_dir: Some(self.data_dir.clone()),
+                database: self.database.as_ref().map(ToString::to_string),
                 artifacts: Some(self.artifacts.clone()),
                 listen: Some(self.listen),
                 health_listen: self.health_listen,
@@ -231,8 +235,8 @@ impl Settings {
         Ok(session_url(&format!("ws://{address}"))?)
     }
 
-    /// The keeper's database.
-    pub(crate) fn database(&self) -> PathBuf {
+    /// The keeper's database where it is a file.
+    pub(crate) fn database_file(&self) -> PathBuf {
         self.data_dir.join("keeper.sqlite")
     }
 
@@ -242,8 +246,24 @@ impl Settings {
     }
 }
 
-fn without_key<S: serde::Serializer>(url: &Url, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&shown_url(url))
+/// The server's database, where one is named by flag, variable or file.
+fn database(given: Option<&SecretString>, in_file: Option<&str>) -> Result<Option<DatabaseUrl>> {
+    if let Some(given) = given {
+        return Ok(Some(given.expose_secret().parse().context("the URL of --database (KEEPER_DATABASE)")?));
+    }
+    let Some(text) = in_file else { return Ok(None) };
+    let url: DatabaseUrl = text.parse().context("keeper.database")?;
+    if url.holds_password() {
+        bail!(
+            "keeper.database holds a password, which is never read from the file\n\
+             hint: give the URL in KEEPER_DATABASE, or the password in PGPASSWORD or in PostgreSQL's password file"
+        );
+    }
+    Ok(Some(url))
+}
+
+fn shown<S: serde::Serializer>(url: &Option<DatabaseUrl>, serializer: S) -> Result<S::Ok, S::Error> {
+    url.as_ref().map(ToString::to_string).serialize(serializer)
 }
 
 impl File {

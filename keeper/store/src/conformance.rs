@@ -3,7 +3,11 @@
 //! What a store must do beyond it cannot be told apart here: that a second open finds everything again, and
 //! that a commit survives a crash.
 
+mod forks;
 mod intents;
+mod leases;
+mod queue;
+mod server;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +21,13 @@ use keeper_types::{
 };
 
 use crate::{ExplanationRecord, Identity, JobTimings, Observation, Stage, Store, StoreError, rebuild_market};
+
+pub use self::{
+    forks::{a_stream_shows_one_moment, forks_leave_what_a_fresh_index_has},
+    leases::{a_zombie_is_fenced, exercise_leases, holders_never_overlap},
+    queue::{exercise_queue, items},
+    server::Server,
+};
 
 /// Runs the suite. `open` gives a new, empty store for [`identity`] each time.
 ///
@@ -36,6 +47,7 @@ pub async fn exercise<S: Store>(open: impl AsyncFn() -> S) {
     the_latest_explanation_stands(&open().await).await;
     the_first_observation_stands(&open().await).await;
     numbers_beyond_the_database_are_refused(&open().await).await;
+    a_stream_shows_one_moment(&open().await).await;
 }
 
 /// The deployment that the suite's stores follow.

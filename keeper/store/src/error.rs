@@ -3,17 +3,19 @@
 use std::path::PathBuf;
 
 use keeper_types::{BlockHeader, BlockNumber, BlockRef, EventPosition};
+use sqlx::postgres::PgDatabaseError;
 
-use crate::{Identity, IntentId};
+use crate::{Identity, IntentId, ItemId, Location};
 
-/// What went wrong. Nothing was written where an error is returned.
+/// What went wrong. Nothing was written where an error is returned, but for [`StoreError::CommitUnknown`] and
+/// [`StoreError::Unanswered`]: a server that is lost from sight may have written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// There is no database to read.
-    #[error("no keeper has run with this data directory: `{path}` does not exist or is empty")]
+    #[error("{}: `{database}` does not exist or is empty", no_keeper(.database))]
     NoDatabase {
-        /// The database's file.
-        path: PathBuf,
+        /// Where it would be.
+        database: Location,
     },
     /// Another process has the database open for writing.
     #[error("another keeper is running on `{path}`; stop it, or use another --data-dir")]
@@ -23,12 +25,12 @@ pub enum StoreError {
     },
     /// The database follows other contracts, or another chain.
     #[error(
-        "`{path}` belongs to another deployment: it follows {}, but this keeper is set up for {}; \
-         use another --data-dir", .found, .expected
+        "`{database}` belongs to another deployment: it follows {}, but this keeper is set up for {}; \
+         use another {}", .found, .expected, .database.option()
     )]
     IdentityMismatch {
-        /// The database's file.
-        path: PathBuf,
+        /// Where the database is.
+        database: Location,
         /// What the database follows.
         found: Box<Identity>,
         /// What was asked for.
@@ -36,12 +38,12 @@ pub enum StoreError {
     },
     /// The database was laid out by another version of the keeper.
     #[error(
-        "`{path}` has layout {found}, but this version of the keeper knows {known}; use the version that wrote it, \
+        "`{database}` has layout {found}, but this version of the keeper knows {known}; use the version that wrote it, \
          or bring it up with `keeper db migrate` of this version if it is the newer one"
     )]
     Layout {
-        /// The database's file.
-        path: PathBuf,
+        /// Where the database is.
+        database: Location,
         /// The database's layout.
         found: i64,
         /// The newest layout that this version knows.
@@ -70,6 +72,41 @@ pub enum StoreError {
         findings: usize,
         /// The first of them.
         first: String,
+    },
+    /// The lease under which something was to be written is another's by now, or nobody's. Nothing was written.
+    #[error("the lease `{name}` is not held under term {term} any more; acquire it again before writing under it")]
+    Fenced {
+        /// The lease.
+        name: String,
+        /// The term that the writer had.
+        term: u64,
+    },
+    /// A claimed item is another claimer's by now, or gone. Nothing was written.
+    #[error(
+        "the claim of item {item_id} does not stand any more: it ran out and another was made, or the item is gone"
+    )]
+    ClaimLost {
+        /// The item.
+        item_id: ItemId,
+    },
+    /// A name or key is not of a length that is taken.
+    #[error("{field} has {length} bytes, but must have 1 to {longest}, none of them zero")]
+    Length {
+        /// What it is.
+        field: &'static str,
+        /// How long it is.
+        length: usize,
+        /// How long it may be.
+        longest: usize,
+    },
+    /// The connection was lost while a write was being committed.
+    #[error("the connection to the database was lost during a commit: read back whether it was written")]
+    CommitUnknown(#[source] sqlx::Error),
+    /// The database did not answer. Where it was asked to write, it is not known whether it did.
+    #[error("the database did not answer within {limit_s} s: read back whether anything was written")]
+    Unanswered {
+        /// How long was waited.
+        limit_s: u64,
     },
     /// The store was opened for reading.
     #[error("the store was opened for reading only")]
@@ -184,6 +221,7 @@ impl StoreError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Database(error) => is_transient(error),
+            Self::CommitUnknown(_) | Self::Unanswered { .. } => true,
             Self::NoDatabase { .. }
             | Self::InUse { .. }
             | Self::IdentityMismatch { .. }
@@ -191,6 +229,9 @@ impl StoreError {
             | Self::NotDurable { .. }
             | Self::Exists { .. }
             | Self::Damaged { .. }
+            | Self::Fenced { .. }
+            | Self::ClaimLost { .. }
+            | Self::Length { .. }
             | Self::ReadOnly
             | Self::Fork { .. }
             | Self::NotAfterCursor { .. }
@@ -213,13 +254,33 @@ impl StoreError {
 const SQLITE_BUSY: u32 = 5;
 const SQLITE_LOCKED: u32 = 6;
 
+/// PostgreSQL's classes of errors, the first two digits of SQLSTATE, that pass: connection exceptions, rollbacks for
+/// others' sake, resources that are short, objects in use, an operator's intervention, and errors of its system.
+const PASSING_CLASSES: [&str; 6] = ["08", "40", "53", "55", "57", "58"];
+/// Passes too: this session stood still in a transaction, and was ended for it.
+const STOOD_STILL: &str = "25P03";
+/// Of the classes, what does not: a full disk.
+const DISK_FULL: &str = "53100";
+
 fn is_transient(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) => true,
-        sqlx::Error::Database(error) => error
-            .code()
-            .and_then(|code| code.parse::<u32>().ok())
-            .is_some_and(|code| matches!(code & 0xff, SQLITE_BUSY | SQLITE_LOCKED)),
+        sqlx::Error::Database(error) => {
+            let is_of_postgres = error.try_downcast_ref::<PgDatabaseError>().is_some();
+            let Some(code) = error.code() else { return false };
+            if is_of_postgres {
+                let passes = code == STOOD_STILL || PASSING_CLASSES.iter().any(|class| code.starts_with(class));
+                return passes && code != DISK_FULL;
+            }
+            code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, SQLITE_BUSY | SQLITE_LOCKED))
+        }
         _ => false,
+    }
+}
+
+fn no_keeper(database: &Location) -> &'static str {
+    match database {
+        Location::File(_) => "no keeper has run with this data directory",
+        Location::Server(_) => "no keeper has run with this database",
     }
 }

@@ -7,18 +7,26 @@
 //! * The latest explanation of every job, and when this keeper saw it reach each stage. These are this
 //!   keeper's own and are not on chain.
 //!
-//! [`Store`] is the seam; [`SqliteStore`] is the embedded implementation. Whatever implements it passes the
-//! suite in `conformance` (feature `conformance`).
+//! * Leases ([`Leases`]), by which several keepers share work, with terms that fence who was too late; and durable
+//!   queues ([`WorkQueue`]) of what came in and what is to be handed out.
+//!
+//! [`Store`] is the seam; [`SqliteStore`] is the embedded implementation, [`PostgresStore`] the one that several
+//! keepers share. Whatever implements it passes the suite in `conformance` (feature `conformance`).
 //!
 //! [`Market`]: keeper_types::Market
 
 mod block;
+mod columns;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod error;
 mod identity;
 mod intent;
+mod lease;
+mod location;
 mod observation;
+mod postgres;
+mod queue;
 mod sqlite;
 mod store;
 
@@ -28,7 +36,13 @@ pub use intent::{
     Intent, IntentAction, IntentId, IntentState, IntentTransaction, IntentUpdate, JobAttempt, Landed, MaintenanceCall,
     NewIntent, Purpose, UnknownName,
 };
+pub use lease::{Fence, Lease, Leases};
+pub use location::{BadDatabaseUrl, DatabaseUrl, Location};
 pub use observation::{ExplanationRecord, JobTimings, Observation, Stage};
+pub use postgres::PostgresStore;
+pub use queue::{
+    Claim, ClaimTerms, ClaimToken, DeadLetter, Failed, ItemId, NewItem, QueueStats, RetryPolicy, WorkQueue,
+};
 pub use sqlite::{
     SqliteStore,
     maintenance::{Finding, Migrated, Report, backup, check, migrate},

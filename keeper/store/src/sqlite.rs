@@ -5,13 +5,15 @@
 //! the disk; both settings are checked when the store is opened, since a build of SQLite may ignore them.
 
 mod blocks;
-mod columns;
 mod explanations;
 mod finality;
+mod group;
 mod identity;
-mod intents;
+pub(crate) mod intents;
+mod leases;
 pub(crate) mod maintenance;
 mod observations;
+mod queue;
 
 use std::{
     ffi::OsString,
@@ -32,9 +34,10 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+use self::group::Group;
 use crate::{
     ExplanationRecord, Identity, Intent, IntentId, IntentTransaction, IntentUpdate, JobTimings, NewIntent, Observation,
-    Store, StoreError,
+    Store, StoreError, columns,
 };
 
 static MIGRATOR: Migrator = sqlx::migrate!();
@@ -54,6 +57,8 @@ pub struct SqliteStore {
     /// opened for reading.
     writer: Option<Writer>,
     readers: SqlitePool,
+    /// Writes to queues, which share transactions.
+    queue_writes: Group<queue::Write>,
 }
 
 #[derive(Debug)]
@@ -109,7 +114,7 @@ impl SqliteStore {
         let found = identity::read_or_write(pool, &identity).await?;
         if !found.is_same_market(&identity) {
             return Err(StoreError::IdentityMismatch {
-                path: path.to_path_buf(),
+                database: path.into(),
                 found: Box::new(found),
                 expected: Box::new(identity),
             });
@@ -119,7 +124,7 @@ impl SqliteStore {
         }
         let readers = readers(path).await?;
         tracing::debug!(path = %path.display(), "store opened");
-        Ok(Self { identity, writer: Some(writer), readers })
+        Ok(Self { identity, writer: Some(writer), readers, queue_writes: Group::default() })
     }
 
     /// Opens the database at `path` for reading, for whatever deployment it follows. A keeper may be running on
@@ -129,7 +134,7 @@ impl SqliteStore {
     /// [`StoreError::NoDatabase`] where no keeper has run there, [`StoreError::Layout`] where another version
     /// wrote it.
     pub async fn open_read_only(path: &Path) -> Result<Self, StoreError> {
-        let none = || StoreError::NoDatabase { path: path.to_path_buf() };
+        let none = || StoreError::NoDatabase { database: path.into() };
         let is_empty = std::fs::metadata(path).map_or(true, |file| file.len() == 0);
         if is_empty {
             return Err(none());
@@ -137,7 +142,7 @@ impl SqliteStore {
         let readers = readers(path).await?;
         check_layout(path, &readers).await?;
         let identity = identity::read(&readers).await?.ok_or_else(none)?;
-        Ok(Self { identity, writer: None, readers })
+        Ok(Self { identity, writer: None, readers, queue_writes: Group::default() })
     }
 
     /// Closes the database once what is running on it is done. Dropping the store is safe too, and faster.
@@ -242,7 +247,7 @@ fn newest_layout(migrator: &Migrator) -> i64 {
 fn migration_error(path: &Path, error: MigrateError) -> StoreError {
     match error {
         MigrateError::VersionMissing(found) => {
-            StoreError::Layout { path: path.to_path_buf(), found, known: known_layout() }
+            StoreError::Layout { database: path.into(), found, known: known_layout() }
         }
         error => StoreError::Migrate(Box::new(error)),
     }
@@ -251,7 +256,7 @@ fn migration_error(path: &Path, error: MigrateError) -> StoreError {
 /// A reader cannot migrate, so it only reads what this very version would have laid out.
 async fn check_layout(path: &Path, pool: &SqlitePool) -> Result<(), StoreError> {
     let (found, known) = (layout(path, pool).await?, known_layout());
-    if found == known { Ok(()) } else { Err(StoreError::Layout { path: path.to_path_buf(), found, known }) }
+    if found == known { Ok(()) } else { Err(StoreError::Layout { database: path.into(), found, known }) }
 }
 
 /// The layout that the database has.
@@ -264,7 +269,7 @@ async fn layout_of(path: &Path, connection: &mut SqliteConnection) -> Result<i64
         .fetch_one(&mut *connection)
         .await?;
     if has_layout == 0 {
-        return Err(StoreError::NoDatabase { path: path.to_path_buf() });
+        return Err(StoreError::NoDatabase { database: path.into() });
     }
     let found: Option<i64> =
         sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success").fetch_one(connection).await?;

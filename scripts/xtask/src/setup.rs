@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use crate::{
     process::{self, cargo},
     repo::Repo,
-    system::{self, C_COMPILER},
+    system::{self, C_COMPILER, POSTGRES},
     tools::LOCALNET,
 };
 
@@ -22,8 +22,9 @@ pub(crate) struct Programs {
     pub(crate) keeper: PathBuf,
 }
 
-/// Builds what is missing and says where it is.
+/// Installs and builds what is missing and says where it is.
 pub(crate) fn run(repo: &Repo) -> Result<Programs> {
+    system::ensure(&[POSTGRES])?;
     let programs = programs(repo)?;
     println!("local chain  {}", programs.localnet.display());
     println!("keeper       {}", programs.keeper.display());

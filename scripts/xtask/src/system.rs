@@ -41,6 +41,13 @@ pub(crate) const PERL: Need = Need {
 /// Downloads the package that carries Cairo's core library.
 pub(crate) const NPM: Need = Need { name: "npm", probe: &["npm", "--version"], packages: &["npm"] };
 
+/// Keeps the store of several keepers; its tests start a server of their own.
+pub(crate) const POSTGRES: Need = Need {
+    name: "PostgreSQL's server programs",
+    probe: &["sh", "-c", "command -v initdb || ls /usr/lib/postgresql/*/bin/initdb"],
+    packages: &["postgresql"],
+};
+
 /// Makes sure that all of `needs` are there.
 pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
     let missing: Vec<Need> = needs.iter().copied().filter(|need| !is_present(need)).collect();

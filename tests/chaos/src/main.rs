@@ -3,6 +3,8 @@
 
 mod kill;
 mod power;
+mod rpc;
+mod reorg;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -25,6 +27,10 @@ enum Verb {
     Kill(kill::Args),
     /// Cut the power under the store
     Power(power::Args),
+    /// Have one of three endpoints lie
+    Rpc(rpc::Args),
+    /// Have a chain take blocks back while it is followed
+    Reorg(reorg::Args),
     /// Write to a store and say what was committed (what `power` runs)
     #[command(hide = true)]
     PowerWriter {
@@ -43,6 +49,8 @@ fn main() -> ExitCode {
         Verb::Failpoints(args) => kill::failpoints::run(&args),
         Verb::Kill(args) => kill::run(&args),
         Verb::Power(args) => power::run(&args),
+        Verb::Rpc(args) => rpc::run(&args),
+        Verb::Reorg(args) => reorg::run(&args),
         Verb::PowerWriter { database, seed, sabotage } => power::write(&database, seed, sabotage),
     };
     result.unwrap_or_else(|error: Error| {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
-use keeper_store::{Finding, Report, SqliteStore, Store as _, StoreError};
+use keeper_store::{DatabaseUrl, Finding, Location, Migrated, PostgresStore, Report, SqliteStore, Store, StoreError};
 use serde_json::json;
 
 use super::{Global, RunArgs};
@@ -46,11 +46,31 @@ pub(crate) struct BackupArgs {
 /// # Errors
 /// Fails where the database cannot be used, and where a check has findings, after printing them.
 pub(super) async fn run(global: &Global, command: &DbCommand) -> Result<()> {
-    let path = Settings::resolve(global, &RunArgs::default())?.database();
+    let settings = Settings::resolve(global, &RunArgs::default())?;
+    if let Some(url) = &settings.database {
+        return match command {
+            DbCommand::Migrate(args) => migrate_server(url, args, global.json).await,
+            DbCommand::Check => tell_check(&PostgresStore::check(url).await?, &url.into(), global.json),
+            DbCommand::ForgetFinality => {
+                let reader = PostgresStore::open_read_only(url).await?;
+                let identity = reader.identity().clone();
+                reader.close().await;
+                forget_finality(&PostgresStore::open(url, identity).await?, global.json).await
+            }
+            DbCommand::Backup(args) => bail!("{}", backup_of_server(url, &args.file)),
+        };
+    }
+    let path = settings.database_file();
     match command {
         DbCommand::Migrate(args) => migrate(&path, !args.no_backup, global.json).await,
         DbCommand::Check => check(&path, global.json).await,
-        DbCommand::ForgetFinality => forget_finality(&path, global.json).await,
+        DbCommand::ForgetFinality => {
+            let reader = SqliteStore::open_read_only(&path).await?;
+            let identity = reader.identity().clone();
+            reader.close().await;
+            // Only where no keeper runs on it.
+            forget_finality(&SqliteStore::open(&path, identity).await?, global.json).await
+        }
         DbCommand::Backup(args) => backup(&path, args, global.json).await,
     }
 }
@@ -62,6 +82,33 @@ async fn migrate(path: &Path, keep_copy: bool, json: bool) -> Result<()> {
         }
         other => other?,
     };
+    tell_migrated(&migrated, json)
+}
+
+/// A server's database is copied by its own programs, so that whoever migrates has to say that there is a copy.
+async fn migrate_server(url: &DatabaseUrl, args: &MigrateArgs, json: bool) -> Result<()> {
+    if !args.no_backup {
+        bail!(
+            "no copy of a PostgreSQL database is made before\n\
+             hint: make one with `{}`, then pass --no-backup",
+            dump(url, Path::new("FILE"))
+        );
+    }
+    tell_migrated(&PostgresStore::migrate(url).await?, json)
+}
+
+fn backup_of_server(url: &DatabaseUrl, file: &Path) -> String {
+    format!(
+        "a PostgreSQL database is copied by PostgreSQL's own program, also while keepers run\nhint: `{}`",
+        dump(url, file)
+    )
+}
+
+fn dump(url: &DatabaseUrl, file: &Path) -> String {
+    format!("pg_dump --format=custom --file={} '{url}'", file.display())
+}
+
+fn tell_migrated(migrated: &Migrated, json: bool) -> Result<()> {
     if json {
         let copy = migrated.backup.as_ref().map(|copy| copy.display().to_string());
         return output::json(&json!({ "from": migrated.from, "to": migrated.to, "backup": copy }));
@@ -77,15 +124,9 @@ async fn migrate(path: &Path, keep_copy: bool, json: bool) -> Result<()> {
     Ok(())
 }
 
-async fn forget_finality(path: &Path, json: bool) -> Result<()> {
-    let reader = SqliteStore::open_read_only(path).await?;
-    let identity = reader.identity().clone();
-    reader.close().await;
-    // Only where no keeper runs on it.
-    let store = SqliteStore::open(path, identity).await?;
+async fn forget_finality(store: &dyn Store, json: bool) -> Result<()> {
     let forgotten = store.final_block().await?;
     store.forget_final().await?;
-    store.close().await;
     if json {
         return output::json(&json!({ "forgotten": forgotten }));
     }
@@ -97,18 +138,20 @@ async fn forget_finality(path: &Path, json: bool) -> Result<()> {
 }
 
 async fn check(path: &Path, json: bool) -> Result<()> {
-    let report = keeper_store::check(path).await?;
+    tell_check(&keeper_store::check(path).await?, &path.into(), json)
+}
+
+fn tell_check(report: &Report, database: &Location, json: bool) -> Result<()> {
     if json {
-        output::json(
-            &json!({ "ok": report.findings.is_empty(), "database": path.display().to_string(), "report": report }),
-        )?;
+        let ok = report.findings.is_empty();
+        output::json(&json!({ "ok": ok, "database": database.to_string(), "report": report }))?;
     } else {
-        print!("{}", told(&report));
+        print!("{}", told(report));
     }
     match report.findings.len() {
         0 => Ok(()),
-        1 => bail!("`{}` is not whole: 1 finding", path.display()),
-        count => bail!("`{}` is not whole: {count} findings", path.display()),
+        1 => bail!("`{database}` is not whole: 1 finding"),
+        count => bail!("`{database}` is not whole: {count} findings"),
     }
 }
 
@@ -163,6 +206,13 @@ mod tests {
         assert_eq!(lines[3], "        remedy        read again");
         assert_eq!(lines.len(), 6);
         assert!(told(&Report::default()).ends_with("nothing is wrong with it\n"));
+    }
+
+    #[test]
+    fn a_servers_database_is_copied_by_a_command_without_its_password() {
+        let url = "postgres://me:hunter2@db/keeper".parse().unwrap();
+        let text = backup_of_server(&url, Path::new("copy"));
+        assert!(text.contains("`pg_dump --format=custom --file=copy 'postgres://me@db:5432/keeper'`"), "{text}");
     }
 
     #[tokio::test]

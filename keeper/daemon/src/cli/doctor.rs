@@ -1,7 +1,8 @@
 //! `keeper doctor`: what works here and what does not.
 
 use anyhow::{Result, anyhow, bail};
-use keeper_chain::{Contracts, Follower, Rpc, Sender};
+use keeper_chain::{Contracts, EndpointHealth, Follower, Rpc, Sender, Standing};
+use keeper_store::PostgresStore;
 use keeper_worker::{MachineProbe, Probe as _};
 use serde::Serialize;
 
@@ -53,11 +54,19 @@ async fn run_checks(global: &Global, checks: &mut Vec<Check>) {
     note("machine", Ok(machine()));
     let artifacts = keeper_dispatch::ArtifactStore::open(&settings.artifacts);
     note("artifacts", artifacts.map(|_| settings.artifacts.clone()).map_err(Into::into));
-    let rpc = match Rpc::connect(settings.network, &settings.rpc_url).await {
+    if let Some(url) = &settings.database {
+        let version = PostgresStore::server_version(url).await;
+        let told = version.map(|version| format!("{url}, PostgreSQL {version}, durable"));
+        note("database", told.map_err(Into::into));
+    }
+    let rpc = match Rpc::connect_all(settings.network, &settings.rpc_urls, settings.pool.clone()).await {
         Ok(rpc) => rpc,
         Err(error) => return note("node", Err(anyhow!("{error}"))),
     };
-    note("node", Ok(rpc.endpoint()));
+    rpc.look_at_endpoints().await;
+    for endpoint in rpc.endpoints() {
+        note("node", check_endpoint(&endpoint));
+    }
     let context = Context { settings, rpc, json: global.json };
     let contracts = context.contracts();
     let known = contracts.as_ref().ok().cloned();
@@ -84,6 +93,12 @@ fn machine() -> String {
     let gpus: Vec<String> = found.gpus.iter().map(|gpu| gpu.name.clone()).collect();
     let gpus = if gpus.is_empty() { "no GPU".to_owned() } else { gpus.join(", ") };
     format!("{gpus}, {} cores, {} GiB memory", found.cpu_cores, found.memory_bytes >> 30)
+}
+
+/// Whether an endpoint is asked, and if not, why.
+fn check_endpoint(endpoint: &EndpointHealth) -> Result<String> {
+    let told = output::endpoint(endpoint);
+    if endpoint.standing == Standing::Healthy { Ok(told) } else { Err(anyhow!("{told}")) }
 }
 
 async fn check_contracts(context: &Context, contracts: Result<Contracts>) -> Result<String> {

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use keeper_chain::{Contracts, Follower, Sender};
 use keeper_dispatch::{ArtifactStore, DispatchServer, Report, ServerConfig};
 use keeper_follow::Latch;
-use keeper_store::{SqliteStore, Store};
+use keeper_store::{PostgresStore, SqliteStore, Store};
 use serde_json::json;
 use tokio::sync::{Mutex, mpsc, watch};
 
@@ -80,6 +80,7 @@ impl Keeper {
         let (server, reports) = DispatchServer::new(config, Arc::new(authenticator));
         let health = Arc::new(Health::new());
         health.admitted();
+        health.watch_endpoints(context.rpc.clone());
         Ok(Self {
             contracts,
             sender,
@@ -223,5 +224,9 @@ async fn open_store(context: &Context, contracts: &Contracts) -> Result<Arc<dyn 
     let settings = &context.settings;
     std::fs::create_dir_all(&settings.data_dir)
         .with_context(|| format!("making the data directory {}", settings.data_dir.display()))?;
-    Ok(Arc::new(SqliteStore::open(&settings.database(), records::identity(contracts)).await?))
+    let identity = records::identity(contracts);
+    Ok(match &settings.database {
+        Some(url) => Arc::new(PostgresStore::open(url, identity).await?),
+        None => Arc::new(SqliteStore::open(&settings.database_file(), identity).await?),
+    })
 }

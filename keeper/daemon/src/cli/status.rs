@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result, bail};
 use keeper_chain::{Contracts, Follower, Step};
 use keeper_scheduler::{QueueRules, metrics::MarketMetrics};
-use keeper_store::{SqliteStore, Store as _, StoreError};
+use keeper_store::{Store, StoreError};
 use keeper_types::{BlockNumber, Fri, Market, MarketEvent, Strategy, TxHash};
 use serde::Serialize;
 use serde_json::json;
@@ -74,7 +74,7 @@ pub(crate) async fn run(global: &Global) -> Result<()> {
     let spinner = output::spinner("reading the chain");
     let mut tally = read_chain(&context, &contracts).await?;
     if let Some(records) = records {
-        add_times(&records, &mut tally).await?;
+        add_times(&*records, &mut tally).await?;
     }
     let money = money(&contracts, &tally).await?;
     let gas = gas_per_allocation(&context, &tally).await?;
@@ -96,9 +96,13 @@ pub(crate) async fn run(global: &Global) -> Result<()> {
             "l2_gas_per_allocation": gas.map(|(l2, _)| l2),
             "l1_data_gas_per_allocation": gas.map(|(_, data)| data),
             "allocations_list": tally.allocations,
+            "endpoints": context.rpc.endpoints(),
         }));
     }
     print(&tally, &states, &money, gas);
+    for endpoint in context.rpc.endpoints() {
+        println!("node         {}", output::endpoint(&endpoint));
+    }
     Ok(())
 }
 
@@ -182,7 +186,7 @@ impl Tally {
 }
 
 /// What the keeper on this machine has recorded, where one has run here.
-async fn records(context: &Context, contracts: &Contracts) -> Result<Option<SqliteStore>> {
+async fn records(context: &Context, contracts: &Contracts) -> Result<Option<Box<dyn Store>>> {
     match records::open(context, contracts).await {
         Ok(store) => Ok(Some(store)),
         Err(error) => match error.downcast_ref() {
@@ -198,7 +202,7 @@ async fn records(context: &Context, contracts: &Contracts) -> Result<Option<Sqli
 }
 
 /// When the keeper on this machine saw each allocation.
-async fn add_times(records: &SqliteStore, tally: &mut Tally) -> Result<()> {
+async fn add_times(records: &dyn Store, tally: &mut Tally) -> Result<()> {
     let timings = records.all_timings().await?;
     let seen: BTreeMap<(u64, u8), Option<u64>> =
         timings.into_iter().map(|timing| ((timing.job_id.0, timing.attempt.0), timing.observed_allocated_ms)).collect();

@@ -16,7 +16,8 @@ fn a_missing_deployment_is_first_to_be_asked_for() {
 
 #[test]
 fn a_missing_database_says_where_explanations_are() {
-    let error = anyhow::Error::from(StoreError::NoDatabase { path: "data/keeper.sqlite".into() });
+    let error =
+        anyhow::Error::from(StoreError::NoDatabase { database: std::path::Path::new("data/keeper.sqlite").into() });
     let (message, hint) = described(&error);
     assert!(message.contains("no keeper has run with this data directory"), "{message}");
     let hint = hint.unwrap();

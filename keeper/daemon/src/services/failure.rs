@@ -84,7 +84,10 @@ impl Cause {
 fn of_rpc(error: &RpcError) -> Option<Cause> {
     match error {
         RpcError::WrongChain { .. } | RpcError::WrongVersion { .. } => Some(Cause::Chain),
-        RpcError::Unreachable { .. } | RpcError::Refused { .. } | RpcError::Malformed { .. } => None,
+        RpcError::Unreachable { .. }
+        | RpcError::Contradiction { .. }
+        | RpcError::Refused { .. }
+        | RpcError::Malformed { .. } => None,
     }
 }
 
@@ -93,6 +96,8 @@ fn of_store(error: &StoreError) -> Option<Cause> {
         StoreError::IdentityMismatch { .. } => Some(Cause::Market),
         // The node's doing: what it told does not belong where it told it. The next reading may.
         StoreError::Fork { .. } | StoreError::NotAfterCursor { .. } | StoreError::MisplacedEvent { .. } => None,
+        // Another keeper has taken over; whoever starts again begins by asking for the lease or the item anew.
+        StoreError::Fenced { .. } | StoreError::ClaimLost { .. } => None,
         error => (!error.is_transient()).then_some(Cause::Store),
     }
 }
@@ -233,7 +238,7 @@ mod tests {
             deployment_block: keeper_types::BlockNumber(1),
         };
         let (found, expected) = (Box::new(identity.clone()), Box::new(identity));
-        let foreign = StoreError::IdentityMismatch { path: PathBuf::from("k"), found, expected };
+        let foreign = StoreError::IdentityMismatch { database: PathBuf::from("k").into(), found, expected };
         assert!(matches!(Failure::from(foreign), Failure::Final(Cause::Market, _)));
         let unreadable = StoreError::Unreadable { field: "event", text: "?".to_owned() };
         assert!(matches!(Failure::from(RebuildError::Store(unreadable)), Failure::Final(Cause::Store, _)));

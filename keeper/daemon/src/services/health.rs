@@ -5,10 +5,11 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
+use keeper_chain::{EndpointHealth, Rpc, Standing};
 use keeper_follow::LatchState;
 use keeper_types::BlockNumber;
 use serde::Serialize;
@@ -34,6 +35,8 @@ pub(crate) const ALLOCATING: &str = "allocating jobs";
 #[derive(Debug)]
 pub(crate) struct Health {
     facts: Mutex<Facts>,
+    /// Whose endpoints are told of; asking it is looking something up.
+    rpc: OnceLock<Rpc>,
 }
 
 #[derive(Debug)]
@@ -96,7 +99,12 @@ impl Health {
             admitted: None,
             allocated: None,
         };
-        Self { facts: Mutex::new(facts) }
+        Self { facts: Mutex::new(facts), rpc: OnceLock::new() }
+    }
+
+    /// Tells of this connection's endpoints too.
+    pub(crate) fn watch_endpoints(&self, rpc: Rpc) {
+        self.rpc.get_or_init(|| rpc);
     }
 
     /// The supervisor's loop turned.
@@ -170,7 +178,7 @@ impl Health {
         }
         let turned = within(Some(facts.turned), LONGEST_TURN, if facts.is_stopping { "stopping" } else { "it turns" });
         let supervisor = Check { ok: turned.ok && !facts.is_stopping, ..turned };
-        let checks = BTreeMap::from([
+        let mut checks = BTreeMap::from([
             ("chain", chain),
             ("finality", finality(facts.latch)),
             ("reconciliation", reconciliation(facts.differences)),
@@ -179,6 +187,9 @@ impl Health {
             ("allocating", allocating),
             ("supervisor", supervisor),
         ]);
+        if let Some(rpc) = self.rpc.get() {
+            checks.insert("endpoints", endpoints(&rpc.endpoints()));
+        }
         Readiness { ready: checks.values().all(|check| check.ok), checks }
     }
 
@@ -206,6 +217,13 @@ fn reconciliation(differences: u64) -> Check {
         count => format!("the contracts hold {count} jobs otherwise than is believed"),
     };
     Check { ok: differences == 0, age_ms: None, detail }
+}
+
+/// Whether the nodes can be asked. One is enough; how many there are is told.
+fn endpoints(endpoints: &[EndpointHealth]) -> Check {
+    let healthy = endpoints.iter().filter(|endpoint| endpoint.standing == Standing::Healthy).count();
+    let detail = format!("{healthy} of {} healthy", endpoints.len());
+    Check { ok: healthy > 0, age_ms: None, detail }
 }
 
 fn milliseconds(age: Duration) -> u64 {

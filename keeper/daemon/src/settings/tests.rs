@@ -11,11 +11,33 @@ fn resolve(config: &str) -> Result<Settings> {
     Settings::resolve(&global(Some(path)), &RunArgs::default())
 }
 
+/// Where the nodes are.
+fn shown(settings: &Settings) -> Vec<&str> {
+    settings.rpc_urls.iter().map(Url::as_str).collect()
+}
+
+#[test]
+fn several_nodes_are_a_list_and_their_keys_are_not_shown() {
+    let settings = resolve(
+        "[chain]\nnetwork = \"sepolia\"\nrpc_url = [\"https://one.example/rpc\", \"https://two.example/v2/abcdefghijklmnopqrstuv\"]\n\
+         [chain.rpc]\nagreement = 3\ntimeout_ms = 5000\nrate = 20\n",
+    )
+    .unwrap();
+    assert_eq!(settings.rpc_urls.len(), 2);
+    assert_eq!((settings.pool.agreement, settings.pool.rate), (3, Some(20)));
+    assert_eq!(settings.pool.timeout, std::time::Duration::from_secs(5));
+    let toml = settings.to_toml().unwrap();
+    assert!(toml.contains("rpc_url = [\"https://one.example/rpc\", \"https://two.example/...\"]"), "{toml}");
+    assert!(toml.contains("agreement = 3") && !toml.contains("abcdef"), "{toml}");
+    let json = serde_json::to_string(&settings).unwrap();
+    assert!(json.contains("two.example/...") && !json.contains("abcdef"), "{json}");
+}
+
 #[test]
 fn without_a_file_the_defaults_hold() {
     let settings = Settings::resolve(&global(None), &RunArgs::default()).unwrap();
     assert_eq!(settings.network, Network::Devnet);
-    assert_eq!(settings.rpc_url.as_str(), "http://127.0.0.1:5050/rpc");
+    assert_eq!(shown(&settings), ["http://127.0.0.1:5050/rpc"]);
     assert_eq!(settings.deployment, PathBuf::from("deployments/devnet.json"));
     assert_eq!(settings.listen.to_string(), DEFAULT_LISTEN);
     assert_eq!(settings.policy.max_items, DEFAULT_MAX_BATCH);
@@ -45,13 +67,13 @@ fn flags_beat_the_file() {
     assert_eq!(from_file.network, Network::Sepolia);
     let flags = Global {
         network: Some(Network::Mainnet),
-        rpc_url: Some("https://other.example/rpc".parse().unwrap()),
+        rpc_url: vec!["https://other.example/rpc".parse().unwrap()],
         ..global(Some(path))
     };
     let run = RunArgs { max_batch: Some(7), ..RunArgs::default() };
     let settings = Settings::resolve(&flags, &run).unwrap();
     assert_eq!(settings.network, Network::Mainnet);
-    assert_eq!(settings.rpc_url.as_str(), "https://other.example/rpc");
+    assert_eq!(shown(&settings), ["https://other.example/rpc"]);
     assert_eq!(settings.policy.max_items, 7);
 }
 
@@ -63,8 +85,16 @@ fn what_is_wrong_is_named() {
         ("[chain]\nnetwork = \"sepolia\"\n", "no node is named for sepolia"),
         ("[chain]\nrpc_url = \"ftp://x\"\n", "must begin with http:// or https://"),
         ("[chain]\nrpc_url = \"https://node.example/rpc\"\n", "is not on this machine"),
+        ("[chain]\nrpc_url = [\"http://[::1]/a\", \"nothing\"]\n", "rpc_url number 2 is no URL"),
+        ("[chain]\nrpc_url = 7\n", "must be a URL or a list of URLs"),
+        ("[chain]\nrpc_url = [\"http://[::1]/a\", \"http://[::1]/a\"]\n", "names http://[::1]/a twice"),
+        ("[chain.rpc]\nagreement = 0\n", "chain.rpc.agreement is 0, but must be 1 to 8"),
+        ("[chain.rpc]\ntimeout_ms = 5\n", "chain.rpc.timeout_ms is 5, but must be 100 to 300000"),
+        ("[chain.rpc]\nrate = 0\n", "chain.rpc.rate is 0"),
         ("[chain]\npoll_ms = 1\n", "chain.poll_ms is 1, but must be 50 to 60000"),
         ("[keeper]\npublic_url = \"keeper.example:7070\"\n", "keeper.public_url"),
+        ("[keeper]\ndatabase = \"mysql://h/k\"\n", "keeper.database: must be postgres://USER@HOST:PORT/DATABASE"),
+        ("[keeper]\ndatabase = \"postgres://me:hunter2@h/k\"\n", "keeper.database holds a password, which is never"),
         ("[keeper]\nmax_batch = 501\n", "keeper.max_batch is 501, but must be 1 to 500"),
         ("[worker]\nrefuse_executors = [\"docker\"]\n", "unknown variant `docker`"),
         ("[worker]\nmodels = [\"\"]\n", "worker.models has ``, but a name has 1 to 31"),
@@ -73,6 +103,27 @@ fn what_is_wrong_is_named() {
         let error = format!("{:#}", resolve(config).unwrap_err());
         assert!(error.contains(expected), "{config}: {error}");
     }
+}
+
+#[test]
+fn a_databases_password_comes_from_flag_or_variable_and_is_never_shown() {
+    let given = |url: &str| Global { database: Some(url.into()), ..global(None) };
+    let settings = Settings::resolve(&given("postgres://me:hunter2@db:5433/keeper"), &RunArgs::default()).unwrap();
+    assert!(settings.database.as_ref().unwrap().holds_password());
+    let shown = [
+        settings.to_toml().unwrap(),
+        serde_json::to_string(&settings).unwrap(),
+        format!("{settings:?} {:?}", given("postgres://me:hunter2@db:5433/keeper")),
+    ];
+    for text in shown {
+        assert!(!text.contains("hunter2"), "{text}");
+        assert!(text.contains("postgres://me@db:5433/keeper"), "{text}");
+    }
+    let in_file = resolve("[keeper]\ndatabase = \"postgres://me@db:5433/keeper\"\n").unwrap();
+    assert_eq!(in_file.database, settings.database);
+    let wrong = Settings::resolve(&given("db:hunter2"), &RunArgs::default()).unwrap_err();
+    let wrong = format!("{wrong:#}");
+    assert!(wrong.contains("KEEPER_DATABASE") && !wrong.contains("hunter2"), "{wrong}");
 }
 
 #[test]

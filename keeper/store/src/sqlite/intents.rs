@@ -1,6 +1,6 @@
 //! Intents. The action is stored as JSON; its kind and round stand beside it to be searched by.
 
-mod rows;
+pub(crate) mod rows;
 
 use keeper_types::{Address, Attempt, BlockNumber, JobId, TxHash};
 use sqlx::{SqliteConnection, SqlitePool};

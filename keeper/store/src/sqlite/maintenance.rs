@@ -4,7 +4,7 @@
 //! runs; migrating takes the keeper's lock.
 
 mod backup;
-mod check;
+pub(crate) mod check;
 mod migrate;
 
 pub use backup::backup;

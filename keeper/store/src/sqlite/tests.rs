@@ -1,10 +1,11 @@
-use std::{error::Error as _, path::PathBuf};
+use std::{error::Error as _, path::PathBuf, time::Duration};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
+    Fence, Lease, Leases,
     conformance::{self, block, events_from, identity, submitted},
     rebuild_market,
 };
@@ -26,6 +27,71 @@ async fn it_conforms() {
         SqliteStore::open(&folder.path().join(format!("{number}.sqlite")), identity()).await.unwrap()
     })
     .await;
+}
+
+#[tokio::test]
+async fn its_leases_and_queues_conform() {
+    let folders = std::sync::Mutex::new(Vec::new());
+    let open = async || {
+        let folder = tempfile::tempdir().unwrap();
+        let store = opened(&folder).await;
+        folders.lock().unwrap().push(folder);
+        store
+    };
+    conformance::exercise_leases(open).await;
+    conformance::exercise_queue(open).await;
+    let store = open().await;
+    conformance::holders_never_overlap(&[&store, &store, &store], 9).await;
+    let store = open().await;
+    conformance::a_zombie_is_fenced(&store, &store).await;
+}
+
+/// Leases of a store that does not keep to them: it grants what another has, and writes without looking at the term.
+#[derive(Debug)]
+struct Careless<'a>(&'a SqliteStore);
+
+#[async_trait]
+impl Leases for Careless<'_> {
+    async fn acquire(&self, name: &str, holder: &str, ttl: Duration) -> Result<Option<Lease>, StoreError> {
+        if let Some(found) = self.0.current(name).await? {
+            self.0.release(&found.fence()).await.ok();
+        }
+        self.0.acquire(name, holder, ttl).await
+    }
+
+    async fn renew(&self, fence: &Fence, ttl: Duration) -> Result<Lease, StoreError> {
+        self.0.renew(fence, ttl).await
+    }
+
+    async fn release(&self, fence: &Fence) -> Result<(), StoreError> {
+        self.0.release(fence).await
+    }
+
+    async fn current(&self, name: &str) -> Result<Option<Lease>, StoreError> {
+        self.0.current(name).await
+    }
+
+    async fn record_intent_under(&self, _fence: &Fence, intent: &NewIntent) -> Result<IntentId, StoreError> {
+        self.0.record_intent(intent).await
+    }
+}
+
+/// The tests of leases can fail.
+#[tokio::test]
+#[should_panic(expected = "two had it")]
+async fn a_lease_that_is_granted_twice_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = opened(&folder).await;
+    conformance::holders_never_overlap(&[&Careless(&store), &Careless(&store)], 50).await;
+}
+
+/// The test of fences can fail.
+#[tokio::test]
+#[should_panic(expected = "nothing was written after the takeover")]
+async fn a_zombie_that_is_not_fenced_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = opened(&folder).await;
+    conformance::a_zombie_is_fenced(&Careless(&store), &store).await;
 }
 
 #[tokio::test]
@@ -167,21 +233,6 @@ async fn what_cannot_be_read_back_is_named() {
     assert_eq!(store.cursor().await.unwrap_err().to_string(), "the database holds `abc`, which is no block hash");
 }
 
-#[tokio::test]
-async fn a_stream_shows_one_moment_whatever_is_written_meanwhile() {
-    use futures::TryStreamExt as _;
-
-    let folder = tempfile::tempdir().unwrap();
-    let store = opened(&folder).await;
-    let blocks: Vec<_> = (11..611).map(|number| block(number, 0, 0, vec![submitted(number)])).collect();
-    store.append_blocks(&blocks).await.unwrap();
-    let mut stream = store.load_events(BlockNumber(0));
-    stream.try_next().await.unwrap().unwrap();
-    store.revert_to(BlockNumber(20)).await.unwrap();
-    assert_eq!(stream.try_collect::<Vec<_>>().await.unwrap().len(), 599);
-    assert_eq!(events_from(&store, 0).await.len(), 10);
-}
-
 /// A fork: how many of the latest blocks it replaces, and how many events each of its own blocks has.
 fn forks() -> impl Strategy<Value = Vec<(usize, Vec<usize>)>> {
     proptest::collection::vec((0_usize..6, proptest::collection::vec(0_usize..3, 0..5)), 1..6)
@@ -196,29 +247,8 @@ proptest! {
         runtime.block_on(async {
             let (folder, fresh_folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
             let store = opened(&folder).await;
-            let mut chain: Vec<(u64, BlockEvents)> = Vec::new();
-            let mut job_id = 0;
-            for (fork, (replaced, blocks)) in (1_u64..).zip(&forks) {
-                chain.truncate(chain.len().saturating_sub(*replaced));
-                let kept = chain.last().map_or(10, |(_, block)| block.header.number.0);
-                store.revert_to(BlockNumber(kept)).await.unwrap();
-                let mut appended = Vec::new();
-                for events in blocks {
-                    let (number, below) =
-                        chain.last().map_or((11, 0), |(fork, block)| (block.header.number.0 + 1, *fork));
-                    let events = (0..*events).map(|_| { job_id += 1; submitted(job_id) }).collect();
-                    chain.push((fork, block(number, fork, below, events)));
-                    appended.push(chain.last().unwrap().1.clone());
-                }
-                store.append_blocks(&appended).await.unwrap();
-            }
             let fresh = opened(&fresh_folder).await;
-            let blocks: Vec<_> = chain.into_iter().map(|(_, block)| block).collect();
-            fresh.append_blocks(&blocks).await.unwrap();
-            assert_eq!(store.recent_blocks(u32::MAX).await.unwrap(), fresh.recent_blocks(u32::MAX).await.unwrap());
-            assert_eq!(events_from(&store, 0).await, events_from(&fresh, 0).await);
-            assert_eq!(rebuild_market(&store).await.unwrap(), rebuild_market(&fresh).await.unwrap());
-            assert_eq!(store.cursor().await.unwrap(), blocks.last().map(|block| block.header));
+            conformance::forks_leave_what_a_fresh_index_has(&store, &fresh, &forks).await;
         });
     }
 }

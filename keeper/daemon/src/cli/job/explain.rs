@@ -3,7 +3,7 @@
 use anyhow::Result;
 use keeper_chain::{ChainJob, Contracts};
 use keeper_scheduler::{Explanation, Outcome, Reservation, ScoreBreakdown};
-use keeper_store::{ExplanationRecord, JobTimings, Store as _, rebuild_market};
+use keeper_store::{ExplanationRecord, JobTimings, rebuild_market};
 use keeper_types::{Job, JobId, JobState, Strategy};
 use serde_json::json;
 
@@ -60,10 +60,10 @@ struct Recorded {
 
 async fn recorded(context: &Context, contracts: &Contracts, job_id: JobId) -> Result<Recorded> {
     let store = records::open(context, contracts).await?;
-    let mut market = rebuild_market(&store).await?;
+    let mut market = rebuild_market(&*store).await?;
     let decision = store.explanation(job_id).await?;
     let fate = match &decision {
-        Some(record) => fate::of(&store, record, market.paused.iter().copied()).await?,
+        Some(record) => fate::of(&*store, record, market.paused.iter().copied()).await?,
         None => None,
     };
     Ok(Recorded { decision, fate, timings: store.timings(job_id).await?, job: market.jobs.remove(&job_id) })

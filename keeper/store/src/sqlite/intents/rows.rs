@@ -9,8 +9,8 @@ use crate::{
 };
 
 #[derive(Debug, FromRow)]
-pub(super) struct IntentRow {
-    intent_id: i64,
+pub(crate) struct IntentRow {
+    pub(crate) intent_id: i64,
     account: String,
     nonce: Option<i64>,
     action: String,
@@ -25,7 +25,7 @@ pub(super) struct IntentRow {
 }
 
 #[derive(Debug, FromRow)]
-struct TransactionRow {
+pub(crate) struct TransactionRow {
     tx_hash: String,
     purpose: String,
     request: Option<String>,

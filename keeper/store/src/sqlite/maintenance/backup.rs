@@ -25,7 +25,7 @@ use crate::{
 /// is nothing to copy, [`StoreError::Damaged`] where the copy does not pass: then so would not the original.
 pub async fn backup(path: &Path, to: &Path, replace: bool) -> Result<Report, StoreError> {
     if fs::metadata(path).map_or(true, |file| file.len() == 0) {
-        return Err(StoreError::NoDatabase { path: path.to_path_buf() });
+        return Err(StoreError::NoDatabase { database: path.into() });
     }
     // The database itself is never replaced, whatever was asked for.
     let is_itself = matches!((fs::canonicalize(path), fs::canonicalize(to)), (Ok(from), Ok(to)) if from == to);

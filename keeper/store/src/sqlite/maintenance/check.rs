@@ -2,6 +2,8 @@
 
 mod contents;
 
+pub(crate) use self::contents::{IntentRow, faults_of_intent};
+
 use std::path::Path;
 
 use serde::Serialize;
@@ -10,13 +12,13 @@ use sqlx::SqliteConnection;
 use crate::{RebuildError, SqliteStore, StoreError, rebuild_market, sqlite::known_layout};
 
 /// What to do where the file itself, or what it says of the chain, is wrong.
-const REREAD: &str = "stop the keeper, then put a backup in the file's place, or remove it: `keeper run` reads the \
+pub(crate) const REREAD: &str = "stop the keeper, then put a backup in the file's place, or remove it: `keeper run` reads the \
                       chain again, but explanations and observed times are lost";
 /// What to do where it is not clear what was sent.
-const LOOK_UP: &str = "stop the keeper, look up on chain what became of the account's latest transactions, then put \
+pub(crate) const LOOK_UP: &str = "stop the keeper, look up on chain what became of the account's latest transactions, then put \
                        a backup in the file's place, or remove it";
 /// What to do where something is wrong that is only shown.
-const ONLY_SHOWN: &str = "nothing is decided by it; a backup from before has it right";
+pub(crate) const ONLY_SHOWN: &str = "nothing is decided by it; a backup from before has it right";
 /// How many findings of one kind are told one by one.
 const MOST_TOLD: usize = 10;
 
@@ -147,7 +149,7 @@ fn in_full(error: &StoreError) -> String {
 }
 
 /// Findings of one kind: the first few one by one, the others by their number.
-struct Findings {
+pub(crate) struct Findings {
     check: &'static str,
     remedy: &'static str,
     details: Vec<String>,
@@ -155,11 +157,11 @@ struct Findings {
 }
 
 impl Findings {
-    fn new(check: &'static str, remedy: &'static str) -> Self {
+    pub(crate) fn new(check: &'static str, remedy: &'static str) -> Self {
         Self { check, remedy, details: Vec::new(), more: 0 }
     }
 
-    fn push(&mut self, detail: String) {
+    pub(crate) fn push(&mut self, detail: String) {
         if self.details.len() < MOST_TOLD {
             self.details.push(detail);
         } else {
@@ -167,7 +169,7 @@ impl Findings {
         }
     }
 
-    fn told(mut self) -> Vec<Finding> {
+    pub(crate) fn told(mut self) -> Vec<Finding> {
         if self.more > 0 {
             self.details.push(format!("{} more of this kind", self.more));
         }

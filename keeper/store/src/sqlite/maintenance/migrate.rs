@@ -36,7 +36,7 @@ pub async fn migrate(path: &Path, keep_copy: bool) -> Result<Migrated, StoreErro
 
 pub(super) async fn migrate_by(migrator: &Migrator, path: &Path, keep_copy: bool) -> Result<Migrated, StoreError> {
     if std::fs::metadata(path).map_or(true, |file| file.len() == 0) {
-        return Err(StoreError::NoDatabase { path: path.to_path_buf() });
+        return Err(StoreError::NoDatabase { database: path.into() });
     }
     let _lock = lock(path)?;
     let options = options(path).journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
@@ -44,7 +44,7 @@ pub(super) async fn migrate_by(migrator: &Migrator, path: &Path, keep_copy: bool
     check_durability(&pool).await?;
     let (from, to) = (layout(path, &pool).await?, newest_layout(migrator));
     if from > to {
-        return Err(StoreError::Layout { path: path.to_path_buf(), found: from, known: to });
+        return Err(StoreError::Layout { database: path.into(), found: from, known: to });
     }
     let copy = (keep_copy && from < to).then(|| with_suffix(path, &format!(".layout-{from}")));
     if let Some(copy) = &copy {

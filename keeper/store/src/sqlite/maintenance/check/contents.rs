@@ -84,7 +84,8 @@ async fn check_events(moment: &mut SqliteConnection, report: &mut Report) -> Res
     Ok(())
 }
 
-type IntentRow = (i64, String, Option<i64>, String, Option<i64>, Option<String>, String, String, i64, i64, bool);
+pub(crate) type IntentRow =
+    (i64, String, Option<i64>, String, Option<i64>, Option<String>, String, String, i64, i64, bool);
 
 /// Every intent can be read and says the same twice, and no nonce is two intents'.
 async fn check_intents(moment: &mut SqliteConnection, report: &mut Report) -> Result<(), StoreError> {
@@ -124,7 +125,8 @@ async fn check_intents(moment: &mut SqliteConnection, report: &mut Report) -> Re
     Ok(())
 }
 
-fn faults_of_intent(row: &IntentRow) -> Vec<&'static str> {
+/// What is wrong with an intent, whichever database it is from.
+pub(crate) fn faults_of_intent(row: &IntentRow) -> Vec<&'static str> {
     let (_, kind, round, account, nonce, landed, action, state, created_ms, updated_ms, has_transaction) = row;
     let mut faults = Vec::new();
     match serde_json::from_str::<IntentAction>(action) {

@@ -1,7 +1,7 @@
 //! How values stand in columns: numbers as INTEGER where 63 bits hold them, felts as 0x-hexadecimal TEXT,
 //! structures as JSON TEXT.
 
-use std::str::FromStr;
+use std::{str::FromStr, time::Duration};
 
 use keeper_types::{Felt, TxHash};
 use serde::{Serialize, de::DeserializeOwned};
@@ -16,6 +16,13 @@ pub(super) fn integer(field: &'static str, value: u64) -> Result<i64, StoreError
 /// number that is more than the database holds is no error.
 pub(super) fn bound(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// A span in milliseconds, rounded up.
+pub(super) fn millis(field: &'static str, span: Duration) -> Result<i64, StoreError> {
+    let value = u64::try_from(span.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+    // Half of the range, so that the clock can be added.
+    integer(field, value).ok().filter(|ms| *ms <= i64::MAX / 2).ok_or(StoreError::OutOfRange { field, value })
 }
 
 /// Reads a number of any width.

@@ -1,0 +1,380 @@
+//! The store of several keepers: a PostgreSQL database.
+//!
+//! Every call is a transaction that waits for the server's disk; that the server does what survives a power loss is
+//! read back when the store is opened. Writes that build on what is stored, blocks above all, lock the one row of
+//! `identity` first, so that two keepers take turns and the second sees what the first wrote.
+//!
+//! A keeper that stands still in the middle of a transaction must not hold up the others: the server ends its session
+//! ([`IDLE_IN_TRANSACTION`]), and with that the transaction.
+
+mod blocks;
+mod durability;
+mod explanations;
+mod finality;
+mod identity;
+mod intents;
+mod leases;
+mod maintenance;
+mod observations;
+mod queue;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use keeper_types::{
+    Address, Attempt, BlockEvents, BlockHeader, BlockNumber, BlockRef, EventPosition, JobId, MarketEvent, TxHash,
+};
+use sqlx::{
+    Connection as _, PgConnection, PgPool, Postgres, Transaction,
+    migrate::{MigrateError, Migrator},
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::{
+    DatabaseUrl, ExplanationRecord, Identity, Intent, IntentId, IntentTransaction, IntentUpdate, JobTimings, NewIntent,
+    Observation, Store, StoreError, columns,
+};
+
+static MIGRATOR: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// Connections for writing.
+const MAX_WRITERS: u32 = 8;
+/// Connections for reading; a stream of events holds one until it has ended.
+const MAX_READERS: u32 = 4;
+/// How long a call waits for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a call waits for the server's answer; a network that swallows packets gives none.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a statement waits for another's lock before it fails: longer than who stands still may hold one.
+const LOCK_TIMEOUT: &str = "10s";
+/// How long a session may leave a transaction open that writes, without saying anything.
+const IDLE_IN_TRANSACTION: &str = "3s";
+/// The server's code for a database that is not there.
+const INVALID_CATALOG_NAME: &str = "3D000";
+
+/// A [`Store`] in a PostgreSQL database, which several keepers may share.
+#[derive(Debug)]
+pub struct PostgresStore {
+    identity: Identity,
+    /// None where the store was opened for reading.
+    writers: Option<PgPool>,
+    readers: PgPool,
+}
+
+impl PostgresStore {
+    /// Opens the database for the deployment `identity`, and lays it out where it is empty. The database itself must
+    /// be there.
+    ///
+    /// # Errors
+    /// [`StoreError::NoDatabase`] where the server has no such database, [`StoreError::IdentityMismatch`] where it
+    /// follows another deployment, [`StoreError::Layout`] where a newer version wrote it, [`StoreError::NotDurable`]
+    /// where the server is set up to lose commits, and where it cannot be reached.
+    pub async fn open(url: &DatabaseUrl, identity: Identity) -> Result<Self, StoreError> {
+        let writers = Self::open_writers(url).await?;
+        MIGRATOR.run(&writers).await.map_err(|error| migration_error(url, error))?;
+        let found = identity::read_or_write(&writers, &identity).await?;
+        if !found.is_same_market(&identity) {
+            let (found, expected) = (Box::new(found), Box::new(identity));
+            return Err(StoreError::IdentityMismatch { database: url.into(), found, expected });
+        }
+        if found != identity {
+            identity::begin_at(&writers, &identity).await?;
+        }
+        tracing::debug!(database = %url, "store opened");
+        Ok(Self { identity, writers: Some(writers), readers: readers(url) })
+    }
+
+    async fn open_writers(url: &DatabaseUrl) -> Result<PgPool, StoreError> {
+        let mut connection = connect(url, &options(url)).await?;
+        let synchronous_commit = durability::check(&mut connection).await?;
+        connection.close().await?;
+        // Each connection says again what was read, so that it holds whatever the server is told later.
+        let options = options(url).options([
+            ("synchronous_commit", synchronous_commit.as_str()),
+            ("lock_timeout", LOCK_TIMEOUT),
+            ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION),
+        ]);
+        Ok(pool(MAX_WRITERS).connect_with(options).await?)
+    }
+
+    /// Opens the database for reading, for whatever deployment it follows. Keepers may be running on it.
+    ///
+    /// # Errors
+    /// [`StoreError::NoDatabase`] where no keeper has run there, [`StoreError::Layout`] where another version wrote
+    /// it.
+    pub async fn open_read_only(url: &DatabaseUrl) -> Result<Self, StoreError> {
+        connect(url, &options(url)).await?.close().await?;
+        let readers = readers(url);
+        let (found, known) = (layout(url, &readers).await?, known_layout());
+        if found != known {
+            return Err(StoreError::Layout { database: url.into(), found, known });
+        }
+        let identity = identity::read(&readers).await?;
+        let identity = identity.ok_or_else(|| StoreError::NoDatabase { database: url.into() })?;
+        Ok(Self { identity, writers: None, readers })
+    }
+
+    /// Closes the connections once what is running on them is done. Dropping the store is safe too, and faster.
+    pub async fn close(self) {
+        self.readers.close().await;
+        if let Some(writers) = &self.writers {
+            writers.close().await;
+        }
+    }
+
+    fn writers(&self) -> Result<&PgPool, StoreError> {
+        self.writers.as_ref().ok_or(StoreError::ReadOnly)
+    }
+
+    async fn begin(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
+        Ok(self.writers()?.begin().await?)
+    }
+
+    /// Begins a transaction that writes blocks. What it reads of them cannot change before it ends.
+    async fn begin_in_turn(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
+        let mut transaction = self.begin().await?;
+        identity::take_turn(&mut transaction).await?;
+        Ok(transaction)
+    }
+}
+
+fn pool(most: u32) -> PgPoolOptions {
+    PgPoolOptions::new().max_connections(most).acquire_timeout(ACQUIRE_TIMEOUT)
+}
+
+fn options(url: &DatabaseUrl) -> PgConnectOptions {
+    url.options().clone().application_name("ciro-keeper")
+}
+
+fn readers(url: &DatabaseUrl) -> PgPool {
+    pool(MAX_READERS).connect_lazy_with(options(url).options([("default_transaction_read_only", "on")]))
+}
+
+/// Connects outside a pool, which would go on trying: what is wrong is said at once.
+async fn connect(url: &DatabaseUrl, options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
+    let connecting = tokio::time::timeout(ACQUIRE_TIMEOUT, PgConnection::connect_with(options));
+    match connecting.await {
+        Err(_) => Err(StoreError::Unanswered { limit_s: ACQUIRE_TIMEOUT.as_secs() }),
+        Ok(Err(sqlx::Error::Database(error))) if error.code().as_deref() == Some(INVALID_CATALOG_NAME) => {
+            Err(StoreError::NoDatabase { database: url.into() })
+        }
+        Ok(connected) => Ok(connected?),
+    }
+}
+
+/// The newest layout that this version knows.
+fn known_layout() -> i64 {
+    MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
+fn migration_error(url: &DatabaseUrl, error: MigrateError) -> StoreError {
+    match error {
+        MigrateError::VersionMissing(found) => {
+            StoreError::Layout { database: url.into(), found, known: known_layout() }
+        }
+        error => StoreError::Migrate(Box::new(error)),
+    }
+}
+
+/// The layout that the database has.
+async fn layout(url: &DatabaseUrl, pool: &PgPool) -> Result<i64, StoreError> {
+    let has_layout: bool =
+        sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").fetch_one(pool).await?;
+    if !has_layout {
+        return Err(StoreError::NoDatabase { database: url.into() });
+    }
+    let found: Option<i64> =
+        sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success").fetch_one(pool).await?;
+    Ok(found.unwrap_or(0))
+}
+
+/// Commits. Where the connection goes while it does, nobody here can know whether it did.
+async fn commit(transaction: Transaction<'static, Postgres>) -> Result<(), StoreError> {
+    match transaction.commit().await {
+        Ok(()) => Ok(()),
+        Err(error @ (sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_))) => {
+            Err(StoreError::CommitUnknown(error))
+        }
+        Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code.starts_with("57P")) => {
+            // The server is ending; it may have done what it was asked before it said so.
+            Err(StoreError::CommitUnknown(sqlx::Error::Database(error)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Waits for an answer, but not for ever.
+async fn answered<T>(call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let unanswered = |_| StoreError::Unanswered { limit_s: PATIENCE.as_secs() };
+    tokio::time::timeout(PATIENCE, call).await.map_err(unanswered)?
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    async fn cursor(&self) -> Result<Option<BlockHeader>, StoreError> {
+        answered(blocks::cursor(&self.readers)).await
+    }
+
+    async fn append_blocks(&self, blocks: &[BlockEvents]) -> Result<(), StoreError> {
+        answered(async {
+            let mut transaction = self.begin_in_turn().await?;
+            blocks::append(&mut transaction, blocks).await?;
+            commit(transaction).await
+        })
+        .await
+    }
+
+    async fn revert_to(&self, block: BlockNumber) -> Result<(), StoreError> {
+        answered(async {
+            let mut transaction = self.begin_in_turn().await?;
+            blocks::revert_to(&mut transaction, block).await?;
+            explanations::revert_to(&mut transaction, block).await?;
+            observations::revert_to(&mut transaction, block).await?;
+            commit(transaction).await
+        })
+        .await
+    }
+
+    async fn block(&self, number: BlockNumber) -> Result<Option<BlockHeader>, StoreError> {
+        answered(blocks::block(&self.readers, number)).await
+    }
+
+    async fn block_at_or_below(&self, number: BlockNumber) -> Result<Option<BlockHeader>, StoreError> {
+        answered(blocks::at_or_below(&self.readers, number)).await
+    }
+
+    async fn final_block(&self) -> Result<Option<BlockRef>, StoreError> {
+        answered(finality::read(&self.readers)).await
+    }
+
+    async fn record_final(&self, block: BlockRef) -> Result<(), StoreError> {
+        answered(async {
+            let mut transaction = self.begin_in_turn().await?;
+            finality::record(&mut transaction, block).await?;
+            commit(transaction).await
+        })
+        .await
+    }
+
+    async fn forget_final(&self) -> Result<(), StoreError> {
+        answered(async {
+            let mut transaction = self.begin_in_turn().await?;
+            finality::forget(&mut transaction).await?;
+            commit(transaction).await
+        })
+        .await
+    }
+
+    async fn recent_blocks(&self, limit: u32) -> Result<Vec<BlockHeader>, StoreError> {
+        answered(blocks::recent(&self.readers, limit)).await
+    }
+
+    fn load_events(&self, from: BlockNumber) -> BoxStream<'_, Result<(EventPosition, MarketEvent), StoreError>> {
+        blocks::events(&self.readers, from)
+    }
+
+    async fn record_intent(&self, intent: &NewIntent) -> Result<IntentId, StoreError> {
+        answered(async {
+            let mut transaction = self.begin().await?;
+            let intent_id = intents::record(&mut transaction, intent).await?;
+            commit(transaction).await?;
+            Ok(intent_id)
+        })
+        .await
+    }
+
+    async fn record_transaction(
+        &self,
+        intent_id: IntentId,
+        nonce: u64,
+        signed: &IntentTransaction,
+    ) -> Result<(), StoreError> {
+        answered(async {
+            let mut transaction = self.begin().await?;
+            intents::record_transaction(&mut transaction, intent_id, nonce, signed).await?;
+            commit(transaction).await
+        })
+        .await
+    }
+
+    async fn finalise_intents(&self, account: Address, up_to: BlockNumber) -> Result<u64, StoreError> {
+        answered(async {
+            let mut transaction = self.begin().await?;
+            let count = intents::finalise(&mut transaction, account, up_to).await?;
+            commit(transaction).await?;
+            Ok(count)
+        })
+        .await
+    }
+
+    async fn live_intents(&self, account: Address) -> Result<Vec<Intent>, StoreError> {
+        answered(intents::live(&self.readers, account)).await
+    }
+
+    async fn intents_since(&self, account: Address, created_ms: u64) -> Result<Vec<Intent>, StoreError> {
+        answered(intents::since(&self.readers, account, created_ms)).await
+    }
+
+    async fn update_intent(&self, intent_id: IntentId, update: &IntentUpdate) -> Result<(), StoreError> {
+        answered(async {
+            let mut transaction = self.begin().await?;
+            intents::update(&mut transaction, intent_id, update).await?;
+            commit(transaction).await
+        })
+        .await
+    }
+
+    async fn open_intents(&self) -> Result<Vec<Intent>, StoreError> {
+        answered(intents::open(&self.readers)).await
+    }
+
+    async fn last_round(&self, account: Address) -> Result<Option<u64>, StoreError> {
+        answered(intents::last_round(&self.readers, account)).await
+    }
+
+    async fn intent_by_tx(&self, tx_hash: TxHash) -> Result<Option<Intent>, StoreError> {
+        answered(intents::by_tx(&self.readers, tx_hash)).await
+    }
+
+    async fn latest_allocation(&self, job_id: JobId, attempt: Attempt) -> Result<Option<Intent>, StoreError> {
+        answered(intents::latest_allocation(&self.readers, job_id, attempt)).await
+    }
+
+    async fn save_explanations(&self, explanations: &[ExplanationRecord]) -> Result<(), StoreError> {
+        answered(async {
+            let mut transaction = self.begin().await?;
+            explanations::save(&mut transaction, explanations).await?;
+            commit(transaction).await
+        })
+        .await
+    }
+
+    async fn explanation(&self, job_id: JobId) -> Result<Option<ExplanationRecord>, StoreError> {
+        answered(explanations::latest(&self.readers, job_id)).await
+    }
+
+    async fn observe(&self, observations: &[Observation]) -> Result<(), StoreError> {
+        answered(async {
+            let mut transaction = self.begin().await?;
+            observations::record(&mut transaction, observations).await?;
+            commit(transaction).await
+        })
+        .await
+    }
+
+    async fn timings(&self, job_id: JobId) -> Result<Vec<JobTimings>, StoreError> {
+        answered(observations::of_job(&self.readers, job_id)).await
+    }
+
+    async fn all_timings(&self) -> Result<Vec<JobTimings>, StoreError> {
+        answered(observations::all(&self.readers)).await
+    }
+}
+
+#[cfg(test)]
+mod tests;
