@@ -12,6 +12,7 @@ use starknet::core::types::Event;
 use crate::convert::{self, ValueError, address, impossible, some_job};
 
 mod admin;
+mod names;
 
 /// An event that our contracts cannot have emitted.
 #[derive(Debug, thiserror::Error)]
@@ -42,9 +43,9 @@ pub(crate) fn decode_event(event: &Event, contracts: &[Felt; 3]) -> Result<Marke
     // The generated code indexes without bounds checks. Our own contracts emit what it expects; a node that
     // cuts an event short must not bring the keeper down.
     let read = catch_unwind(AssertUnwindSafe(|| match contract {
-        MarketContract::CdcPool => cdc_pool::Event::try_from(event).map(Emitted::Pool),
-        MarketContract::JobMgr => job_mgr::Event::try_from(event).map(Emitted::Jobs),
-        MarketContract::TaskAllocator => task_allocator::Event::try_from(event).map(Emitted::Allocator),
+        MarketContract::CdcPool => names::pool_event(event).map(Emitted::Pool),
+        MarketContract::JobMgr => names::job_event(event).map(Emitted::Jobs),
+        MarketContract::TaskAllocator => names::allocator_event(event).map(Emitted::Allocator),
     }));
     match read {
         Ok(Ok(Emitted::Pool(event))) => pool_event(event),

@@ -184,8 +184,21 @@ impl ChainSource for Follower {
         }
     }
 
-    async fn cross_check(&self, _block: BlockRef) -> Result<(), RpcError> {
-        Ok(())
+    async fn cross_check(&self, block: BlockRef) -> Result<(), RpcError> {
+        if self.rpc().endpoints().len() < 2 {
+            return Ok(());
+        }
+        let check = self.rpc().cross_check(block.number).await;
+        // Those that are behind, or do not answer, contradict nobody.
+        let is_contradicted = match check.hash {
+            Some(hash) => hash != block.hash,
+            None => !check.agreeing.is_empty() || !check.differing.is_empty(),
+        };
+        if !is_contradicted {
+            return Ok(());
+        }
+        let reason = format!("the endpoints do not agree on block {} ({:#x})", block.number, block.hash);
+        Err(RpcError::Malformed { request: "a block's header", reason })
     }
 
     async fn jobs_at(&self, at: BlockRef, first: JobId, count: u8) -> Result<Vec<JobStanding>, RpcError> {

@@ -80,6 +80,11 @@ impl Context {
                 Err(_) => bail!("{account} names no account: a local chain's are devnet-1, devnet-2, and so on"),
             };
         }
+        if !std::path::Path::new(account).is_file() {
+            bail!(
+                "there is no account file {account}\nhint: --account names starkli's account file, or devnet-N on a local chain"
+            );
+        }
         let key = match &self.settings.keystore {
             Some(path) => KeySource::Keystore { path: path.clone(), password: password(path)? },
             None => match std::env::var(PRIVATE_KEY_VARIABLE) {

@@ -43,6 +43,8 @@ pub struct Fold {
     /// What time it is, in milliseconds since the epoch: for records that people read.
     now_ms: fn() -> u64,
     pub(crate) reconciler: Reconciler,
+    /// What comes after the last block that was folded, where it was read while that was being written; and when it was.
+    ahead: Option<(BlockRef, Reading, Instant)>,
     /// When the node's last answer was at hand: for measuring, never for a decision.
     read_at: Instant,
 }
@@ -99,6 +101,7 @@ impl Fold {
             reread,
             now_ms,
             reconciler: Reconciler::default(),
+            ahead: None,
             read_at: Instant::now(),
         }
     }
@@ -137,9 +140,11 @@ impl Fold {
             return Ok(turn);
         }
         let cursor = self.cursor();
-        let dense_from = self.final_block.map_or(BlockNumber(0), |block| BlockNumber(block.number.0 + 1));
-        let reading = read(&*self.chain, cursor, dense_from).await?;
-        self.read_at = Instant::now();
+        let (reading, read_at) = match self.ahead.take() {
+            Some((after, reading, read_at)) if Some(after) == cursor => (reading, read_at),
+            _ => (read(&*self.chain, cursor, self.dense_from()).await?, Instant::now()),
+        };
+        self.read_at = read_at;
         match reading {
             Reading::UpToDate => Ok(Turn::CaughtUp(self.folded)),
             Reading::Extended { blocks, head } => self.extend(blocks, head).await,
@@ -147,6 +152,11 @@ impl Fold {
             Reading::Reorganised => self.reorganised().await,
             Reading::Changed => Ok(Turn::Again),
         }
+    }
+
+    /// From here on every block is recorded.
+    fn dense_from(&self) -> BlockNumber {
+        self.final_block.map_or(BlockNumber(0), |block| BlockNumber(block.number.0 + 1))
     }
 
     fn cursor(&self) -> Option<BlockRef> {
@@ -213,7 +223,18 @@ impl Fold {
                 return self.read_anew(&error.to_string()).await;
             }
         }
-        if let Err(error) = self.store.append_blocks(&blocks).await {
+        // What comes next is read while this is written, unless there is nothing.
+        let ahead = async {
+            if last.number >= head {
+                return None;
+            }
+            // What fails is read again by the next turn, which tells why.
+            let reading = read(&*self.chain, Some(last.reference()), self.dense_from()).await.ok()?;
+            Some((last.reference(), reading, Instant::now()))
+        };
+        let (appended, ahead) = futures::join!(self.store.append_blocks(&blocks), ahead);
+        self.ahead = ahead;
+        if let Err(error) = appended {
             self.undo(before);
             return match error {
                 // Another keeper on the same store was faster, or reverted meanwhile.

@@ -30,6 +30,8 @@ pub(crate) enum Chaos {
     Power(PowerArgs),
     /// Have the chain take blocks back while it is followed
     Reorg(ReorgArgs),
+    /// Have one of three endpoints before a chain lie in every way
+    Rpc(RpcArgs),
 }
 
 /// Where the keeper dies.
@@ -115,6 +117,26 @@ pub(crate) struct ReorgArgs {
     json: Option<PathBuf>,
 }
 
+/// How often endpoints go wrong.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RpcArgs {
+    /// How many answers are spoilt in each way
+    #[arg(long, default_value_t = 100)]
+    injections: u64,
+    /// What faults and their times are drawn from; a fresh one, which is printed, if none is given
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Only this fault; repeated for several
+    #[arg(long, value_name = "NAME")]
+    fault: Vec<String>,
+    /// Believe the first endpoint whatever it says: proves that the test notices what harm that does
+    #[arg(long)]
+    sabotage: bool,
+    /// Write the figures to a file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
 /// Runs one test; the program prints what came of it.
 pub(crate) fn run(repo: &Repo, chaos: &Chaos) -> Result<ExitCode> {
     run_command(cargo(repo.root()).args(["build", "--locked", "--package", "chaos"]), BUILD_HINT)?;
@@ -134,6 +156,11 @@ pub(crate) fn run(repo: &Repo, chaos: &Chaos) -> Result<ExitCode> {
         Chaos::Reorg(args) => {
             let mut command = reorg(&program, args);
             command.env("CIRO_LOCALNET", setup::programs(repo)?.localnet);
+            command
+        }
+        Chaos::Rpc(args) => {
+            let mut command = rpc(&program, args);
+            command.env("CIRO_LOCALNET", setup::localnet(repo)?);
             command
         }
     };
@@ -176,6 +203,24 @@ fn add_files(command: &mut Command, logs: Option<&Path>, json: Option<&Path>) {
             command.arg(flag).arg(path);
         }
     }
+}
+
+fn rpc(program: &Path, args: &RpcArgs) -> Command {
+    let mut command = Command::new(program);
+    command.args(["rpc", "--injections", &args.injections.to_string()]);
+    if let Some(seed) = args.seed {
+        command.args(["--seed", &seed.to_string()]);
+    }
+    for fault in &args.fault {
+        command.args(["--fault", fault]);
+    }
+    if args.sabotage {
+        command.arg("--sabotage");
+    }
+    if let Some(file) = &args.json {
+        command.arg("--json").arg(file);
+    }
+    command
 }
 
 fn power(program: &Path, args: &PowerArgs) -> Command {
@@ -242,6 +287,16 @@ mod tests {
         let command = power(Path::new("chaos"), &args);
         let passed: Vec<&OsStr> = command.get_args().collect();
         assert_eq!(passed, ["power", "--cuts", "9", "--seed", "7", "--sabotage", "--json", "figures.json"]);
+    }
+
+    #[test]
+    fn lies_are_passed_on() {
+        let fault = vec!["cut".to_owned(), "delay".to_owned()];
+        let args = RpcArgs { injections: 9, seed: Some(7), fault, sabotage: true, json: None };
+        let command = rpc(Path::new("chaos"), &args);
+        let passed: Vec<&OsStr> = command.get_args().collect();
+        let expected = "rpc --injections 9 --seed 7 --fault cut --fault delay --sabotage";
+        assert_eq!(passed, expected.split(' ').collect::<Vec<_>>());
     }
 
     #[test]

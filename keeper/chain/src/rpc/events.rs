@@ -159,16 +159,4 @@ fn is_page(page: &Value) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_says_where_each_endpoint_goes_on_and_is_nobody_elses() {
-        let place = Place { endpoint: 1, token: Some("7-3".to_owned()), skip: 2 };
-        let cursor = Cursor { read: 9, to: json!({ "block_number": 4 }), places: vec![place] };
-        let read = Cursor::read(&cursor.token().unwrap()).unwrap();
-        assert_eq!((read.place(1).token.as_deref(), read.place(1).skip), (Some("7-3"), 2));
-        assert_eq!((read.place(0).token, read.place(0).skip), (None, 9));
-        assert!(Cursor::read("7-3").is_none());
-    }
-}
+mod tests;

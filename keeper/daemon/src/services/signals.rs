@@ -1,11 +1,12 @@
 //! The operator's word: SIGTERM and SIGINT.
 
-use std::{fmt, future::pending};
+use std::{fmt, future::pending, time::Duration};
 
 use anyhow::{Context as _, Result};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
+    time::Instant,
 };
 
 /// What tells the program to stop. The first time it stops in order, the second time at once.
@@ -36,9 +37,26 @@ impl fmt::Display for Signal {
     }
 }
 
+/// Tells a signal that a person gives again from one that only comes twice.
+#[derive(Debug, Default)]
+struct Echoes(Option<(Signal, Instant)>);
+
+impl Echoes {
+    fn is_echo(&mut self, signal: Signal, now: Instant) -> bool {
+        let is_echo = self.0.is_some_and(|(last, at)| last == signal && now.duration_since(at) < ECHO);
+        if !is_echo {
+            self.0 = Some((signal, now));
+        }
+        is_echo
+    }
+}
+
 /// The signals, in the order in which they came.
 #[derive(Debug)]
 pub(crate) struct Signals(mpsc::Receiver<Signal>);
+
+/// A signal that comes again so soon is the same one told twice: `timeout` tells its child, and then the whole group.
+const ECHO: Duration = Duration::from_millis(500);
 
 /// More than two say nothing new.
 const SIGNALS: usize = 2;
@@ -53,12 +71,13 @@ impl Signals {
         let mut interrupt = signal(SignalKind::interrupt()).context("installing the handler for SIGINT")?;
         let (sender, receiver) = mpsc::channel(SIGNALS);
         tokio::spawn(async move {
+            let mut echoes = Echoes::default();
             loop {
                 let came = tokio::select! {
                     _ = terminate.recv() => Signal::Terminate,
                     _ = interrupt.recv() => Signal::Interrupt,
                 };
-                if sender.send(came).await.is_err() {
+                if !echoes.is_echo(came, Instant::now()) && sender.send(came).await.is_err() {
                     return;
                 }
             }
@@ -79,5 +98,21 @@ impl Signals {
             Some(signal) => signal,
             None => pending().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_told_twice_at_once_counts_once() {
+        let (mut echoes, start) = (Echoes::default(), Instant::now());
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        assert!(!echoes.is_echo(Signal::Terminate, at(0)));
+        assert!(echoes.is_echo(Signal::Terminate, at(1)));
+        assert!(echoes.is_echo(Signal::Terminate, at(499)), "what is left out does not begin the time anew");
+        assert!(!echoes.is_echo(Signal::Terminate, at(500)));
+        assert!(!echoes.is_echo(Signal::Interrupt, at(501)), "another signal is news");
     }
 }
