@@ -38,7 +38,7 @@ pub(crate) struct NonceArgs {
     #[arg(long, default_value_t = 4)]
     accounts: u8,
     /// How long a transaction may be missing before it is sent again, in milliseconds
-    #[arg(long, default_value_t = 2_000)]
+    #[arg(long, default_value_t = 15_000)]
     resend_after_ms: u64,
     /// What faults are drawn from; a fresh one, which is printed, if none is given
     #[arg(long)]

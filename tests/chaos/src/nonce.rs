@@ -32,8 +32,11 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=16))]
     accounts: u8,
     /// How long a transaction may be missing before it is sent again, in milliseconds
-    #[arg(long, default_value_t = 2_000)]
+    #[arg(long, default_value_t = 15_000)]
     resend_after_ms: u64,
+    /// Seconds between two blocks
+    #[arg(long, default_value_t = 2)]
+    block_time: u64,
     /// Payments between two restarts of an account's lane
     #[arg(long, default_value_t = RESTART_EVERY)]
     restart_every: u64,
@@ -69,7 +72,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 async fn send_all(args: &Args, seed: u64) -> Result<Figures> {
     let accounts = usize::from(args.accounts);
-    let options = LocalnetOptions { accounts: Some(args.accounts), ..LocalnetOptions::default() };
+    let block_time = Some(args.block_time);
+    let options = LocalnetOptions { accounts: Some(args.accounts), block_time, ..LocalnetOptions::default() };
     let chain = Arc::new(tokio::task::spawn_blocking(move || Localnet::start(options)).await?);
     let pool = Pool::before(chain.rpc_url(), seed).await?;
     let behind = Rpc::connect(Network::Devnet, &pool.url().parse()?).await?;
@@ -82,7 +86,7 @@ async fn send_all(args: &Args, seed: u64) -> Result<Figures> {
     };
     let settings = LaneSettings {
         times,
-        poll: Duration::from_millis(100),
+        poll: Duration::from_millis(250),
         send_timeout: Duration::from_secs(2),
         ..LaneSettings::default()
     };

@@ -24,13 +24,14 @@ fn payments_arrive_once_whatever_becomes_of_their_transactions() {
     for key in ["lost", "doubled", "stuck"] {
         assert_eq!(figures[key], 0, "{figures}\n{said}");
     }
-    assert_eq!(figures["jobs"], 80);
+    assert_eq!(figures["jobs"], 60);
     assert!(figures["faults"].as_u64().unwrap() > 0 && figures["restarts"].as_u64().unwrap() > 0, "{figures}");
 }
 
 #[test]
 fn a_lane_that_never_sends_again_is_caught() {
-    let (output, figures) = nonce(&["--transactions", "60", "--accounts", "1", "--seed", "1", "--sabotage"]).unwrap();
+    let (output, figures) =
+        nonce(&["--transactions", "60", "--accounts", "1", "--block-time", "1", "--seed", "1", "--sabotage"]).unwrap();
     assert!(output.status.success(), "{figures}");
     assert!(figures["stuck"].as_u64().unwrap() > 0, "{figures}");
 }

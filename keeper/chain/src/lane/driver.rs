@@ -215,7 +215,7 @@ impl Driver {
     async fn act(&mut self, action: Action, now_ms: u64) -> Result<(), LaneError> {
         match action {
             Action::Send { nonce, hash } => self.outbox.push_back((nonce, hash)),
-            Action::Look { nonce } => self.look(nonce),
+            Action::Look { nonce, opening } => self.look(nonce, opening),
             Action::Replace { nonce, purpose, least_tip, least_l2_gas_price } => {
                 self.replace(nonce, purpose, (least_tip, least_l2_gas_price)).await?;
             }
@@ -253,6 +253,9 @@ impl Driver {
     async fn pump(&mut self) -> Result<(), LaneError> {
         while !self.is_sending {
             let Some((nonce, hash)) = self.outbox.pop_front() else { return Ok(()) };
+            if !self.state.can_land(nonce) {
+                continue;
+            }
             let inner = &self.lane.inner;
             let intent = inner.store.intent_by_tx(hash).await?;
             let recorded = intent
@@ -272,7 +275,7 @@ impl Driver {
         Ok(())
     }
 
-    fn look(&mut self, nonce: u64) {
+    fn look(&mut self, nonce: u64, opening: u32) {
         let hashes = self.state.slot(nonce).map(|slot| slot.signed.iter().map(|signed| signed.hash).collect());
         let hashes: Vec<TxHash> = hashes.unwrap_or_default();
         let (sender, head) = (self.lane.inner.sender.clone(), self.head);
@@ -282,7 +285,7 @@ impl Driver {
                 None => Err(RpcError::Malformed { request: "the newest block", reason: "not yet".to_owned() }),
             };
             let observation = match looked {
-                Ok(look) => Observation::Looked { nonce, look },
+                Ok(look) => Observation::Looked { nonce, opening, look },
                 // That no answer came says nothing.
                 Err(error) => {
                     tracing::debug!(nonce, %error, "what used a nonce cannot be found out yet");

@@ -26,6 +26,10 @@ impl Default for LaneTimes {
 
 /// How often a used nonce's transaction is looked for, at least, before the intent counts as lost.
 pub(super) const LEAST_LOOKS: u32 = 10;
+/// Blocks that may pass without a transaction that a node says it has, before more is offered for it.
+pub(super) const LONGEST_WAIT_BLOCKS: u64 = 3;
+/// More than this times the price of a block is offered only once a transaction's life is over.
+pub(super) const MOST_PREMIUM: u128 = 4;
 /// Refusals after which what is refused is given up for a no-op.
 pub(super) const MOST_REFUSALS: u32 = 3;
 
@@ -63,6 +67,8 @@ pub struct Slot {
     pub stage: Stage,
     /// Since when nothing was done about it: it was signed, sent, or found missing.
     pub(super) idle_since_ms: u64,
+    /// How often it was opened again: what was looked up before says nothing of the chain after.
+    pub(super) openings: u32,
     /// Since when the nonce is used, and how often its transaction was looked for.
     pub(super) looks: (u64, u32),
     /// Refusals of it as it is.
@@ -73,6 +79,10 @@ pub struct Slot {
     pub(super) is_too_early: bool,
     /// Something is being done about it.
     pub(super) is_busy: bool,
+    /// The newest block when a node first took it.
+    pub(super) held_since: Option<u64>,
+    /// A node said, when it was sent again, that it has it.
+    pub(super) is_held: bool,
 }
 
 /// How far a nonce's transaction is.
@@ -124,12 +134,26 @@ impl Slot {
             is_reorged: false,
             stage,
             idle_since_ms: now_ms,
+            openings: 0,
             looks: (now_ms, 0),
             refusals: 0,
             is_underpriced: false,
             is_too_early: false,
             is_busy: false,
+            held_since: None,
+            is_held: false,
         }
+    }
+
+    /// Whether a node has it, it comes next, and blocks are made without it: then it is the price. Where no blocks are
+    /// made, no price helps.
+    pub(super) fn is_passed_over(&self, nonce: u64, pin: &Pin) -> bool {
+        let is_waiting = |block: u64| pin.block.number.0 >= block.saturating_add(LONGEST_WAIT_BLOCKS);
+        let most = pin.l2_gas_price.saturating_mul(MOST_PREMIUM);
+        self.is_held
+            && nonce == pin.nonce
+            && self.held_since.is_some_and(is_waiting)
+            && self.latest().is_some_and(|latest| latest.l2_gas_price < most)
     }
 
     /// What is sent, if anything is: the transaction that was signed last.
@@ -213,6 +237,8 @@ pub enum Observation {
     Looked {
         /// The nonce.
         nonce: u64,
+        /// The action's.
+        opening: u32,
         /// What was found.
         look: Look,
     },
@@ -261,6 +287,8 @@ pub enum Action {
     Look {
         /// The nonce.
         nonce: u64,
+        /// Told again with what is found.
+        opening: u32,
     },
     /// Sign and record a transaction that replaces the latest one.
     Replace {
@@ -347,9 +375,9 @@ impl LaneState {
         self.slots.get(&nonce)
     }
 
-    /// The nonce of an intent.
-    pub fn nonce_of(&self, intent: IntentId) -> Option<u64> {
-        self.slots.iter().find(|(_, slot)| slot.intent == intent).map(|(nonce, _)| *nonce)
+    /// Whether a transaction of this nonce can still land.
+    pub fn can_land(&self, nonce: u64) -> bool {
+        self.slots.get(&nonce).is_some_and(|slot| matches!(slot.stage, Stage::Signed | Stage::MaybeSent))
     }
 
     /// The blocks that something landed in and that may still be replaced, highest first.

@@ -24,9 +24,12 @@ impl LaneState {
                 self.slots.insert(*nonce, slot);
             }
             Observation::Answered { nonce, hash, answer } => {
-                let lowest = self.pin.map_or(0, |pin| pin.nonce);
+                let pin = self.pin;
                 if let Some(slot) = self.slots.get_mut(nonce) {
-                    answered(slot, *answer, *nonce > lowest, now_ms);
+                    answered(slot, *answer, *nonce > pin.map_or(0, |pin| pin.nonce), now_ms);
+                    if matches!(answer, Answer::Accepted | Answer::Duplicate) && slot.held_since.is_none() {
+                        slot.held_since = pin.map(|pin| pin.block.number.0);
+                    }
                     if !slot.is_landed() && slot.stage != Stage::Consumed {
                         slot.stage = Stage::MaybeSent;
                         let (intent, sent) = (slot.intent, Some(*hash));
@@ -39,13 +42,16 @@ impl LaneState {
             Observation::Pinned { block, nonce, l2_gas_price } => {
                 self.pinned(*block, *nonce, *l2_gas_price, now_ms, &mut actions);
             }
-            Observation::Looked { nonce, look } => self.looked(*nonce, *look, now_ms, &mut actions),
+            Observation::Looked { nonce, opening, look } => {
+                self.looked((*nonce, *opening), *look, now_ms, &mut actions);
+            }
             Observation::Replaced { nonce, signed } => {
                 if let Some(slot) = self.slots.get_mut(nonce) {
                     slot.signed.push(*signed);
                     slot.is_wanted &= signed.purpose == Purpose::Action;
                     (slot.is_busy, slot.is_underpriced, slot.is_too_early) = (false, false, false);
-                    (slot.refusals, slot.idle_since_ms) = (0, now_ms);
+                    slot.is_held = false;
+                    (slot.refusals, slot.idle_since_ms, slot.held_since) = (0, now_ms, None);
                     if !slot.is_landed() && slot.stage != Stage::Consumed {
                         slot.is_busy = true;
                         actions.push(Action::Send { nonce: *nonce, hash: signed.hash });
@@ -62,6 +68,10 @@ impl LaneState {
                 }
             }
             Observation::BlocksGone { above } => {
+                for slot in self.slots.values_mut().filter(|slot| slot.stage == Stage::Consumed) {
+                    // What was looked up was of another fork.
+                    (slot.openings, slot.looks, slot.is_busy) = (slot.openings + 1, (now_ms, 0), false);
+                }
                 self.reopen(|landed| landed.block.is_some_and(|block| block.number > *above), now_ms, &mut actions);
             }
             Observation::AcceptedOnL1 { up_to } => self.finalise(*up_to, &mut actions),
@@ -109,14 +119,14 @@ impl LaneState {
         }
     }
 
-    fn looked(&mut self, nonce: u64, look: Look, now_ms: u64, actions: &mut Vec<Action>) {
+    fn looked(&mut self, (nonce, opening): (u64, u32), look: Look, now_ms: u64, actions: &mut Vec<Action>) {
         let (times, lowest) = (self.times, self.pin.map_or(0, |pin| pin.nonce));
         let Some(slot) = self.slots.get_mut(&nonce) else { return };
-        slot.is_busy = false;
-        slot.idle_since_ms = now_ms;
-        if slot.stage != Stage::Consumed {
+        if slot.openings != opening || slot.stage != Stage::Consumed {
             return;
         }
+        slot.is_busy = false;
+        slot.idle_since_ms = now_ms;
         match look {
             Look::Landed { landed, is_reverted } => {
                 let signed = slot.signed.iter().find(|signed| signed.hash == landed.tx_hash);
@@ -181,9 +191,10 @@ impl LaneState {
                     // It was refused for what was missing below it, and nothing is.
                     let is_called = is_next && slot.is_too_early;
                     let is_late = idle_ms >= times.gap_after_ms && (is_next || is_stuck);
-                    let is_cheap = slot.is_underpriced && idle_ms >= times.look_every_ms;
+                    let is_cheap = slot.is_underpriced || slot.is_passed_over(*nonce, &pin);
+                    let is_cheap = is_cheap && idle_ms >= times.look_every_ms;
                     if is_cheap || is_called || is_late {
-                        repair(*nonce, slot, pin.l2_gas_price, times.life_ms, now_ms, actions);
+                        repair(*nonce, slot, pin, times.life_ms, now_ms, actions);
                     }
                 }
             }
@@ -230,7 +241,7 @@ fn look(nonce: u64, slot: &mut Slot, idle_ms: u64, every_ms: u64, now_ms: u64, a
     }
     if !slot.is_busy && (is_news || idle_ms >= every_ms) {
         slot.is_busy = true;
-        actions.push(Action::Look { nonce });
+        actions.push(Action::Look { nonce, opening: slot.openings });
     }
 }
 
@@ -239,12 +250,14 @@ fn reopen(slot: &mut Slot, now_ms: u64, actions: &mut Vec<Action>) {
     slot.stage = Stage::MaybeSent;
     slot.is_wanted &= slot.is_repeatable;
     slot.is_reorged = true;
+    slot.openings += 1;
+    slot.held_since = None;
     (slot.is_busy, slot.idle_since_ms) = (false, now_ms);
     actions.push(Action::Record { intent: slot.intent, state: IntentState::Reorged, sent: None, landed: None });
 }
 
 /// Brings a missing transaction on its way again: by the same bytes, or by ones that replace them.
-fn repair(nonce: u64, slot: &mut Slot, price: u128, life_ms: u64, now_ms: u64, actions: &mut Vec<Action>) {
+fn repair(nonce: u64, slot: &mut Slot, pin: Pin, life_ms: u64, now_ms: u64, actions: &mut Vec<Action>) {
     slot.is_busy = true;
     slot.is_too_early = false;
     let purpose = if slot.is_wanted { Purpose::Action } else { Purpose::NoOp };
@@ -253,7 +266,7 @@ fn repair(nonce: u64, slot: &mut Slot, price: u128, life_ms: u64, now_ms: u64, a
         return;
     };
     let is_old = now_ms.saturating_sub(latest.signed_ms) >= life_ms;
-    let is_cheap = slot.is_underpriced || price > latest.l2_gas_price;
+    let is_cheap = slot.is_underpriced || slot.is_passed_over(nonce, &pin) || pin.l2_gas_price > latest.l2_gas_price;
     let is_other = purpose == Purpose::NoOp && latest.purpose == Purpose::Action;
     if is_old || is_cheap || is_other || !latest.has_bytes {
         let (least_tip, least_l2_gas_price) = raised(&slot.signed);
@@ -266,6 +279,7 @@ fn repair(nonce: u64, slot: &mut Slot, price: u128, life_ms: u64, now_ms: u64, a
 fn answered(slot: &mut Slot, answer: Answer, is_above_lowest: bool, now_ms: u64) {
     (slot.is_busy, slot.idle_since_ms) = (false, now_ms);
     slot.is_too_early = answer == Answer::WrongNonce && is_above_lowest;
+    slot.is_held = answer == Answer::Duplicate;
     match answer {
         Answer::Accepted | Answer::Duplicate | Answer::Unknown | Answer::WrongNonce | Answer::Unfunded => {}
         Answer::Underpriced => slot.is_underpriced = true,

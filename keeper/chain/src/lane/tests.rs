@@ -25,7 +25,7 @@ proptest! {
 /// it.
 #[test]
 fn a_lane_that_does_not_wait_for_certainty_is_caught() {
-    let hasty = LaneTimes { lost_after_ms: 0, ..LaneTimes::default() };
+    let hasty = LaneTimes { lost_after_ms: 0, look_every_ms: 0, ..LaneTimes::default() };
     let caught = (0..300).filter(|seed| World::new(*seed, hasty, Faults::all()).run(150).is_err()).count();
     assert!(caught > 0, "no history of 300 shows it");
 }
@@ -101,6 +101,27 @@ fn what_outlived_its_life_or_its_price_is_replaced_at_eleven_percent_more() {
 }
 
 #[test]
+fn what_a_node_holds_and_blocks_pass_over_offers_more_but_not_without_blocks() {
+    let mut halted = lane();
+    halted.step(&answered(Answer::Accepted), 10);
+    assert_eq!(halted.step(&pinned(3, 5), 15_010), [Action::Send { nonce: 5, hash: hash(1) }], "two blocks are few");
+    halted.step(&answered(Answer::Duplicate), 15_020);
+    for late in 2..9 {
+        assert_eq!(halted.step(&pinned(3, 5), late * 15_020), [Action::Send { nonce: 5, hash: hash(1) }], "no blocks");
+        halted.step(&answered(Answer::Duplicate), late * 15_020);
+    }
+    let mut passed_over = lane();
+    passed_over.step(&answered(Answer::Accepted), 10);
+    let price = |l2_gas_price| Observation::Pinned { block: block(4), nonce: 5, l2_gas_price };
+    let again = [Action::Send { nonce: 5, hash: hash(1) }];
+    assert_eq!(passed_over.step(&price(90), 15_010), again, "it may be gone");
+    passed_over.step(&answered(Answer::Duplicate), 15_020);
+    let replace = Action::Replace { nonce: 5, purpose: Purpose::Action, least_tip: 1, least_l2_gas_price: 111 };
+    assert_eq!(passed_over.clone().step(&price(90), 16_020), [replace]);
+    assert!(passed_over.step(&price(25), 16_020).is_empty(), "it offers four times the price already");
+}
+
+#[test]
 fn what_is_wanted_no_more_gives_way_to_a_no_op() {
     let mut lane = lane();
     lane.step(&answered(Answer::Accepted), 10);
@@ -109,10 +130,13 @@ fn what_is_wanted_no_more_gives_way_to_a_no_op() {
     assert_eq!(lane.step(&pinned(2, 5), 15_010), [replace]);
     let signed = Signed { purpose: Purpose::NoOp, ..transaction(2, 15_020) };
     lane.step(&Observation::Replaced { nonce: 5, signed }, 15_020);
-    assert_eq!(lane.step(&pinned(3, 6), 16_000), [record(IntentState::NonceConsumed), Action::Look { nonce: 5 }]);
+    assert_eq!(
+        lane.step(&pinned(3, 6), 16_000),
+        [record(IntentState::NonceConsumed), Action::Look { nonce: 5, opening: 0 }]
+    );
     // Either may have landed.
     let landed = Landed { tx_hash: hash(2), block: Some(block(3)), fee: Some(Fri(1)) };
-    let look = Observation::Looked { nonce: 5, look: Look::Landed { landed, is_reverted: false } };
+    let look = Observation::Looked { nonce: 5, opening: 0, look: Look::Landed { landed, is_reverted: false } };
     let state = IntentState::Replaced;
     assert_eq!(
         lane.step(&look, 16_010),
@@ -126,17 +150,17 @@ fn a_used_nonce_is_lost_only_once_that_is_certain() {
     let mut lane = lane();
     lane.step(&answered(Answer::Unknown), 10);
     lane.step(&pinned(2, 6), 1_000);
-    let nothing = Observation::Looked { nonce: 5, look: Look::Nothing };
+    let nothing = Observation::Looked { nonce: 5, opening: 0, look: Look::Nothing };
     for second in 1..30 {
         let actions = lane.step(&nothing, 1_000 + 1_000 * second);
         assert!(actions.is_empty(), "{second}: {actions:?}");
-        assert_eq!(lane.step(&Observation::Tick, 1_999 + 1_000 * second + 1), [Action::Look { nonce: 5 }]);
+        assert_eq!(lane.step(&Observation::Tick, 1_999 + 1_000 * second + 1), [Action::Look { nonce: 5, opening: 0 }]);
     }
     let lost = [record(IntentState::Lost), Action::OutsideUse { nonce: 5, hash: None }];
     assert_eq!(lane.step(&nothing, 31_000), lost);
     let mut lane = self::lane();
     lane.step(&pinned(2, 6), 1_000);
-    let foreign = Observation::Looked { nonce: 5, look: Look::Foreign(hash(9)) };
+    let foreign = Observation::Looked { nonce: 5, opening: 0, look: Look::Foreign(hash(9)) };
     let lost = [record(IntentState::Lost), Action::OutsideUse { nonce: 5, hash: Some(hash(9)) }];
     assert_eq!(lane.step(&foreign, 1_001), lost, "another transaction with its nonce is proof");
 }
@@ -161,7 +185,10 @@ fn a_batch_of_another_fork_is_not_sent_again_but_an_exit_is() {
         lane.step(&answered(Answer::Accepted), 10);
         lane.step(&pinned(2, 6), 1_000);
         let landed = Landed { tx_hash: hash(1), block: Some(block(2)), fee: Some(Fri(1)) };
-        lane.step(&Observation::Looked { nonce: 5, look: Look::Landed { landed, is_reverted: false } }, 1_010);
+        lane.step(
+            &Observation::Looked { nonce: 5, opening: 0, look: Look::Landed { landed, is_reverted: false } },
+            1_010,
+        );
         assert_eq!(lane.landed_blocks(), [block(2)]);
         let gone = Observation::BlocksGone { above: BlockNumber(1) };
         let actions = lane.step(&gone, 2_000);
@@ -192,7 +219,7 @@ fn a_node_that_lags_takes_nothing_back() {
     lane.step(&answered(Answer::Accepted), 10);
     lane.step(&pinned(4, 6), 1_000);
     let landed = Landed { tx_hash: hash(1), block: Some(block(3)), fee: None };
-    lane.step(&Observation::Looked { nonce: 5, look: Look::Landed { landed, is_reverted: true } }, 1_010);
+    lane.step(&Observation::Looked { nonce: 5, opening: 0, look: Look::Landed { landed, is_reverted: true } }, 1_010);
     assert!(lane.step(&pinned(2, 5), 2_000).is_empty());
     assert_eq!(lane.in_flight(), 0);
 }

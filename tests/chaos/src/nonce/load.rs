@@ -61,7 +61,6 @@ pub(super) struct Outcome {
 struct Open {
     todo: VecDeque<u64>,
     done: BTreeSet<u64>,
-    outside_uses: u64,
     moved: Option<Instant>,
 }
 
@@ -82,6 +81,9 @@ impl Load {
             let shared = Arc::new(Mutex::new(Open { moved: Some(Instant::now()), ..open }));
             let is_stuck = self.generation(&store, &shared, before).await;
             // As a killed process leaves it: nothing of the lane is left but its log.
+            while Arc::strong_count(&store) > 1 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
             drop(store);
             if is_stuck {
                 let store = SqliteStore::open(&self.database, conformance::identity()).await?;

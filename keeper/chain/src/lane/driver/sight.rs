@@ -29,15 +29,18 @@ pub(super) async fn observe(
     let node = Node { sender: &lane.inner.sender };
     let head = node.head().await?;
     let mut observations = Vec::new();
-    if before.is_some_and(|before| before.hash != head.block.hash) {
-        let mut is_gone = false;
-        let mut standing = None;
-        for block in landed {
+    // After a start nothing is known of what happened meanwhile.
+    if before.is_none_or(|before| before.hash != head.block.hash) {
+        let (mut is_gone, mut standing) = (false, None);
+        // What was newest when it last looked comes first: what landed may be older, and what is looked up depends on it.
+        for block in before.into_iter().chain(landed) {
             // Where the chain does not reach so far, the account's nonce will tell.
             match node.block_at(block.number).await? {
                 Some(found) if found.hash == block.hash => {
-                    standing = Some(block.number);
-                    break;
+                    standing = standing.max(Some(block.number));
+                    if Some(block) != before {
+                        break;
+                    }
                 }
                 Some(_) => is_gone = true,
                 None => {}

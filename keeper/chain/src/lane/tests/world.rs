@@ -234,20 +234,23 @@ impl World {
         let lag = if self.chance(percent) { self.rng.random_range(0..4_usize) } else { 0 };
         let height = self.blocks.len().saturating_sub(lag).max(1);
         let head = self.blocks[height - 1].id;
-        if self.seen.is_some_and(|seen| seen != head) {
-            let (mut is_gone, mut standing) = (false, BlockNumber(0));
-            for block in self.lane.landed_blocks() {
+        let before = self.seen;
+        if before != Some(head) {
+            let (mut is_gone, mut standing) = (false, None);
+            for block in before.into_iter().chain(self.lane.landed_blocks()) {
                 match self.blocks[..height].iter().find(|one| one.id.number == block.number) {
                     Some(found) if found.id == block => {
-                        standing = block.number;
-                        break;
+                        standing = standing.max(Some(block.number));
+                        if Some(block) != before {
+                            break;
+                        }
                     }
                     Some(_) => is_gone = true,
                     None => {}
                 }
             }
             if is_gone {
-                self.observe(&Observation::BlocksGone { above: standing });
+                self.observe(&Observation::BlocksGone { above: standing.unwrap_or_default() });
             }
         }
         self.seen = Some(head);
@@ -327,9 +330,9 @@ impl World {
                 let answer = self.send(hash);
                 self.answer_later(Observation::Answered { nonce, hash, answer });
             }
-            Action::Look { nonce } => {
+            Action::Look { nonce, opening } => {
                 let look = self.find(nonce);
-                self.answer_later(Observation::Looked { nonce, look });
+                self.answer_later(Observation::Looked { nonce, opening, look });
             }
             Action::Replace { nonce, purpose, least_tip, least_l2_gas_price } => {
                 self.replace(nonce, purpose, least_tip, least_l2_gas_price);
@@ -432,7 +435,8 @@ impl World {
             }
         }
         if let Some((wish, count)) = effects.iter().find(|(_, count)| **count > 1) {
-            return Err(format!("wish {wish} was served {count} times"));
+            let intents = self.log.iter().filter(|(_, one)| one.wish == Some(*wish)).collect::<Vec<_>>();
+            return Err(format!("wish {wish} was served {count} times: {intents:?}"));
         }
         if !at_end {
             return Ok(());
