@@ -71,6 +71,8 @@ pub struct Slot {
     pub(super) openings: u32,
     /// Since when the nonce is used, and how often its transaction was looked for.
     pub(super) looks: (u64, u32),
+    /// It was found to be lost, to whom if that is known: so it is if the next sight of the chain has its nonce used still.
+    pub(super) verdict: Option<Option<TxHash>>,
     /// Refusals of it as it is.
     pub(super) refusals: u32,
     /// A node said that the fee is too low, or the chain's price rose above it.
@@ -136,6 +138,7 @@ impl Slot {
             idle_since_ms: now_ms,
             openings: 0,
             looks: (now_ms, 0),
+            verdict: None,
             refusals: 0,
             is_underpriced: false,
             is_too_early: false,

@@ -71,6 +71,7 @@ impl LaneState {
                 for slot in self.slots.values_mut().filter(|slot| slot.stage == Stage::Consumed) {
                     // What was looked up was of another fork.
                     (slot.openings, slot.looks, slot.is_busy) = (slot.openings + 1, (now_ms, 0), false);
+                    slot.verdict = None;
                 }
                 self.reopen(|landed| landed.block.is_some_and(|block| block.number > *above), now_ms, &mut actions);
             }
@@ -109,6 +110,10 @@ impl LaneState {
         for slot in self.slots.values_mut().filter(|slot| gone.contains(&slot.intent)) {
             reopen(slot, now_ms, actions);
         }
+        let verdicts = self.slots.range(..nonce).filter_map(|(nonce, slot)| Some((*nonce, slot.verdict?)));
+        for (nonce, hash) in verdicts.collect::<Vec<_>>() {
+            self.lose(nonce, hash, actions);
+        }
     }
 
     fn reopen(&mut self, is_gone: impl Fn(&Landed) -> bool, now_ms: u64, actions: &mut Vec<Action>) {
@@ -120,7 +125,7 @@ impl LaneState {
     }
 
     fn looked(&mut self, (nonce, opening): (u64, u32), look: Look, now_ms: u64, actions: &mut Vec<Action>) {
-        let (times, lowest) = (self.times, self.pin.map_or(0, |pin| pin.nonce));
+        let times = self.times;
         let Some(slot) = self.slots.get_mut(&nonce) else { return };
         if slot.openings != opening || slot.stage != Stage::Consumed {
             return;
@@ -137,17 +142,18 @@ impl LaneState {
                     (false, false) => IntentState::AcceptedL2,
                 };
                 slot.stage = Stage::Landed { state, landed };
+                slot.verdict = None;
                 slot.is_reorged = false;
                 actions.push(Action::Record { intent: slot.intent, state, sent: None, landed: Some(landed) });
             }
             Look::Nothing => {
                 let (since, count) = slot.looks;
                 slot.looks = (since, count + 1);
-                if count + 1 >= LEAST_LOOKS && now_ms.saturating_sub(since) >= times.lost_after_ms && nonce < lowest {
-                    self.lose(nonce, None, actions);
+                if count + 1 >= LEAST_LOOKS && now_ms.saturating_sub(since) >= times.lost_after_ms {
+                    slot.verdict = Some(None);
                 }
             }
-            Look::Foreign(hash) => self.lose(nonce, Some(hash), actions),
+            Look::Foreign(hash) => slot.verdict = Some(Some(hash)),
         }
     }
 
@@ -252,6 +258,7 @@ fn reopen(slot: &mut Slot, now_ms: u64, actions: &mut Vec<Action>) {
     slot.is_reorged = true;
     slot.openings += 1;
     slot.held_since = None;
+    slot.verdict = None;
     (slot.is_busy, slot.idle_since_ms) = (false, now_ms);
     actions.push(Action::Record { intent: slot.intent, state: IntentState::Reorged, sent: None, landed: None });
 }
