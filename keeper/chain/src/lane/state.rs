@@ -378,6 +378,11 @@ impl LaneState {
         self.slots.get(&nonce)
     }
 
+    /// The block that what is known of the account's nonce is as of.
+    pub fn pinned(&self) -> Option<BlockRef> {
+        self.pin.map(|pin| pin.block)
+    }
+
     /// Whether a transaction of this nonce can still land.
     pub fn can_land(&self, nonce: u64) -> bool {
         self.slots.get(&nonce).is_some_and(|slot| matches!(slot.stage, Stage::Signed | Stage::MaybeSent))

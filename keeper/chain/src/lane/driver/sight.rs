@@ -19,7 +19,8 @@ pub(super) struct Seen {
     pub(super) observations: Vec<Observation>,
 }
 
-/// Sees the newest block and the account's nonce after it; where blocks were replaced, says from which on.
+/// Sees the newest block and the account's nonce after it; where blocks were replaced, says from which on. `before` is the
+/// block that the nonce was last believed as of.
 pub(super) async fn observe(
     lane: &Lane,
     before: Option<BlockRef>,
@@ -32,7 +33,7 @@ pub(super) async fn observe(
     // After a start nothing is known of what happened meanwhile.
     if before.is_none_or(|before| before.hash != head.block.hash) {
         let (mut is_gone, mut standing) = (false, None);
-        // What was newest when it last looked comes first: what landed may be older, and what is looked up depends on it.
+        // The block that the nonce is known as of comes first: what landed may be older, and what is looked up depends on it.
         for block in before.into_iter().chain(landed) {
             // Where the chain does not reach so far, the account's nonce will tell.
             match node.block_at(block.number).await? {
