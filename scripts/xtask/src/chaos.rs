@@ -35,7 +35,7 @@ pub(crate) struct NonceArgs {
     #[arg(long, default_value_t = 5_000)]
     transactions: u64,
     /// Accounts, each with a lane of its own
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 16)]
     accounts: u8,
     /// How long a transaction may be missing before it is sent again, in milliseconds
     #[arg(long, default_value_t = 15_000)]

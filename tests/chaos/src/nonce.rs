@@ -29,7 +29,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 5_000)]
     transactions: u64,
     /// Accounts, each with a lane of its own
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=16))]
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u8).range(1..=16))]
     accounts: u8,
     /// How long a transaction may be missing before it is sent again, in milliseconds
     #[arg(long, default_value_t = 15_000)]
@@ -101,7 +101,12 @@ async fn send_all(args: &Args, seed: u64) -> Result<Figures> {
             seed,
             settings,
             restart_every: args.restart_every,
-            patience: Duration::from_secs(if args.sabotage { 15 } else { 180 }),
+            // More than the life of a transaction, after which whatever else failed is replaced.
+            patience: if args.sabotage {
+                Duration::from_secs(15)
+            } else {
+                Duration::from_millis(30 * args.resend_after_ms + 60_000)
+            },
             database: folder.path().join(format!("{number}.sqlite")),
             sender: Arc::new(Sender::new(&behind, &credentials, Duration::from_millis(50))),
             outsider: Arc::new(Sender::new(&chain.rpc().await, &credentials, Duration::from_millis(50))),

@@ -160,7 +160,7 @@ impl Driver {
         if !self.is_observing {
             self.is_observing = true;
             let (lane, landed) = (self.lane.clone(), self.state.landed_blocks());
-            let before = self.state.pinned();
+            let before = self.state.pinned_block();
             let asks_finality = now_ms().saturating_sub(self.finality_asked_ms) >= FINALITY_EVERY_MS;
             if asks_finality {
                 self.finality_asked_ms = now_ms();

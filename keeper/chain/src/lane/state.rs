@@ -379,7 +379,7 @@ impl LaneState {
     }
 
     /// The block that what is known of the account's nonce is as of.
-    pub fn pinned(&self) -> Option<BlockRef> {
+    pub fn pinned_block(&self) -> Option<BlockRef> {
         self.pin.map(|pin| pin.block)
     }
 

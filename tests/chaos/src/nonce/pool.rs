@@ -189,8 +189,9 @@ impl Inner {
         let lowest = self.chain_nonce(&sender).await?;
         let refusal = self.state().insert(transaction.clone(), lowest);
         self.forward(&sender).await?;
-        if fault == Some(Fault::Doubled) {
-            // Long after, the same bytes come again by another way.
+        // The same bytes come again by another way. Not before it is their turn: this chain, unlike the public ones, would
+        // take them.
+        if fault == Some(Fault::Doubled) && self.chain_nonce(&sender).await? > transaction.nonce {
             self.ask(&transaction.body).await?;
         }
         if fault == Some(Fault::Delayed) {

@@ -234,7 +234,7 @@ impl World {
         let lag = if self.chance(percent) { self.rng.random_range(0..4_usize) } else { 0 };
         let height = self.blocks.len().saturating_sub(lag).max(1);
         let head = self.blocks[height - 1].id;
-        let before = self.lane.pinned();
+        let before = self.lane.pinned_block();
         if before != Some(head) {
             let (mut is_gone, mut standing) = (false, None);
             for block in before.into_iter().chain(self.lane.landed_blocks()) {
