@@ -4,6 +4,7 @@
 //! with unknown fields refused. Secrets are never in the file: a key is in a keystore or the environment.
 
 mod endpoints;
+mod sending;
 mod worker;
 
 use std::{
@@ -21,7 +22,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-pub(crate) use self::worker::WorkerSettings;
+pub(crate) use self::{
+    sending::{ExitAccount, SendingSettings},
+    worker::WorkerSettings,
+};
 use crate::cli::{Global, RunArgs};
 
 /// Where the dispatcher listens unless told otherwise.
@@ -65,6 +69,8 @@ pub(crate) struct Settings {
     pub(crate) exits: bool,
     /// How sure a job must be before its work begins.
     pub(crate) finality: FinalityPolicy,
+    /// How transactions are sent.
+    pub(crate) sending: SendingSettings,
     /// What the file says about the worker; flags of `keeper worker run` win over it.
     pub(crate) worker: WorkerSettings,
     /// The scheduler's policy.
@@ -79,6 +85,7 @@ struct File {
     account: AccountSection,
     keeper: KeeperSection,
     finality: Option<FinalityPolicy>,
+    sending: SendingSettings,
     worker: WorkerSettings,
     policy: Option<Policy>,
 }
@@ -157,6 +164,7 @@ impl Settings {
             poll_ms: global.poll_ms.or(file.chain.poll_ms).unwrap_or(default_poll_ms(network)),
             exits: !run.no_exits && file.keeper.exits.unwrap_or(true),
             finality: file.finality.unwrap_or(default_finality(network)),
+            sending: file.sending.with_flags(run),
             worker: file.worker,
             policy,
         };
@@ -182,6 +190,7 @@ impl Settings {
         {
             bail!("finality.medium_from_strk is {medium}, but must be at most finality.large_from_strk, {large}");
         }
+        self.sending.validate()?;
         self.worker.profile(PathBuf::new())?;
         self.policy.validate().context("policy")
     }
@@ -211,6 +220,7 @@ impl Settings {
                 exits: Some(self.exits),
             },
             finality: Some(self.finality),
+            sending: self.sending.clone(),
             worker: self.worker.clone(),
             policy: Some(self.policy.clone()),
         };

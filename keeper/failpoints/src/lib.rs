@@ -69,13 +69,11 @@ failpoints! {
     InvokeBeforeSend = "send::invoke::before_send",
     /// The node has taken a transaction, whichever; nobody knows yet.
     InvokeAfterSend = "send::invoke::after_send",
-    /// A round is signed; nothing of it is recorded.
+    /// A round is decided; nothing of it is signed or recorded.
     RoundBeforeRecord = "send::round::before_record",
-    /// A round is recorded and not sent.
+    /// A round is recorded; it may be sent or not.
     RoundAfterRecord = "send::round::after_record",
-    /// A round is sent; it is in no block.
-    RoundAfterSend = "send::round::after_send",
-    /// A round is in a block; that is not recorded.
+    /// A round is in a block, and that is recorded; it is not yet believed.
     RoundAfterReceipt = "send::round::after_receipt",
     /// Exits are due; nothing is sent.
     ExitsBeforeSend = "send::exits::before_send",

@@ -26,6 +26,8 @@ pub(crate) enum Chaos {
     Failpoints(FailpointsArgs),
     /// Kill the keeper, and sometimes a worker's agent, while jobs come in
     Kill(KillArgs),
+    /// Lose, forget, hold back and double transactions on their way to the chain
+    Nonce(NonceArgs),
     /// Cut the power under the store while it is written to
     Power(PowerArgs),
     /// Have the chain take blocks back while it is followed
@@ -72,6 +74,29 @@ pub(crate) struct KillArgs {
     /// Keep the processes' logs in this folder
     #[arg(long, value_name = "DIR")]
     logs: Option<PathBuf>,
+    /// Write the figures to a file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// How much is sent, and by how many.
+#[derive(Debug, clap::Args)]
+pub(crate) struct NonceArgs {
+    /// How many payments have to arrive
+    #[arg(long, default_value_t = 5_000)]
+    transactions: u64,
+    /// Accounts, each with a lane of its own
+    #[arg(long, default_value_t = 16)]
+    accounts: u8,
+    /// How long a transaction may be missing before it is sent again, in milliseconds
+    #[arg(long, default_value_t = 15_000)]
+    resend_after_ms: u64,
+    /// What faults are drawn from; a fresh one, which is printed, if none is given
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Never send anything again: proves that the test notices what is stuck then
+    #[arg(long)]
+    sabotage: bool,
     /// Write the figures to a file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -152,6 +177,11 @@ pub(crate) fn run(repo: &Repo, chaos: &Chaos) -> Result<ExitCode> {
             let keeper = if needs_failpoints { setup::failpoints_keeper } else { setup::release_keeper }(repo)?;
             with_programs(kill(&program, args), repo, &keeper)?
         }
+        Chaos::Nonce(args) => {
+            let mut command = nonce(&program, args);
+            command.env("CIRO_LOCALNET", setup::localnet(repo)?);
+            command
+        }
         Chaos::Power(args) => power(&program, args),
         Chaos::Reorg(args) => {
             let mut command = reorg(&program, args);
@@ -205,6 +235,28 @@ fn add_files(command: &mut Command, logs: Option<&Path>, json: Option<&Path>) {
     }
 }
 
+fn nonce(program: &Path, args: &NonceArgs) -> Command {
+    let mut command = Command::new(program);
+    command.args(["nonce", "--transactions", &args.transactions.to_string()]);
+    command.args(["--accounts", &args.accounts.to_string()]);
+    command.args(["--resend-after-ms", &args.resend_after_ms.to_string()]);
+    add_draws(&mut command, args.seed, args.sabotage, args.json.as_deref());
+    command
+}
+
+/// What most tests take.
+fn add_draws(command: &mut Command, seed: Option<u64>, sabotage: bool, json: Option<&Path>) {
+    if let Some(seed) = seed {
+        command.args(["--seed", &seed.to_string()]);
+    }
+    if sabotage {
+        command.arg("--sabotage");
+    }
+    if let Some(file) = json {
+        command.arg("--json").arg(file);
+    }
+}
+
 fn rpc(program: &Path, args: &RpcArgs) -> Command {
     let mut command = Command::new(program);
     command.args(["rpc", "--injections", &args.injections.to_string()]);
@@ -226,15 +278,7 @@ fn rpc(program: &Path, args: &RpcArgs) -> Command {
 fn power(program: &Path, args: &PowerArgs) -> Command {
     let mut command = Command::new(program);
     command.args(["power", "--cuts", &args.cuts.to_string()]);
-    if let Some(seed) = args.seed {
-        command.args(["--seed", &seed.to_string()]);
-    }
-    if args.sabotage {
-        command.arg("--sabotage");
-    }
-    if let Some(file) = &args.json {
-        command.arg("--json").arg(file);
-    }
+    add_draws(&mut command, args.seed, args.sabotage, args.json.as_deref());
     command
 }
 
@@ -242,15 +286,7 @@ fn reorg(program: &Path, args: &ReorgArgs) -> Command {
     let mut command = Command::new(program);
     command.args(["reorg", "--reorgs", &args.reorgs.to_string(), "--max-depth", &args.max_depth.to_string()]);
     command.args(["--simulated", &args.simulated.to_string()]);
-    if let Some(seed) = args.seed {
-        command.args(["--seed", &seed.to_string()]);
-    }
-    if args.sabotage {
-        command.arg("--sabotage");
-    }
-    if let Some(file) = &args.json {
-        command.arg("--json").arg(file);
-    }
+    add_draws(&mut command, args.seed, args.sabotage, args.json.as_deref());
     command
 }
 

@@ -49,14 +49,14 @@ pub(crate) fn release_keeper(repo: &Repo) -> Result<PathBuf> {
     Ok(repo.target().join("release/keeper"))
 }
 
-/// The local chain.
+/// The local chain, built where it is missing.
 pub(crate) fn localnet(repo: &Repo) -> Result<PathBuf> {
+    system::ensure(&[C_COMPILER])?;
     Ok(LOCALNET.ensure(repo)?.join("localnet"))
 }
 
 /// Builds what is missing.
 pub(crate) fn programs(repo: &Repo) -> Result<Programs> {
-    system::ensure(&[C_COMPILER])?;
     let localnet = localnet(repo)?;
     println!("building the keeper (a few minutes the first time)");
     process::run(cargo(repo.root()).args(["build", "--locked", "--package", "keeper"]), BUILD_HINT)?;

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its terminal")]
 
 mod kill;
+mod nonce;
 mod power;
 mod reorg;
 mod rpc;
@@ -25,6 +26,8 @@ enum Verb {
     Failpoints(kill::failpoints::Args),
     /// Kill the keeper, and sometimes a worker's agent, while jobs come in
     Kill(kill::Args),
+    /// Lose, forget, hold back and double transactions on their way to the chain
+    Nonce(nonce::Args),
     /// Cut the power under the store
     Power(power::Args),
     /// Have one of three endpoints lie
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Failpoints(args) => kill::failpoints::run(&args),
         Verb::Kill(args) => kill::run(&args),
+        Verb::Nonce(args) => nonce::run(&args),
         Verb::Power(args) => power::run(&args),
         Verb::Rpc(args) => rpc::run(&args),
         Verb::Reorg(args) => reorg::run(&args),
