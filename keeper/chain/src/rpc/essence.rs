@@ -25,15 +25,16 @@ pub(super) const NO_TRANSACTION: i64 = 29;
 /// What a code of the specification means, or of JSON-RPC 2.0, or of those that hosts use beside it.
 pub(super) fn meaning(code: i64, is_pinned: bool) -> Meaning {
     match code {
-        // BLOCK_NOT_FOUND, NO_BLOCKS
-        24 | 32 if is_pinned => Meaning::Behind,
+        // BLOCK_NOT_FOUND, NO_BLOCKS; -1 is how a local chain says that it keeps no state of a block.
+        24 | 32 | -1 if is_pinned => Meaning::Behind,
         32 => Meaning::Fault,
         // FAILED_TO_RECEIVE_TXN, INVALID_CONTINUATION_TOKEN, UNEXPECTED_ERROR
         1 | 33 | 63 => Meaning::Fault,
         // "Limit exceeded" by EIP-1474, as many hosts say it, and one host's own.
         -32_005 | -32_029 => Meaning::TooOften,
-        1..=999 => Meaning::Answer,
-        _ => Meaning::Fault,
+        // What JSON-RPC 2.0 reserves for errors of its own and of servers.
+        -32_768..=-32_000 => Meaning::Fault,
+        _ => Meaning::Answer,
     }
 }
 
@@ -130,8 +131,8 @@ mod tests {
     fn codes_say_whether_another_endpoint_may_do_better() {
         assert_eq!(meaning(20, false), Meaning::Answer);
         assert_eq!(meaning(24, false), Meaning::Answer);
-        assert_eq!(meaning(24, true), Meaning::Behind);
-        for internal in [-32_603, -32_000, -32_700, 63, 0] {
+        assert_eq!((meaning(24, true), meaning(-1, true)), (Meaning::Behind, Meaning::Behind));
+        for internal in [-32_603, -32_000, -32_700, 63] {
             assert_eq!(meaning(internal, false), Meaning::Fault, "{internal}");
         }
         assert_eq!(meaning(-32_005, false), Meaning::TooOften);

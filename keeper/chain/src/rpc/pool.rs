@@ -85,6 +85,13 @@ impl Gathered {
         let Verdict::Believe(who) = self.verdict else { return None };
         self.replies.iter().find(|(place, _)| *place == who).map(|(_, reply)| reply)
     }
+
+    /// Whether nobody has the block that was asked for.
+    fn is_nowhere(&self) -> bool {
+        self.replies.is_empty()
+            && !self.faults.is_empty()
+            && self.faults.iter().all(|(_, fault)| matches!(fault, Fault::Behind(_)))
+    }
 }
 
 impl Pool {
@@ -159,7 +166,7 @@ impl Pool {
     async fn read_latest(&self, request: &Request, readable: Readable<'_>) -> Result<Reply, PoolError> {
         let mut age = if request.wants_block() { Duration::ZERO } else { HEAD_AGE };
         let mut last = PoolError::NoAnswer("there is no newest block".to_owned());
-        for _ in 0..2 {
+        for _ in 0..ROUNDS {
             let head = self.agreed_head(age).await?;
             match self.read(&request.pinned(head), readable).await {
                 // That block may have been replaced meanwhile; then another is the newest.
@@ -209,7 +216,8 @@ impl Pool {
                 self.memory().saw(&reply, gathered.same.len() >= self.settings.agreement);
                 return Ok((reply, gathered));
             }
-            if round >= ROUNDS || Instant::now() + pause > give_up {
+            let is_gone = request.is_pinned && gathered.is_nowhere();
+            if round >= ROUNDS || is_gone || Instant::now() + pause > give_up {
                 return self.unanswered(gathered).map(|(refusal, gathered)| (Reply::Refusal(refusal), gathered));
             }
             let is_behind = gathered.faults.iter().any(|(_, fault)| matches!(fault, Fault::Behind(_)));

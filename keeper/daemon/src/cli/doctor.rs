@@ -63,9 +63,12 @@ async fn run_checks(global: &Global, checks: &mut Vec<Check>) {
         Ok(rpc) => rpc,
         Err(error) => return note("node", Err(anyhow!("{error}"))),
     };
-    rpc.look_at_endpoints().await;
+    let is_only = settings.rpc_urls.len() == 1;
+    if !is_only {
+        rpc.look_at_endpoints().await;
+    }
     for endpoint in rpc.endpoints() {
-        note("node", check_endpoint(&endpoint));
+        note("node", if is_only { Ok(endpoint.url) } else { check_endpoint(&endpoint) });
     }
     let context = Context { settings, rpc, json: global.json };
     let contracts = context.contracts();

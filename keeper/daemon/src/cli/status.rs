@@ -100,8 +100,9 @@ pub(crate) async fn run(global: &Global) -> Result<()> {
         }));
     }
     print(&tally, &states, &money, gas);
-    for endpoint in context.rpc.endpoints() {
-        println!("node         {}", output::endpoint(&endpoint));
+    let endpoints = context.rpc.endpoints();
+    for endpoint in endpoints.iter().filter(|_| endpoints.len() > 1) {
+        println!("node         {}", output::endpoint(endpoint));
     }
     Ok(())
 }

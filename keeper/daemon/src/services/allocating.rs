@@ -183,9 +183,13 @@ impl Allocating {
             self.explain(believed, &plan, None, memory).await?;
             return Ok(None);
         }
-        let asked = Instant::now();
-        let last_round = self.contracts.last_round(self.sender.address()).await;
-        memory.share.wait(asked.elapsed());
+        // Hashed while the node answers; what is waited for is the rest.
+        let hasher = &mut memory.hasher;
+        let hashing = async { (hasher.root(&snapshot), Instant::now()) };
+        let (last_round, (snapshot_root, hashed)) =
+            tokio::join!(biased; self.contracts.last_round(self.sender.address()), hashing);
+        memory.share.wait(hashed.elapsed());
+        memory.share.mark("rooted");
         let round = match last_round {
             Ok(last) => last.max(memory.round) + 1,
             Err(error) => {
@@ -195,8 +199,6 @@ impl Allocating {
         };
         self.explain(believed, &plan, Some(round), memory).await?;
         memory.share.mark("explained");
-        let snapshot_root = memory.hasher.root(&snapshot);
-        memory.share.mark("rooted");
         // A round that nobody can recompute is not sent.
         if let Err(error) = self.publish(snapshot_root, &snapshot).await {
             memory.failures += 1;
