@@ -3,8 +3,8 @@
 
 mod kill;
 mod power;
-mod rpc;
 mod reorg;
+mod rpc;
 
 use std::{path::PathBuf, process::ExitCode};
 
