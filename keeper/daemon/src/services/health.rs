@@ -106,7 +106,7 @@ impl Health {
         Self { facts: Mutex::new(facts), rpc: OnceLock::new() }
     }
 
-    /// Tells of this connection's endpoints too.
+    /// Tells of this connection's endpoints too, where it has several. How a single one is, `chain` tells.
     pub(crate) fn watch_endpoints(&self, rpc: Rpc) {
         self.rpc.get_or_init(|| rpc);
     }
@@ -197,8 +197,9 @@ impl Health {
             ("sending", sending(&facts.lanes)),
             ("supervisor", supervisor),
         ]);
-        if let Some(rpc) = self.rpc.get() {
-            checks.insert("endpoints", endpoints(&rpc.endpoints()));
+        let several = self.rpc.get().map(Rpc::endpoints).filter(|endpoints| endpoints.len() > 1);
+        if let Some(several) = several {
+            checks.insert("endpoints", endpoints(&several));
         }
         Readiness { ready: checks.values().all(|check| check.ok), checks }
     }
