@@ -115,7 +115,7 @@ async fn send_all(args: &Args, seed: u64) -> Result<Figures> {
     }
     let mut figures = Figures::new(seed, args.sabotage, args.resend_after_ms);
     for load in loads {
-        figures.add(load.await??);
+        figures.add(&load.await??);
     }
     figures.faults = pool.faults();
     figures.recoveries = pool.healed();

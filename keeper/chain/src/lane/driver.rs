@@ -123,7 +123,7 @@ impl Driver {
             match inner.sender.nonce().await {
                 Ok(nonce) => break nonce,
                 Err(error) => {
-                    tracing::warn!(%account, %error, "the account's nonce cannot be read; nothing is sent until then")
+                    tracing::warn!(%account, %error, "the account's nonce cannot be read; nothing is sent until then");
                 }
             }
             tokio::time::sleep(inner.settings.poll).await;

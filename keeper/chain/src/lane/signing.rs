@@ -42,15 +42,15 @@ impl Draft {
         })
     }
 
-    /// A transaction that takes the place of `before`: the same calls, at a higher price.
-    pub(super) fn again(before: &BroadcastedInvokeTransactionV3, prices: Prices) -> Result<Self, LaneError> {
+    /// A transaction that takes the place of `before`: the same calls, at a higher price. `None` where the calldata is no
+    /// list of calls.
+    pub(super) fn again(before: &BroadcastedInvokeTransactionV3, prices: Prices) -> Option<Self> {
         let mut bounds = Bounds::of(before);
         bounds.l2_gas_price = prices.l2_gas.max(prices.least_l2_gas);
         bounds.l1_gas_price = bounds.l1_gas_price.max(prices.l1_gas);
         bounds.l1_data_gas_price = bounds.l1_data_gas_price.max(prices.l1_data_gas);
-        let calls = decode_calls(&before.calldata)
-            .ok_or_else(|| LaneError::Bytes("its calldata is no list of calls".to_owned()))?;
-        Ok(Self { calls, purpose: Purpose::Action, tip: prices.least_tip, bounds })
+        let calls = decode_calls(&before.calldata)?;
+        Some(Self { calls, purpose: Purpose::Action, tip: prices.least_tip, bounds })
     }
 
     /// A transaction that does nothing.

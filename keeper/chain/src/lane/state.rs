@@ -378,6 +378,11 @@ impl LaneState {
         self.slots.get(&nonce)
     }
 
+    /// Whether a hole is being filled at this nonce.
+    pub fn is_filling(&self, nonce: u64) -> bool {
+        self.filling.contains(&nonce) && !self.slots.contains_key(&nonce)
+    }
+
     /// The block that what is known of the account's nonce is as of.
     pub fn pinned_block(&self) -> Option<BlockRef> {
         self.pin.map(|pin| pin.block)

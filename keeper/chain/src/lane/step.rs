@@ -68,11 +68,7 @@ impl LaneState {
                 }
             }
             Observation::BlocksGone { above } => {
-                for slot in self.slots.values_mut().filter(|slot| slot.stage == Stage::Consumed) {
-                    // What was looked up was of another fork.
-                    (slot.openings, slot.looks, slot.is_busy) = (slot.openings + 1, (now_ms, 0), false);
-                    slot.verdict = None;
-                }
+                self.forget_looks(now_ms);
                 self.reopen(|landed| landed.block.is_some_and(|block| block.number > *above), now_ms, &mut actions);
             }
             Observation::AcceptedOnL1 { up_to } => self.finalise(*up_to, &mut actions),
@@ -95,6 +91,10 @@ impl LaneState {
         {
             return;
         }
+        if self.pin.is_some_and(|pin| block.number < pin.block.number) {
+            // The chain is shorter than it was: blocks were replaced, by which it cannot be told yet.
+            self.forget_looks(now_ms);
+        }
         self.pin = Some(Pin { block, nonce, l2_gas_price, seen_ms: now_ms });
         self.next = self.next.max(nonce);
         // Whatever landed is below the nonce, and in a block that is there.
@@ -113,6 +113,14 @@ impl LaneState {
         let verdicts = self.slots.range(..nonce).filter_map(|(nonce, slot)| Some((*nonce, slot.verdict?)));
         for (nonce, hash) in verdicts.collect::<Vec<_>>() {
             self.lose(nonce, hash, actions);
+        }
+    }
+
+    /// What was looked up was of another fork.
+    fn forget_looks(&mut self, now_ms: u64) {
+        for slot in self.slots.values_mut().filter(|slot| slot.stage == Stage::Consumed) {
+            (slot.openings, slot.looks, slot.is_busy) = (slot.openings + 1, (now_ms, 0), false);
+            slot.verdict = None;
         }
     }
 

@@ -88,11 +88,11 @@ fn what_outlived_its_life_or_its_price_is_replaced_at_eleven_percent_more() {
     let mut old = lane();
     old.step(&answered(Answer::Accepted), 10);
     let replace = Action::Replace { nonce: 5, purpose: Purpose::Action, least_tip: 1, least_l2_gas_price: 111 };
-    assert_eq!(old.step(&pinned(2, 5), 300_000), [replace.clone()]);
+    assert_eq!(old.step(&pinned(2, 5), 300_000), std::slice::from_ref(&replace));
     let mut dear = lane();
     dear.step(&answered(Answer::Accepted), 10);
     let rise = Observation::Pinned { block: block(2), nonce: 5, l2_gas_price: 101 };
-    assert_eq!(dear.step(&rise, 15_010), [replace.clone()]);
+    assert_eq!(dear.step(&rise, 15_010), std::slice::from_ref(&replace));
     let mut refused = lane();
     assert_eq!(refused.step(&answered(Answer::Underpriced), 10).len(), 1);
     assert_eq!(refused.step(&Observation::Tick, 1_010), [replace]);

@@ -26,7 +26,7 @@ impl Figures {
         Self { seed, sabotage, resend_after_ms, total, stuck: 0, faults: BTreeMap::new(), recoveries: Vec::new() }
     }
 
-    pub(crate) fn add(&mut self, one: Outcome) {
+    pub(crate) fn add(&mut self, one: &Outcome) {
         self.stuck += one.stuck;
         let all = &mut self.total;
         all.payments += one.payments;
@@ -120,11 +120,11 @@ mod tests {
         assert!(figures().is_clean());
         for bad in [Outcome { lost: 1, ..Outcome::default() }, Outcome { doubled: 1, ..Outcome::default() }] {
             let mut figures = figures();
-            figures.add(bad);
+            figures.add(&bad);
             assert!(!figures.is_clean());
         }
         let mut stuck = figures();
-        stuck.add(Outcome { stuck: 1, ..Outcome::default() });
+        stuck.add(&Outcome { stuck: 1, ..Outcome::default() });
         assert!(!stuck.is_clean());
         let mut late = figures();
         late.recoveries = vec![Duration::from_secs(31)];

@@ -22,7 +22,7 @@ const AT_A_TIME: usize = 12;
 /// One payment in so many reverts on chain.
 const REVERTS_EVERY: u64 = 50;
 /// Somebody else uses the key once for so many payments.
-const OUTSIDE_EVERY: u64 = 60;
+const OUTSIDE_EVERY: u32 = 60;
 
 /// One account's payments.
 #[derive(Debug)]
@@ -205,7 +205,7 @@ impl Payer {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
-            if self.rng.random_ratio(1, OUTSIDE_EVERY as u32) {
+            if self.rng.random_ratio(1, OUTSIDE_EVERY) {
                 // It may lose the race for the nonce; then nothing was used.
                 self.outsider.transfer(outside_payee(self.load), Fri(1)).await.ok();
             }

@@ -91,6 +91,10 @@ impl Driver {
             }
         };
         let intent = self.state.slot(nonce).map(|slot| slot.intent);
+        if intent.is_none() && !self.state.is_filling(nonce) {
+            // It was lost meanwhile.
+            return Ok(());
+        }
         if !self.ceiling.allows(draft.max_fee(), intent, now_ms) {
             self.pause_at_ceiling(now_ms);
             return self.step(&Observation::NotSigned { nonce }).await;
@@ -122,10 +126,8 @@ impl Driver {
         let transactions = intent.map(|intent| intent.transactions).unwrap_or_default();
         let before = transactions.iter().find(|transaction| transaction.tx_hash == hash.hash).and_then(request_of);
         let prices = self.prices(least);
-        let draft = match before {
-            Some(before) => Draft::again(&before, prices),
-            None => Err(LaneError::Bytes(format!("transaction {} is not in the log", hash.hash))),
-        };
+        let draft = before.and_then(|before| Draft::again(&before, prices));
+        let draft = draft.ok_or_else(|| LaneError::Bytes(format!("the log has no bytes of {}", hash.hash)));
         self.work.spawn(async move { Done::Drafted { nonce, draft } });
         Ok(())
     }

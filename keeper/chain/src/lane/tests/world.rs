@@ -315,7 +315,7 @@ impl World {
 
     fn observe(&mut self, observation: &Observation) {
         for action in self.lane.step(observation, self.now) {
-            self.act(action);
+            self.act(&action);
         }
     }
 
@@ -324,8 +324,8 @@ impl World {
         self.pending.push((due, observation));
     }
 
-    fn act(&mut self, action: Action) {
-        match action {
+    fn act(&mut self, action: &Action) {
+        match *action {
             Action::Send { nonce, hash } => {
                 let answer = self.send(hash);
                 self.answer_later(Observation::Answered { nonce, hash, answer });
