@@ -101,7 +101,7 @@ impl Market {
             });
         }
         let round = self.contracts.last_round(self.keeper.address()).await.expect("the last round") + 1;
-        let sent = self.contracts.send_round(&self.keeper, &round_header(round), &allocations, async |_| true).await;
+        let sent = self.contracts.send_round(&self.keeper, &round_header(round), &allocations).await;
         let receipt = self.keeper.receipt(sent.expect("sending a round")).await.expect("the round's receipt");
         let done = self.contracts.round_receipt(receipt);
         (done.allocated, done.skipped)

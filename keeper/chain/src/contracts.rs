@@ -5,8 +5,8 @@ mod calls;
 mod failures;
 mod views;
 
-pub use calls::Governance;
 pub(crate) use calls::approval;
+pub use calls::{Calls, Governance};
 
 use keeper_types::{Address, Felt, JobId, MarketEvent};
 

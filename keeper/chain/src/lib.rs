@@ -3,6 +3,7 @@
 //! - [`Rpc`] is a connection to a node that was checked to be on the right network.
 //! - [`Credentials`] are an account and its key, from the files that Starknet's tools write.
 //! - [`Sender`] signs and sends transactions from one account, one after the other.
+//! - [`lane::Lane`] does so by an intent log, and sees to it that each lands or is known not to.
 //! - [`Contracts`] answers what the contracts hold and makes the calls of clients, workers and keepers.
 //! - [`Follower`] says what the contracts told since the last recorded block.
 //! - [`Deployer`] puts the contracts on a network.
@@ -19,6 +20,7 @@ mod decode;
 mod deploy;
 mod deployment;
 mod follower;
+pub mod lane;
 mod network;
 mod outside_execution;
 mod rpc;
@@ -26,7 +28,7 @@ mod salt;
 mod sender;
 
 pub use account_proof::{ProofError, proof_hash, sign_proof, verify_proof};
-pub use contracts::{AllocationStats, Contracts, DueExit, Governance, RoundReceipt, STRK_TOKEN};
+pub use contracts::{AllocationStats, Calls, Contracts, DueExit, Governance, RoundReceipt, STRK_TOKEN};
 pub use convert::{ChainDispute, ChainGroup, ChainJob, ChainKeeper, ValueError};
 pub use credentials::{AccountSource, Credentials, CredentialsError, KeySource};
 pub use decode::DecodeError;
@@ -37,4 +39,4 @@ pub use network::{Network, UnknownNetwork};
 pub use outside_execution::{NamedCall, OutsideExecutionError, SponsoredCalls};
 pub use rpc::{Rpc, RpcError, shown_url};
 pub use salt::SaltSource;
-pub use sender::{Receipt, SendError, Sender, SignedTransaction};
+pub use sender::{Receipt, SendError, Sender};

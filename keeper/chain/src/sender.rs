@@ -1,7 +1,7 @@
 //! Sending transactions from one account, one after the other.
 //!
-//! A transaction is signed, and its hash known, before it is sent, so that a caller can write down what it is
-//! about to do. A send that gets no answer may still have arrived: it is reported as such, never as a failure.
+//! This is for people's commands and for agents, who look at what became of a transaction before they send another. What
+//! has to be sent whatever happens goes through a lane, which writes it down first.
 
 use std::time::Duration;
 
@@ -12,14 +12,13 @@ use starknet::{
         BlockId, BlockTag, BroadcastedInvokeTransactionV3, Call, ExecutionResult, FeeEstimate, ReceiptBlock,
         StarknetError, TransactionFinalityStatus, TransactionReceipt, TransactionReceiptWithBlockInfo,
     },
-    macros::selector,
     providers::{Provider as _, ProviderError},
     signers::LocalWallet,
 };
 use tokio::{sync::Mutex, time::Instant};
 
 use crate::{
-    Credentials, Rpc, RpcError,
+    Calls, Credentials, Rpc, RpcError,
     contracts::{Contracts, STRK_TOKEN},
     rpc::{Client, describe, readable_revert},
 };
@@ -49,12 +48,12 @@ pub struct Sender {
 
 /// A transaction that is signed and not yet sent.
 #[derive(Clone, Debug)]
-pub struct SignedTransaction {
+pub(crate) struct SignedTransaction {
     /// Its hash.
-    pub hash: TxHash,
+    pub(crate) hash: TxHash,
     /// Its nonce.
-    pub nonce: u64,
-    request: BroadcastedInvokeTransactionV3,
+    pub(crate) nonce: u64,
+    pub(crate) request: BroadcastedInvokeTransactionV3,
 }
 
 /// A transaction that is part of a block.
@@ -121,9 +120,6 @@ pub enum SendError {
     /// Signing failed.
     #[error("signing failed: {0}")]
     Signing(String),
-    /// What was about to be sent could not be written down, so it was not sent.
-    #[error("the transaction was not sent, because it could not be recorded")]
-    NotRecorded,
     /// It was sent, and is not included after a long wait. It may still be.
     #[error("transaction {hash} is not included after {} s; it may still be", RECEIPT_TIMEOUT.as_secs())]
     NotIncluded {
@@ -162,7 +158,15 @@ impl Sender {
     /// # Errors
     /// Fails where the node does not answer.
     pub async fn balance(&self) -> Result<Fri, RpcError> {
-        Contracts::balance(&self.rpc, STRK_TOKEN, self.address).await
+        self.balance_of(self.address).await
+    }
+
+    /// Another account's STRK.
+    ///
+    /// # Errors
+    /// Fails where the node does not answer.
+    pub async fn balance_of(&self, account: Address) -> Result<Fri, RpcError> {
+        Contracts::balance(&self.rpc, STRK_TOKEN, account).await
     }
 
     /// Sends STRK to another account.
@@ -170,12 +174,7 @@ impl Sender {
     /// # Errors
     /// See [`SendError`].
     pub async fn transfer(&self, to: Address, amount: Fri) -> Result<Receipt, SendError> {
-        let call = Call {
-            to: STRK_TOKEN.0,
-            selector: selector!("transfer"),
-            calldata: vec![to.0, Felt::from(amount.0), Felt::ZERO],
-        };
-        self.execute(vec![call]).await
+        self.execute(Calls::transfer(to, amount).0).await
     }
 
     /// Signs and sends the calls as one transaction and waits until a block holds it.
@@ -203,22 +202,12 @@ impl Sender {
         }
     }
 
-    /// Like [`Sender::execute`], but tells `before_send` what is about to be sent, and sends it only where that
-    /// answers true. Does not wait for a block.
+    /// As [`Sender::execute`], but does not wait for a block.
     ///
     /// # Errors
     /// See [`SendError`].
-    pub(crate) async fn execute_recorded<F>(&self, calls: Vec<Call>, before_send: F) -> Result<TxHash, SendError>
-    where
-        F: AsyncFnOnce(&SignedTransaction) -> bool,
-    {
-        let _lane = self.lane.lock().await;
-        let signed = self.sign(calls).await?;
-        if !before_send(&signed).await {
-            return Err(SendError::NotRecorded);
-        }
-        self.send(&signed).await?;
-        Ok(signed.hash)
+    pub(crate) async fn execute_soon(&self, calls: Vec<Call>) -> Result<TxHash, SendError> {
+        self.send_calls(calls).await
     }
 
     /// The account's nonce, counting what is sent and not yet in a block.
@@ -238,15 +227,37 @@ impl Sender {
 
     async fn sign(&self, calls: Vec<Call>) -> Result<SignedTransaction, SendError> {
         let nonce = self.nonce().await?;
+        let bounds = self.estimate(calls.clone(), nonce).await?;
+        self.sign_with(calls, nonce, 0, &bounds).await
+    }
+
+    /// What the calls may cost, with a margin. `nonce` is the one that the node expects, whichever they will have.
+    ///
+    /// # Errors
+    /// [`SendError::WouldRevert`] where the contracts refuse them; see [`SendError`].
+    pub(crate) async fn estimate(&self, calls: Vec<Call>, nonce: u64) -> Result<Bounds, SendError> {
         let execution = self.wallet.execute_v3(calls).nonce(Felt::from(nonce)).tip(0);
-        let estimate = match execution.estimate_fee().await {
-            Ok(estimate) => estimate,
+        match execution.estimate_fee().await {
+            Ok(estimate) => Ok(Bounds::above(&estimate)),
             Err(starknet::accounts::AccountError::Provider(error)) => {
-                return Err(self.classify("estimating the fee", &error, nonce));
+                Err(self.classify("estimating the fee", &error, nonce))
             }
-            Err(error) => return Err(SendError::Signing(error.to_string())),
-        };
-        let bounds = Bounds::above(&estimate);
+            Err(error) => Err(SendError::Signing(error.to_string())),
+        }
+    }
+
+    /// Signs the calls; asks no node.
+    ///
+    /// # Errors
+    /// [`SendError::Signing`].
+    pub(crate) async fn sign_with(
+        &self,
+        calls: Vec<Call>,
+        nonce: u64,
+        tip: u64,
+        bounds: &Bounds,
+    ) -> Result<SignedTransaction, SendError> {
+        let execution = self.wallet.execute_v3(calls).nonce(Felt::from(nonce)).tip(tip);
         let prepared = execution
             .l1_gas(bounds.l1_gas)
             .l1_gas_price(bounds.l1_gas_price)
@@ -291,17 +302,28 @@ impl Sender {
     /// # Errors
     /// Fails where it was reverted or the node does not answer.
     pub async fn receipt_now(&self, hash: TxHash) -> Result<Option<Receipt>, SendError> {
+        match self.outcome_now(hash).await {
+            Ok(Some((receipt, None))) => Ok(Some(receipt)),
+            Ok(Some((_, Some(reason)))) => Err(SendError::Reverted { hash, reason }),
+            Ok(None) => Ok(None),
+            // The transaction is on its way; a node that hiccups is asked again.
+            Err(error) if error.is_transient() => {
+                tracing::debug!(%hash, %error, "no receipt yet");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The transaction's receipt, and the contracts' words where it was reverted; `None` where no block holds it.
+    ///
+    /// # Errors
+    /// Fails where the node does not answer.
+    pub(crate) async fn outcome_now(&self, hash: TxHash) -> Result<Option<(Receipt, Option<String>)>, RpcError> {
         match self.rpc.client.get_transaction_receipt(hash.0).await {
-            Ok(receipt) => read_receipt(hash, receipt),
+            Ok(receipt) => Ok(read_receipt(hash, receipt)),
             Err(ProviderError::StarknetError(StarknetError::TransactionHashNotFound)) => Ok(None),
-            Err(error) => match self.rpc.error("a receipt", &error) {
-                // The transaction is on its way; a node that hiccups is asked again.
-                error if error.is_transient() => {
-                    tracing::debug!(%hash, %error, "no receipt yet");
-                    Ok(None)
-                }
-                error => Err(error.into()),
-            },
+            Err(error) => Err(self.rpc.error("a receipt", &error)),
         }
     }
 
@@ -327,19 +349,21 @@ impl Sender {
     }
 }
 
-struct Bounds {
-    l1_gas: u64,
-    l1_gas_price: u128,
-    l2_gas: u64,
-    l2_gas_price: u128,
-    l1_data_gas: u64,
-    l1_data_gas_price: u128,
+/// What a transaction may use and pay at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    pub(crate) l1_gas: u64,
+    pub(crate) l1_gas_price: u128,
+    pub(crate) l2_gas: u64,
+    pub(crate) l2_gas_price: u128,
+    pub(crate) l1_data_gas: u64,
+    pub(crate) l1_data_gas_price: u128,
 }
 
 impl Bounds {
     fn above(estimate: &FeeEstimate) -> Self {
         let gas = |amount: u64| amount.saturating_mul(MARGIN_PERCENT).div_ceil(100);
-        let price = |amount: u128| amount.saturating_mul(u128::from(MARGIN_PERCENT)).div_ceil(100);
+        let price = with_margin;
         Self {
             l1_gas: gas(estimate.l1_gas_consumed),
             l1_gas_price: price(estimate.l1_gas_price),
@@ -352,12 +376,41 @@ impl Bounds {
     }
 }
 
-fn read_receipt(hash: TxHash, receipt: TransactionReceiptWithBlockInfo) -> Result<Option<Receipt>, SendError> {
-    if let ExecutionResult::Reverted { reason } = receipt.receipt.execution_result() {
-        return Err(SendError::Reverted { hash, reason: readable_revert(reason) });
+impl Bounds {
+    /// The most that a transaction with this tip costs.
+    pub(crate) fn max_fee(&self, tip: u64) -> Fri {
+        let l2_price = self.l2_gas_price.saturating_add(u128::from(tip));
+        let parts =
+            [(self.l1_gas, self.l1_gas_price), (self.l2_gas, l2_price), (self.l1_data_gas, self.l1_data_gas_price)];
+        Fri(parts.iter().fold(0, |sum, (gas, price)| sum.saturating_add(u128::from(*gas).saturating_mul(*price))))
     }
+
+    /// The bounds that a signed transaction has.
+    pub(crate) fn of(request: &BroadcastedInvokeTransactionV3) -> Self {
+        let bounds = &request.resource_bounds;
+        Self {
+            l1_gas: bounds.l1_gas.max_amount,
+            l1_gas_price: bounds.l1_gas.max_price_per_unit,
+            l2_gas: bounds.l2_gas.max_amount,
+            l2_gas_price: bounds.l2_gas.max_price_per_unit,
+            l1_data_gas: bounds.l1_data_gas.max_amount,
+            l1_data_gas_price: bounds.l1_data_gas.max_price_per_unit,
+        }
+    }
+}
+
+/// What is allowed above a price.
+pub(crate) fn with_margin(price: u128) -> u128 {
+    price.saturating_mul(u128::from(MARGIN_PERCENT)).div_ceil(100)
+}
+
+fn read_receipt(hash: TxHash, receipt: TransactionReceiptWithBlockInfo) -> Option<(Receipt, Option<String>)> {
+    let reverted = match receipt.receipt.execution_result() {
+        ExecutionResult::Reverted { reason } => Some(readable_revert(reason)),
+        ExecutionResult::Succeeded => None,
+    };
     let included = *receipt.receipt.finality_status() != TransactionFinalityStatus::PreConfirmed;
-    let (ReceiptBlock::Block { block_hash, block_number }, true) = (receipt.block, included) else { return Ok(None) };
+    let (ReceiptBlock::Block { block_hash, block_number }, true) = (receipt.block, included) else { return None };
     let (fee, resources, events) = match receipt.receipt {
         TransactionReceipt::Invoke(invoke) => (invoke.actual_fee.amount, invoke.execution_resources, invoke.events),
         TransactionReceipt::Declare(declare) => {
@@ -371,14 +424,15 @@ fn read_receipt(hash: TxHash, receipt: TransactionReceiptWithBlockInfo) -> Resul
             (handler.actual_fee.amount, handler.execution_resources, handler.events)
         }
     };
-    Ok(Some(Receipt {
+    let receipt = Receipt {
         hash,
         block: BlockRef { number: BlockNumber(block_number), hash: block_hash },
         fee: Fri(u128::try_from(fee).unwrap_or(u128::MAX)),
         l2_gas: resources.l2_gas,
         l1_data_gas: resources.l1_data_gas,
         events,
-    }))
+    };
+    Some((receipt, reverted))
 }
 
 #[cfg(test)]

@@ -155,7 +155,6 @@ fn send_failure(error: &SendError) -> WorkerChainError {
         SendError::WouldRevert { .. }
         | SendError::Reverted { .. }
         | SendError::NoSuchAccount { .. }
-        | SendError::NotRecorded
         | SendError::Signing(_) => WorkerChainError::Permanent(error.to_string()),
     }
 }

@@ -90,6 +90,9 @@ pub(crate) struct RunArgs {
     /// Leave expiring and settling what is due to others
     #[arg(long, env = "KEEPER_NO_EXITS", value_parser = BoolishValueParser::new())]
     pub(crate) no_exits: bool,
+    /// The most that an account spends on transactions in an hour, in STRK [default: 1000]
+    #[arg(long, env = "KEEPER_MAX_FEE_PER_HOUR", value_name = "STRK")]
+    pub(crate) max_fee_per_hour: Option<String>,
     /// Where /live and /ready are answered, for probes [default: nowhere]
     #[arg(long, env = "KEEPER_HEALTH_LISTEN", value_name = "ADDR")]
     pub(crate) health_listen: Option<SocketAddr>,

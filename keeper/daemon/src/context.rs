@@ -1,12 +1,14 @@
 //! What most commands need: a checked connection, the contracts, and an account that sends.
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, Result, bail};
 use keeper_chain::{AccountSource, Contracts, Credentials, Deployment, KeySource, Rpc, Sender};
 use secrecy::SecretString;
 
 use crate::{
     cli::{Global, RunArgs},
-    settings::Settings,
+    settings::{ExitAccount, Settings},
 };
 
 /// The keystore's password.
@@ -65,6 +67,16 @@ impl Context {
         Ok(Sender::new(&self.rpc, &self.credentials().await?, self.settings.poll()))
     }
 
+    /// Another account as one that sends transactions.
+    ///
+    /// # Errors
+    /// As [`Context::credentials`].
+    pub(crate) async fn sender_of(&self, other: &ExitAccount) -> Result<Sender> {
+        let source = source_of(&other.account, other.keystore.as_ref())?;
+        let credentials = Credentials::load(&self.rpc, &source).await?;
+        Ok(Sender::new(&self.rpc, &credentials, self.settings.poll()))
+    }
+
     fn account_source(&self) -> Result<AccountSource> {
         let Some(account) = &self.settings.account else {
             bail!(
@@ -72,26 +84,31 @@ impl Context {
                  --account devnet-1"
             );
         };
-        if let Some(index) = account.strip_prefix("devnet-")
-            && !std::path::Path::new(account).exists()
-        {
-            return match index.parse() {
-                Ok(index) => Ok(AccountSource::Devnet(index)),
-                Err(_) => bail!("{account} names no account: a local chain's are devnet-1, devnet-2, and so on"),
-            };
-        }
-        let key = match &self.settings.keystore {
-            Some(path) => KeySource::Keystore { path: path.clone(), password: password(path)? },
-            None => match std::env::var(PRIVATE_KEY_VARIABLE) {
-                Ok(key) => {
-                    tracing::warn!("the key comes from {PRIVATE_KEY_VARIABLE}; a keystore is safer");
-                    KeySource::Plain(SecretString::from(key))
-                }
-                Err(_) => bail!("account {account} has no key\nhint: pass --keystore, or set {PRIVATE_KEY_VARIABLE}"),
-            },
-        };
-        Ok(AccountSource::File { account: account.into(), key })
+        source_of(account, self.settings.keystore.as_ref())
     }
+}
+
+/// Where an account and its key are.
+fn source_of(account: &str, keystore: Option<&PathBuf>) -> Result<AccountSource> {
+    if let Some(index) = account.strip_prefix("devnet-")
+        && !std::path::Path::new(account).exists()
+    {
+        return match index.parse() {
+            Ok(index) => Ok(AccountSource::Devnet(index)),
+            Err(_) => bail!("{account} names no account: a local chain's are devnet-1, devnet-2, and so on"),
+        };
+    }
+    let key = match keystore {
+        Some(path) => KeySource::Keystore { path: path.clone(), password: password(path)? },
+        None => match std::env::var(PRIVATE_KEY_VARIABLE) {
+            Ok(key) => {
+                tracing::warn!("the key comes from {PRIVATE_KEY_VARIABLE}; a keystore is safer");
+                KeySource::Plain(SecretString::from(key))
+            }
+            Err(_) => bail!("account {account} has no key\nhint: pass --keystore, or set {PRIVATE_KEY_VARIABLE}"),
+        },
+    };
+    Ok(AccountSource::File { account: account.into(), key })
 }
 
 /// The password from the environment, or from whoever sits at the terminal.

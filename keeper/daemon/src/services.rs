@@ -1,8 +1,8 @@
 //! The keeper's services and their supervisor.
 //!
 //! ```text
-//!  chain --> Following --(Believed)--> Allocating --> TaskAllocator.apply_batch
-//!                          |   |
+//!  chain --> Following --(Believed)--> Allocating --> apply_batch --------------------+
+//!                          |   |                                                      +--> Sending --> chain
 //!                          |   +-----> Exiting -----> expire_job, expire_attempt, settle
 //!                          +---------> Dispatching -> worker agents
 //!                          +---------> Admission: the account may no longer apply rounds
@@ -23,6 +23,7 @@ mod following;
 mod health;
 mod probing;
 mod restarts;
+mod sending;
 mod serving;
 mod signals;
 mod storing;
@@ -43,6 +44,7 @@ pub(crate) use self::{
     following::Following,
     health::{ALLOCATING, Health},
     probing::Probing,
+    sending::Sending,
     serving::Serving,
     signals::Signals,
     storing::Storing,

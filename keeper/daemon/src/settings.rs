@@ -3,6 +3,7 @@
 //! Flags and environment variables come through clap, which knows which of the two it was; the file is read
 //! with unknown fields refused. Secrets are never in the file: a key is in a keystore or the environment.
 
+mod sending;
 mod worker;
 
 use std::{
@@ -17,7 +18,10 @@ use keeper_scheduler::Policy;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-pub(crate) use self::worker::WorkerSettings;
+pub(crate) use self::{
+    sending::{ExitAccount, SendingSettings},
+    worker::WorkerSettings,
+};
 use crate::cli::{Global, RunArgs};
 
 /// Where the dispatcher listens unless told otherwise.
@@ -53,6 +57,8 @@ pub(crate) struct Settings {
     pub(crate) poll_ms: u64,
     /// Whether the keeper expires and settles what is due.
     pub(crate) exits: bool,
+    /// How transactions are sent.
+    pub(crate) sending: SendingSettings,
     /// What the file says about the worker; flags of `keeper worker run` win over it.
     pub(crate) worker: WorkerSettings,
     /// The scheduler's policy.
@@ -66,6 +72,7 @@ struct File {
     chain: ChainSection,
     account: AccountSection,
     keeper: KeeperSection,
+    sending: SendingSettings,
     worker: WorkerSettings,
     policy: Option<Policy>,
 }
@@ -136,6 +143,7 @@ impl Settings {
             public_url: run.public_url.clone().or(file.keeper.public_url),
             poll_ms: global.poll_ms.or(file.chain.poll_ms).unwrap_or(default_poll_ms(network)),
             exits: !run.no_exits && file.keeper.exits.unwrap_or(true),
+            sending: file.sending.with_flags(run),
             worker: file.worker,
             policy,
         };
@@ -170,6 +178,7 @@ impl Settings {
         if self.policy.max_items == 0 || self.policy.max_items > most {
             bail!("keeper.max_batch is {}, but must be 1 to {most}", self.policy.max_items);
         }
+        self.sending.validate()?;
         self.worker.profile(PathBuf::new())?;
         self.policy.validate().context("policy")
     }
@@ -196,6 +205,7 @@ impl Settings {
                 max_batch: Some(self.policy.max_items),
                 exits: Some(self.exits),
             },
+            sending: self.sending.clone(),
             worker: self.worker.clone(),
             policy: Some(self.policy.clone()),
         };

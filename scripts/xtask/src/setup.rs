@@ -28,10 +28,15 @@ pub(crate) fn run(repo: &Repo) -> Result<Programs> {
     Ok(programs)
 }
 
+/// Builds the local chain where it is missing.
+pub(crate) fn localnet(repo: &Repo) -> Result<PathBuf> {
+    system::ensure(&[C_COMPILER])?;
+    Ok(LOCALNET.ensure(repo)?.join("localnet"))
+}
+
 /// Builds what is missing.
 pub(crate) fn programs(repo: &Repo) -> Result<Programs> {
-    system::ensure(&[C_COMPILER])?;
-    let localnet = LOCALNET.ensure(repo)?.join("localnet");
+    let localnet = localnet(repo)?;
     println!("building the keeper (a few minutes the first time)");
     process::run(
         cargo(repo.root()).args(["build", "--locked", "--package", "keeper"]),

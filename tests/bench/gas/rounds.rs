@@ -31,7 +31,7 @@ impl Crew {
             })
             .collect();
         let round = contracts.last_round(keeper.address()).await.expect("the last round") + 1;
-        let sent = contracts.send_round(keeper, &round_header(round), &items, async |_| true).await;
+        let sent = contracts.send_round(keeper, &round_header(round), &items).await;
         let receipt = keeper.receipt(sent.expect("sending a round")).await.expect("the round's receipt");
         let done = contracts.round_receipt(receipt);
         assert_eq!((done.allocated as usize, done.skipped), (items.len(), 0), "every item holds");

@@ -1,6 +1,7 @@
 //! The program behind `cargo xtask chaos NAME`: faults on purpose, and a count of what did not survive them.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its terminal")]
 
+mod nonce;
 mod power;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -18,6 +19,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Lose, forget, hold back and double transactions on their way to the chain
+    Nonce(nonce::Args),
     /// Cut the power under the store
     Power(power::Args),
     /// Write to a store and say what was committed (what `power` runs)
@@ -35,6 +38,7 @@ enum Verb {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().verb {
+        Verb::Nonce(args) => nonce::run(&args),
         Verb::Power(args) => power::run(&args),
         Verb::PowerWriter { database, seed, sabotage } => power::write(&database, seed, sabotage),
     };

@@ -21,6 +21,18 @@ const MIN_DISPUTE_BOND: Fri = Fri(50_000_000_000_000_000_000);
 /// Replicas in the committee of a dispute.
 const COMMITTEE: u128 = 3;
 
+/// Calls that are not sent yet, to be made in one transaction.
+#[derive(Clone, Debug)]
+pub struct Calls(pub(crate) Vec<Call>);
+
+impl Calls {
+    /// A payment of STRK to another account.
+    pub fn transfer(to: Address, amount: Fri) -> Self {
+        let calldata = vec![to.0, Felt::from(amount.0), Felt::ZERO];
+        Self(vec![Call { to: STRK_TOKEN.0, selector: selector!("transfer"), calldata }])
+    }
+}
+
 impl Contracts {
     // Calls of clients
 
@@ -102,6 +114,11 @@ impl Contracts {
     /// # Errors
     /// Fails where one of them is not due; then none is done.
     pub async fn exit_due(&self, sender: &Sender, due: &[DueExit]) -> Result<Receipt, SendError> {
+        sender.execute(self.exit_calls(sender, due).0).await
+    }
+
+    /// The calls of [`Contracts::exit_due`].
+    pub fn exit_calls(&self, sender: &Sender, due: &[DueExit]) -> Calls {
         let contract = self.job_mgr(sender);
         let calls = due.iter().map(|exit| match exit {
             DueExit::ExpireJob(job_id) => contract.expire_job_getcall(&job_id.0),
@@ -109,7 +126,7 @@ impl Contracts {
             DueExit::Settle(job_id) => contract.settle_getcall(&job_id.0),
             DueExit::SettleDispute(job_id) => contract.settle_dispute_getcall(&job_id.0),
         });
-        sender.execute(calls.collect()).await
+        Calls(calls.collect())
     }
 
     /// Pays accounts what they are owed, in one transaction. Anyone may; the money goes to the accounts.
@@ -117,9 +134,13 @@ impl Contracts {
     /// # Errors
     /// Fails where one of them is owed nothing; then none is paid.
     pub async fn withdraw_credit(&self, sender: &Sender, accounts: &[Address]) -> Result<Receipt, SendError> {
+        sender.execute(self.withdraw_calls(sender, accounts).0).await
+    }
+
+    /// The calls of [`Contracts::withdraw_credit`].
+    pub fn withdraw_calls(&self, sender: &Sender, accounts: &[Address]) -> Calls {
         let contract = self.job_mgr(sender);
-        let calls = accounts.iter().map(|account| contract.withdraw_getcall(&ContractAddress(account.0)));
-        sender.execute(calls.collect()).await
+        Calls(accounts.iter().map(|account| contract.withdraw_getcall(&ContractAddress(account.0))).collect())
     }
 
     /// Lets `spender` take `amount` of the sender's STRK.

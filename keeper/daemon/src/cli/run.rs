@@ -1,14 +1,16 @@
 //! `keeper run`.
 
 use std::{
+    collections::BTreeSet,
     net::{SocketAddr, TcpListener},
     sync::{Arc, atomic::AtomicBool},
 };
 
-use anyhow::{Context as _, Result};
-use keeper_chain::{Contracts, Follower, Sender};
+use anyhow::{Context as _, Result, bail};
+use keeper_chain::{Contracts, Follower, Sender, lane::Lane};
 use keeper_dispatch::{ArtifactStore, DispatchServer, Report, ServerConfig};
 use keeper_store::{SqliteStore, Store};
+use keeper_types::Address;
 use serde_json::json;
 use tokio::sync::{Mutex, mpsc, watch};
 
@@ -20,7 +22,7 @@ use crate::{
     rights::Rights,
     services::{
         ALLOCATING, Admission, Allocating, Believed, BelievedReceiver, CannotListen, Dispatching, Exiting, Following,
-        Health, Probing, Serving, Signals, Stage, Stopped, Storing, Supervisor,
+        Health, Probing, Sending, Serving, Signals, Stage, Stopped, Storing, Supervisor,
     },
     settings::Settings,
 };
@@ -46,7 +48,10 @@ pub(crate) async fn run(global: &Global, args: &RunArgs) -> Result<()> {
 struct Keeper {
     context: Context,
     contracts: Contracts,
-    sender: Arc<Sender>,
+    /// The account that applies rounds.
+    lane: Lane,
+    /// The accounts that end what is due, where those are others.
+    exit_lanes: Vec<Lane>,
     store: Arc<dyn Store>,
     artifacts: ArtifactStore,
     server: DispatchServer,
@@ -78,9 +83,17 @@ impl Keeper {
         let (server, reports) = DispatchServer::new(config, Arc::new(authenticator));
         let health = Arc::new(Health::new());
         health.admitted();
+        let sending = settings.sending.lane(settings.poll())?;
+        let mut exit_lanes = Vec::new();
+        for account in &settings.sending.exit_accounts {
+            let sender = Arc::new(context.sender_of(account).await?);
+            exit_lanes.push(Lane::new(sender, store.clone(), sending));
+        }
+        check_exit_accounts(sender.address(), &exit_lanes)?;
         Ok(Self {
             contracts,
-            sender,
+            lane: Lane::new(sender, store.clone(), sending),
+            exit_lanes,
             store,
             artifacts,
             server,
@@ -108,7 +121,7 @@ impl Keeper {
         supervisor.add("following the chain", Stage::Belief, move |cancel| following.clone().run(cancel));
         let allocating = Allocating {
             contracts: self.contracts.clone(),
-            sender: self.sender.clone(),
+            lane: self.lane.clone(),
             store: self.store.clone(),
             artifacts: self.artifacts.clone(),
             policy: settings.policy.clone(),
@@ -119,7 +132,7 @@ impl Keeper {
         supervisor.add(ALLOCATING, Stage::Work, move |cancel| allocating.clone().run(cancel));
         let admission = Admission {
             contracts: self.contracts.clone(),
-            account: self.sender.address(),
+            account: self.lane.address(),
             policy: settings.policy.clone(),
             believed: self.believed.subscribe(),
             health: self.health.clone(),
@@ -128,12 +141,15 @@ impl Keeper {
         if settings.exits {
             let exiting = Exiting {
                 contracts: self.contracts,
-                sender: self.sender,
+                lanes: if self.exit_lanes.is_empty() { vec![self.lane.clone()] } else { self.exit_lanes.clone() },
                 believed: self.believed.subscribe(),
                 sessions: self.server.sessions(),
             };
             supervisor.add("ending what is due", Stage::Work, move |cancel| exiting.clone().run(cancel));
         }
+        let lanes = std::iter::once(self.lane).chain(self.exit_lanes).collect();
+        let sending = Sending { lanes, health: self.health.clone() };
+        supervisor.add("sending transactions", Stage::Work, move |cancel| sending.clone().run(cancel));
         let dispatching = Dispatching {
             server: self.server.clone(),
             artifacts: self.artifacts,
@@ -159,7 +175,7 @@ impl Keeper {
         let address = self.socket.local_addr().unwrap_or(settings.listen);
         let probes = self.probes.as_ref().and_then(|socket| socket.local_addr().ok());
         tracing::info!(
-            network = %settings.network, account = %self.sender.address(), listen = %address,
+            network = %settings.network, account = %self.lane.address(), listen = %address,
             health_listen = probes.map(tracing::field::display), "the keeper runs"
         );
         let url = settings.public_url.clone().unwrap_or_else(|| format!("ws://{address}"));
@@ -208,6 +224,18 @@ async fn check_account(contracts: &Contracts, sender: &Sender, settings: &Settin
             Rights::read(contracts, sender.address(), &settings.policy).await?.check()?;
         }
         _ => rights.check()?,
+    }
+    Ok(())
+}
+
+/// Two lanes of one account would take each other's nonces.
+fn check_exit_accounts(first: Address, others: &[Lane]) -> Result<()> {
+    let mut seen = BTreeSet::from([first]);
+    for lane in others {
+        let address = lane.address();
+        if !seen.insert(address) {
+            bail!("sending.exit_accounts names account {address} twice, or the keeper's own\nhint: leave it out");
+        }
     }
     Ok(())
 }

@@ -5,16 +5,16 @@
 //!
 //! Started again, the service has forgotten its [`Memory`], and that does no harm:
 //!
-//! - What was being sent is in the intent log, and is settled before the first decision ([`intents`]).
+//! - What was being sent is in the intent log; its lane finds out what became of it before the first decision ([`rounds`]).
 //! - What was sent and included is believed before the first decision, since that waits for the block that is the newest
 //!   at the start. Without it the round before could be decided a second time.
 //! - Round numbers go on above the chain's and the log's: a round that was sent and is in no block yet has its number.
 //! - Manifests are read again. Explanations are written again, each in the place of the one before.
 //!
-//! Told to stop, it drops what it decides and finishes what it sends: for some seconds it waits for the receipt, and then
-//! leaves the intent open for the next start.
+//! Told to stop, it drops what it decides and finishes what it sends: for some seconds it waits for the round to land, and
+//! then leaves the intent open for the next start.
 
-mod intents;
+mod rounds;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,22 +23,20 @@ use std::{
 };
 
 use anyhow::Result;
-use keeper_chain::{Contracts, Follower, SendError, Sender, SignedTransaction};
+use keeper_chain::{Contracts, Follower, lane::Lane};
 use keeper_dispatch::{ArtifactStore, Sessions};
 use keeper_scheduler::{
     Explanation, ManifestStatus, Outcome, Plan, Policy, RoundInputs, Snapshot, plan, plan_root, policy_id, seed_of,
     snapshot_root,
 };
-use keeper_store::{ExplanationRecord, IntentAction, IntentState, Store};
+use keeper_store::{ExplanationRecord, Store};
 use keeper_types::{
     BlockNumber, ContentHash, Felt, Job, JobId, JobState, MAX_MANIFEST_BYTES, Manifest, ManifestView, RoundHeader,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use self::intents::{IntentLog, state_after};
-use super::{Believed, BelievedReceiver, Failure, Health, finish, now_ms};
-use crate::rights::Rights;
+use super::{Believed, BelievedReceiver, Failure, Health, now_ms};
 
 /// Waiting jobs age and manifests arrive without an event, so a round is tried this often at least.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -49,7 +47,8 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub(crate) struct Allocating {
     pub(crate) contracts: Contracts,
-    pub(crate) sender: Arc<Sender>,
+    /// The account that applies rounds.
+    pub(crate) lane: Lane,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) artifacts: ArtifactStore,
     pub(crate) policy: Policy,
@@ -134,9 +133,9 @@ impl Allocating {
     /// Settles what was left open, be it by an earlier run; returns the block that must be seen before the first round.
     async fn resume(&self, memory: &mut Memory) -> Result<BlockNumber, Failure> {
         memory.take_note_of(self.believed.borrow().as_ref().map_or(0, |believed| believed.fork));
-        self.settle_open_intents().await?;
+        self.wait_for_open_rounds().await?;
         memory.is_unsettled = false;
-        memory.round = self.store.last_round(self.sender.address()).await?.unwrap_or_default();
+        memory.round = self.store.last_round(self.lane.address()).await?.unwrap_or_default();
         let follower = Follower::new(self.contracts.rpc(), self.contracts.deployment());
         loop {
             match follower.head().await {
@@ -166,7 +165,7 @@ impl Allocating {
             self.explain(believed, &plan, None, memory).await?;
             return Ok(None);
         }
-        let round = match self.contracts.last_round(self.sender.address()).await {
+        let round = match self.contracts.last_round(self.lane.address()).await {
             Ok(last) => last.max(memory.round) + 1,
             Err(error) => {
                 tracing::warn!(%error, "the last round cannot be read");
@@ -272,69 +271,6 @@ impl Allocating {
                 tracing::info!(%job_id, %attempt, code, "{explanation}");
             }
             memory.explained.insert(job_id, explanation);
-        }
-        Ok(())
-    }
-
-    /// Sends a round and waits for what becomes of it; returns the block that must be seen before the next.
-    async fn send(
-        &self,
-        header: &RoundHeader,
-        plan: &Plan,
-        memory: &mut Memory,
-        cancel: &CancellationToken,
-    ) -> Result<Option<BlockNumber>, Failure> {
-        let (round, items) = (header.round, plan.batch());
-        let action = IntentAction::ApplyBatch { round, snapshot_block: header.snapshot_block, items: items.clone() };
-        let log = IntentLog { store: &*self.store, account: self.sender.address() };
-        // Written before anything is sent: a keeper that is killed now finds the transaction again.
-        let mut written = None;
-        let before_send = async |signed: &SignedTransaction| {
-            let intent = log.write(action, signed.nonce, signed.hash).await;
-            let recorded = intent.is_ok();
-            written = Some(intent);
-            recorded
-        };
-        let sending = async {
-            let hash = self.contracts.send_round(&self.sender, header, &items, before_send).await?;
-            self.sender.receipt(hash).await
-        };
-        let result = finish(cancel, sending).await;
-        let intent = written.transpose()?;
-        match result {
-            Some(Ok(receipt)) => {
-                memory.round = round;
-                memory.failures = 0;
-                let done = self.contracts.round_receipt(receipt);
-                let block = done.receipt.block.number;
-                tracing::info!(round, allocated = done.allocated, skipped = done.skipped, %block, tx = %done.receipt.hash, "round applied");
-                log.update(intent, IntentState::AcceptedL2).await?;
-                Ok(Some(block))
-            }
-            Some(Err(error)) => {
-                memory.failures += 1;
-                let state = state_after(&error);
-                memory.is_unsettled = intent.is_some() && state.is_open();
-                log.update(intent, state).await?;
-                cancel.run_until_cancelled(self.after_failure(&error, round)).await.unwrap_or(Ok(()))?;
-                Ok(None)
-            }
-            None => {
-                tracing::warn!(round, "what became of the round is not known yet; the next start finds out");
-                log.update(intent, IntentState::MaybeSent).await?;
-                Ok(None)
-            }
-        }
-    }
-
-    /// A refused round means that the chain has moved; anything that a new round cannot mend stops the keeper.
-    async fn after_failure(&self, error: &SendError, round: u64) -> Result<(), Failure> {
-        tracing::warn!(round, %error, "the round was not applied; deciding anew");
-        if matches!(error, SendError::WouldRevert { .. } | SendError::Reverted { .. }) {
-            // A node that does not answer says nothing about the right to apply rounds.
-            if let Ok(rights) = Rights::read(&self.contracts, self.sender.address(), &self.policy).await {
-                rights.check()?;
-            }
         }
         Ok(())
     }

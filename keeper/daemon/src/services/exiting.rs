@@ -2,15 +2,21 @@
 //! window or decided by their group, disputes past their end. Anyone may; a keeper that does it spares everyone the
 //! wait. What its workers have earned by it is paid out to them.
 //!
-//! Nothing of this is recorded, and nothing needs to be: an exit that is no longer due, and a payment of nothing, are
-//! refused before they are sent. Started again, the service has forgotten which exits failed by themselves, and tries each
-//! once more. Told to stop, it finishes the transaction that it sends and begins no other.
+//! Each transaction goes through the lane of an account, which records it with the jobs and attempts that it ends, so that
+//! none is sent twice while it is on its way, by whichever keeper of the same database. Started again, the service has
+//! forgotten which exits failed by themselves, and tries each once more. Told to stop, it waits for what is on its way and
+//! begins nothing else.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
-use keeper_chain::{Contracts, DueExit, SendError, Sender};
+use futures::future::join_all;
+use keeper_chain::{
+    Calls, Contracts, DueExit, SendError,
+    lane::{Lane, LaneError, Outcome},
+};
 use keeper_dispatch::Sessions;
-use keeper_types::{Address, BlockNumber, Fri, Job, JobState, Market};
+use keeper_store::{IntentAction, IntentState, JobAttempt, Landed, MaintenanceCall, StoreError};
+use keeper_types::{Address, Attempt, BlockNumber, Fri, Job, JobState, Market};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +29,8 @@ const MOST_PER_TRANSACTION: usize = 30;
 #[derive(Clone)]
 pub(crate) struct Exiting {
     pub(crate) contracts: Contracts,
-    pub(crate) sender: Arc<Sender>,
+    /// The accounts that send it, by turns; there is one at least.
+    pub(crate) lanes: Vec<Lane>,
     pub(crate) believed: BelievedReceiver,
     /// The workers whose owners are paid out.
     pub(crate) sessions: watch::Receiver<Sessions>,
@@ -49,51 +56,89 @@ impl Exiting {
             let open: BTreeSet<_> = due.iter().copied().map(key).collect();
             refused.retain(|exit| open.contains(exit));
             due.retain(|exit| !refused.contains(&key(*exit)));
-            for group in due.chunks(MOST_PER_TRANSACTION) {
-                let Some(ended) = finish(&cancel, self.end(group, &cancel)).await else { return Ok(()) };
-                refused.extend(ended.into_iter().map(key));
-            }
+            let groups = (0..).zip(due.chunks(MOST_PER_TRANSACTION));
+            let ending = groups.map(|(number, group)| self.end(number, group, &believed.market, &cancel));
+            let Some(ended) = finish(&cancel, join_all(ending)).await else { return Ok(()) };
+            refused.extend(ended.into_iter().flatten().map(key));
             self.wait_for_effect(&due, &cancel).await;
             let Some(paid) = finish(&cancel, self.pay_out(paid_until, &cancel)).await else { return Ok(()) };
             paid_until = paid.unwrap_or(paid_until);
         }
     }
 
-    /// Ends a group at once, or one by one where the group is refused; returns those that were. Begins nothing once it is
-    /// cancelled.
-    async fn end(&self, group: &[DueExit], cancel: &CancellationToken) -> Vec<DueExit> {
-        if cancel.is_cancelled() {
-            return Vec::new();
-        }
-        match self.contracts.exit_due(&self.sender, group).await {
-            Ok(receipt) => {
-                tracing::info!(jobs = group.len(), block = %receipt.block.number, tx = %receipt.hash, "ended what was due");
-                return Vec::new();
-            }
-            Err(SendError::WouldRevert { .. } | SendError::Reverted { .. }) if group.len() > 1 => {}
-            Err(error @ (SendError::WouldRevert { .. } | SendError::Reverted { .. })) => {
-                // Somebody else was faster, or the next block decides.
-                tracing::debug!(exit = ?group, %error, "not due after all");
-                return Vec::new();
-            }
-            Err(error) => {
-                tracing::warn!(%error, "what is due could not be ended; trying again");
-                return Vec::new();
-            }
+    /// Ends a group at once, or one by one where the group is refused; returns those that failed on chain. Begins nothing
+    /// once it is cancelled.
+    async fn end(&self, number: usize, group: &[DueExit], market: &Market, cancel: &CancellationToken) -> Vec<DueExit> {
+        let lane = self.lane(number);
+        match self.try_to_end(lane, group, market, cancel).await {
+            Ended::Done(_) | Ended::NotNow => return Vec::new(),
+            // Somebody else was faster, or the next block decides.
+            Ended::Refused if group.len() == 1 => return Vec::new(),
+            Ended::Reverted if group.len() == 1 => return group.to_vec(),
+            Ended::Refused | Ended::Reverted => {}
         }
         let mut refused = Vec::new();
         for exit in group {
-            if cancel.is_cancelled() {
-                break;
-            }
-            if let Err(error) = self.contracts.exit_due(&self.sender, &[*exit]).await {
-                tracing::debug!(?exit, %error, "not ended");
-                if matches!(error, SendError::Reverted { .. }) {
-                    refused.push(*exit);
-                }
+            if matches!(self.try_to_end(lane, &[*exit], market, cancel).await, Ended::Reverted) {
+                refused.push(*exit);
             }
         }
         refused
+    }
+
+    async fn try_to_end(&self, lane: &Lane, group: &[DueExit], market: &Market, cancel: &CancellationToken) -> Ended {
+        let calls = group.iter().map(|exit| recorded(market, *exit)).collect();
+        let ended = self.send(lane, calls, self.contracts.exit_calls(lane.sender(), group), cancel).await;
+        match &ended {
+            Ended::Done(Landed { block, tx_hash, .. }) => {
+                let block = block.map(|block| tracing::field::display(block.number));
+                tracing::info!(jobs = group.len(), block, tx = %tx_hash, "ended what was due");
+            }
+            Ended::NotNow => {}
+            Ended::Refused | Ended::Reverted => tracing::debug!(exits = ?group, "not due after all"),
+        }
+        ended
+    }
+
+    /// Sends calls through a lane, and waits for what becomes of them.
+    async fn send(
+        &self,
+        lane: &Lane,
+        recorded: Vec<MaintenanceCall>,
+        calls: Calls,
+        cancel: &CancellationToken,
+    ) -> Ended {
+        if cancel.is_cancelled() {
+            return Ended::NotNow;
+        }
+        let action = IntentAction::Maintenance { calls: recorded };
+        let submitted = match cancel.run_until_cancelled(lane.submit(action, calls)).await {
+            Some(Ok(submitted)) => submitted,
+            Some(Err(LaneError::Send(SendError::WouldRevert { reason }))) => {
+                tracing::debug!(reason, "refused before it was sent");
+                return Ended::Refused;
+            }
+            Some(Err(LaneError::Store(StoreError::IntentExists { key, intent_id }))) => {
+                tracing::debug!(key, intent = %intent_id, "it is on its way already");
+                return Ended::NotNow;
+            }
+            Some(Err(error)) => {
+                tracing::warn!(%error, "what is due could not be sent; trying again");
+                return Ended::NotNow;
+            }
+            None => return Ended::NotNow,
+        };
+        match submitted.outcome.await {
+            Ok(Outcome { state: IntentState::Reverted, .. }) => Ended::Reverted,
+            Ok(Outcome { state: IntentState::AcceptedL2, landed: Some(landed) }) => Ended::Done(landed),
+            // A no-op or somebody else's transaction took its nonce, or the lane goes on without us.
+            Ok(_) | Err(_) => Ended::NotNow,
+        }
+    }
+
+    /// The lanes take turns.
+    fn lane(&self, number: usize) -> &Lane {
+        &self.lanes[number % self.lanes.len()]
     }
 
     /// Pays the owners of connected workers what they are owed as of a block after `paid_until`; returns the block
@@ -102,20 +147,16 @@ impl Exiting {
         let believed = self.believed.borrow().clone().filter(|believed| believed.head.number > paid_until)?;
         let owed = self.owed(&believed.market);
         let mut paid = None;
-        for group in owed.chunks(MOST_PER_TRANSACTION) {
-            if cancel.is_cancelled() {
-                break;
-            }
-            match self.contracts.withdraw_credit(&self.sender, group).await {
-                Ok(receipt) => {
-                    tracing::info!(accounts = group.len(), block = %receipt.block.number, tx = %receipt.hash, "paid out");
-                    paid = paid.max(Some(receipt.block.number));
-                }
-                // Somebody else paid one of them out; the next belief tells whom.
-                Err(error @ (SendError::WouldRevert { .. } | SendError::Reverted { .. })) => {
-                    tracing::debug!(%error, "not paid out");
-                }
-                Err(error) => tracing::warn!(%error, "what is owed could not be paid out; trying again"),
+        for (number, group) in (0..).zip(owed.chunks(MOST_PER_TRANSACTION)) {
+            let lane = self.lane(number);
+            let recorded = group.iter().map(|account| MaintenanceCall::PayOut { account: *account }).collect();
+            let calls = self.contracts.withdraw_calls(lane.sender(), group);
+            // Where it is refused, somebody else paid one of them out; the next belief tells whom.
+            if let Ended::Done(landed) = self.send(lane, recorded, calls, cancel).await {
+                let block = landed.block.map(|block| block.number);
+                let shown = block.map(tracing::field::display);
+                tracing::info!(accounts = group.len(), block = shown, tx = %landed.tx_hash, "paid out");
+                paid = paid.max(block);
             }
         }
         paid
@@ -144,6 +185,31 @@ impl Exiting {
                 changed = self.believed.changed() => if changed.is_err() { return },
             }
         }
+    }
+}
+
+/// What became of an attempt to end something.
+enum Ended {
+    /// It is done, in this block.
+    Done(Landed),
+    /// It was refused before it was sent.
+    Refused,
+    /// It failed on chain.
+    Reverted,
+    /// It was not sent, or it is not known what became of it; the next belief tells.
+    NotNow,
+}
+
+/// An exit as it is recorded: with the attempt that it is about.
+fn recorded(market: &Market, exit: DueExit) -> MaintenanceCall {
+    let job_id = exit.job_id();
+    let attempt = market.jobs.get(&job_id).map_or(Attempt(0), |job| job.attempt);
+    let of = JobAttempt { job_id, attempt };
+    match exit {
+        DueExit::ExpireJob(_) => MaintenanceCall::ExpireJob(of),
+        DueExit::ExpireAttempt(_) => MaintenanceCall::ExpireAttempt(of),
+        DueExit::Settle(_) => MaintenanceCall::Settle(of),
+        DueExit::SettleDispute(_) => MaintenanceCall::SettleDispute(of),
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::{fmt, time::Duration};
 
-use keeper_chain::{RpcError, SendError};
+use keeper_chain::{RpcError, SendError, lane::LaneError};
 use keeper_store::{RebuildError, StoreError};
 
 use super::signals::Signal;
@@ -109,6 +109,15 @@ impl Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Self::new(of_store(&error), error)
+    }
+}
+
+impl From<LaneError> for Failure {
+    fn from(error: LaneError) -> Self {
+        match error {
+            LaneError::Store(error) => error.into(),
+            error => Self::Passing(error.into()),
+        }
     }
 }
 

@@ -9,7 +9,8 @@ use std::{
     time::Duration,
 };
 
-use keeper_types::BlockNumber;
+use keeper_chain::lane::LaneStatus;
+use keeper_types::{Address, BlockNumber};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -25,6 +26,8 @@ const LONGEST_UNWRITTEN: Duration = Duration::from_secs(15);
 const LONGEST_UNASKED: Duration = Duration::from_secs(300);
 /// A round may wait five minutes for its receipt.
 const LONGEST_ROUND: Duration = Duration::from_secs(360);
+/// How long a transaction may be missing: it is sent again after 15 s, so this is one that does not get through.
+const LONGEST_GAP_MS: u64 = 120_000;
 
 /// The service without which there is nothing to be ready for.
 pub(crate) const ALLOCATING: &str = "allocating jobs";
@@ -44,6 +47,7 @@ struct Facts {
     stored: Option<Instant>,
     admitted: Option<Instant>,
     allocated: Option<Instant>,
+    lanes: BTreeMap<Address, LaneStatus>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +93,7 @@ impl Health {
             stored: None,
             admitted: None,
             allocated: None,
+            lanes: BTreeMap::new(),
         };
         Self { facts: Mutex::new(facts) }
     }
@@ -128,6 +133,11 @@ impl Health {
         self.facts().allocated = Some(Instant::now());
     }
 
+    /// How an account's lane is.
+    pub(super) fn sending(&self, account: Address, status: &LaneStatus) {
+        self.facts().lanes.insert(account, status.clone());
+    }
+
     /// What `/live` answers.
     pub(crate) fn liveness(&self) -> Liveness {
         let age = self.facts().turned.elapsed();
@@ -159,6 +169,7 @@ impl Health {
             ("store", within(facts.stored, LONGEST_UNWRITTEN, "the database can be written to")),
             ("rights", within(facts.admitted, LONGEST_UNASKED, "the account may apply rounds")),
             ("allocating", allocating),
+            ("sending", sending(&facts.lanes)),
             ("supervisor", supervisor),
         ]);
         Readiness { ready: checks.values().all(|check| check.ok), checks }
@@ -168,6 +179,19 @@ impl Health {
         // Every change is a single assignment.
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether every account gets its transactions through.
+fn sending(lanes: &BTreeMap<Address, LaneStatus>) -> Check {
+    let fault = lanes.iter().find_map(|(account, lane)| {
+        let gap = lane.gap_age_ms.filter(|age| *age > LONGEST_GAP_MS);
+        let gap = gap.map(|age| format!("a transaction has been missing for {} s", age / 1_000));
+        let reason = lane.paused.map(|paused| paused.to_string()).or(gap)?;
+        Some(format!("account {account}: {reason}"))
+    });
+    let in_flight: usize = lanes.values().map(|lane| lane.in_flight).sum();
+    let detail = fault.clone().unwrap_or_else(|| format!("{in_flight} transactions are on their way"));
+    Check { ok: fault.is_none(), age_ms: None, detail }
 }
 
 fn milliseconds(age: Duration) -> u64 {
@@ -195,6 +219,21 @@ mod tests {
         health.admitted();
         health.allocated();
         health
+    }
+
+    #[test]
+    fn an_account_that_does_not_get_through_is_named() {
+        let (health, account) = (healthy(), Address(keeper_types::Felt::TWO));
+        let status = LaneStatus { gap_age_ms: Some(30_000), ..LaneStatus::default() };
+        health.sending(account, &status);
+        assert_eq!(failing(&health), [""; 0], "it is being sent again");
+        health.sending(account, &LaneStatus { gap_age_ms: Some(130_000), ..LaneStatus::default() });
+        assert_eq!(failing(&health), ["sending"]);
+        let most = keeper_types::Fri(1_000_000_000_000_000_000);
+        let paused = Some(keeper_chain::lane::Paused::FeeCeiling { spent: most, most });
+        health.sending(account, &LaneStatus { paused, ..LaneStatus::default() });
+        let detail = health.readiness().checks.remove("sending").unwrap().detail;
+        assert!(detail.contains("1 STRK of 1 STRK an hour") && detail.contains("max_fee_per_hour"), "{detail}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,30 +4,30 @@ use std::collections::BTreeMap;
 
 use keeper_types::{AllocationItem, Felt, Fri, MarketEvent, RoundHeader, TxHash, WorkerId};
 
-use crate::{Contracts, Receipt, RoundReceipt, SendError, Sender, SignedTransaction, convert};
+use crate::{Calls, Contracts, Receipt, RoundReceipt, SendError, Sender, convert};
 
 impl Contracts {
-    /// Signs and sends a round, in the order of the workers' numbers; `before_send` is told what will be sent, and may
-    /// stop it by answering false.
-    ///
-    /// # Errors
-    /// Fails where the contract refuses the round.
-    pub async fn send_round<F>(
-        &self,
-        sender: &Sender,
-        header: &RoundHeader,
-        items: &[AllocationItem],
-        before_send: F,
-    ) -> Result<TxHash, SendError>
-    where
-        F: AsyncFnOnce(&SignedTransaction) -> bool,
-    {
+    /// The call that applies a round, in the order of the workers' numbers.
+    pub fn round_calls(&self, sender: &Sender, header: &RoundHeader, items: &[AllocationItem]) -> Calls {
         // Neighbouring workers share storage on chain. A plan's batch is sorted so already, and `plan_root` is over it.
         let mut items = items.to_vec();
         items.sort_by_key(|item| (item.worker_id, item.job_id));
         let packed: Vec<Felt> = items.iter().map(AllocationItem::pack).collect();
         let call = self.task_allocator(sender).apply_batch_getcall(&convert::round_header(header), &packed);
-        sender.execute_recorded(vec![call], before_send).await
+        Calls(vec![call])
+    }
+
+    /// Signs and sends a round; does not wait for a block, and writes nothing down.
+    ///
+    /// # Errors
+    /// Fails where the contract refuses the round.
+    pub async fn send_round(
+        &self,
+        sender: &Sender,
+        header: &RoundHeader,
+        items: &[AllocationItem],
+    ) -> Result<TxHash, SendError> {
+        sender.execute_soon(self.round_calls(sender, header, items).0).await
     }
 
     /// Adds to the sender's bond as a keeper: the approval and the payment, in one transaction.

@@ -1,0 +1,415 @@
+//! What a lane knows, and what it is told. No clock, no node, no database: [`LaneState::step`] decides from these alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use keeper_store::{IntentId, IntentState, Landed, Purpose};
+use keeper_types::{BlockNumber, BlockRef, TxHash};
+
+/// When a lane does what. Times are in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneTimes {
+    /// How long a transaction may be missing before the same bytes are sent again.
+    pub gap_after_ms: u64,
+    /// How long a network keeps a transaction that it does not include; then a replacement is signed.
+    pub life_ms: u64,
+    /// How long, at least, a used nonce's transaction is looked for before the intent counts as lost.
+    pub lost_after_ms: u64,
+    /// The pause between two looks for the transaction of a used nonce.
+    pub look_every_ms: u64,
+}
+
+impl Default for LaneTimes {
+    fn default() -> Self {
+        Self { gap_after_ms: 15_000, life_ms: 300_000, lost_after_ms: 30_000, look_every_ms: 1_000 }
+    }
+}
+
+/// How often a used nonce's transaction is looked for, at least, before the intent counts as lost.
+pub(super) const LEAST_LOOKS: u32 = 10;
+/// Blocks that may pass without a transaction that a node says it has, before more is offered for it.
+pub(super) const LONGEST_WAIT_BLOCKS: u64 = 3;
+/// More than this times the price of a block is offered only once a transaction's life is over.
+pub(super) const MOST_PREMIUM: u128 = 4;
+/// Refusals after which what is refused is given up for a no-op.
+pub(super) const MOST_REFUSALS: u32 = 3;
+
+/// A signed transaction, as far as the lane's decisions need it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// Its hash.
+    pub hash: TxHash,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// The tip.
+    pub tip: u64,
+    /// The most that it pays for a unit of L2 gas, in fri.
+    pub l2_gas_price: u128,
+    /// When it was signed.
+    pub signed_ms: u64,
+    /// Whether its bytes are there to be sent again.
+    pub has_bytes: bool,
+}
+
+/// What the lane does with one nonce.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// The intent that holds the nonce.
+    pub intent: IntentId,
+    /// Every transaction that was signed for it, in the order of signing.
+    pub signed: Vec<Signed>,
+    /// Whether its action means the same after a reorganisation.
+    pub is_repeatable: bool,
+    /// Whether its action is still wanted; if not, a no-op is to use the nonce. Never again once one was signed.
+    pub is_wanted: bool,
+    /// Whether a block that it was in is gone, and it landed in no other since.
+    pub(super) is_reorged: bool,
+    /// How far it is.
+    pub stage: Stage,
+    /// Since when nothing was done about it: it was signed, sent, or found missing.
+    pub(super) idle_since_ms: u64,
+    /// How often it was opened again: what was looked up before says nothing of the chain after.
+    pub(super) openings: u32,
+    /// Since when the nonce is used, and how often its transaction was looked for.
+    pub(super) looks: (u64, u32),
+    /// It was found to be lost, to whom if that is known: so it is if the next sight of the chain has its nonce used still.
+    pub(super) verdict: Option<Option<TxHash>>,
+    /// Refusals of it as it is.
+    pub(super) refusals: u32,
+    /// A node said that the fee is too low, or the chain's price rose above it.
+    pub(super) is_underpriced: bool,
+    /// A node said that nonces below it are missing: it holds nothing of it.
+    pub(super) is_too_early: bool,
+    /// Something is being done about it.
+    pub(super) is_busy: bool,
+    /// The newest block when a node first took it.
+    pub(super) held_since: Option<u64>,
+    /// A node said, when it was sent again, that it has it.
+    pub(super) is_held: bool,
+}
+
+/// How far a nonce's transaction is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Signed, and not sent by this process; an earlier one may have.
+    Signed,
+    /// Sent, whatever the answer was.
+    MaybeSent,
+    /// The nonce is used.
+    Consumed,
+    /// In a block.
+    Landed {
+        /// How it ended there.
+        state: IntentState,
+        /// Where.
+        landed: Landed,
+    },
+}
+
+impl Slot {
+    /// A slot for what was found in the log.
+    pub fn restored(
+        intent: IntentId,
+        signed: Vec<Signed>,
+        is_repeatable: bool,
+        (state, landed): (IntentState, Option<Landed>),
+        now_ms: u64,
+    ) -> Self {
+        let stage = match landed {
+            Some(landed) if state.is_landed() => Stage::Landed { state, landed },
+            _ => Stage::Signed,
+        };
+        let mut slot = Self::new(intent, signed, is_repeatable, stage, now_ms);
+        slot.is_reorged = state == IntentState::Reorged;
+        slot.is_wanted &= is_repeatable || !slot.is_reorged;
+        slot
+    }
+
+    /// A slot for what was just recorded.
+    pub fn new(intent: IntentId, signed: Vec<Signed>, is_repeatable: bool, stage: Stage, now_ms: u64) -> Self {
+        // Whoever was told that a no-op took the nonce has asked for the same elsewhere.
+        let is_wanted = !signed.iter().any(|signed| signed.purpose == Purpose::NoOp);
+        Self {
+            intent,
+            signed,
+            is_repeatable,
+            is_wanted,
+            is_reorged: false,
+            stage,
+            idle_since_ms: now_ms,
+            openings: 0,
+            looks: (now_ms, 0),
+            verdict: None,
+            refusals: 0,
+            is_underpriced: false,
+            is_too_early: false,
+            is_busy: false,
+            held_since: None,
+            is_held: false,
+        }
+    }
+
+    /// Whether a node has it, it comes next, and blocks are made without it: then it is the price. Where no blocks are
+    /// made, no price helps.
+    pub(super) fn is_passed_over(&self, nonce: u64, pin: &Pin) -> bool {
+        let is_waiting = |block: u64| pin.block.number.0 >= block.saturating_add(LONGEST_WAIT_BLOCKS);
+        let most = pin.l2_gas_price.saturating_mul(MOST_PREMIUM);
+        self.is_held
+            && nonce == pin.nonce
+            && self.held_since.is_some_and(is_waiting)
+            && self.latest().is_some_and(|latest| latest.l2_gas_price < most)
+    }
+
+    /// What is sent, if anything is: the transaction that was signed last.
+    pub(super) fn latest(&self) -> Option<&Signed> {
+        self.signed.last()
+    }
+
+    pub(super) fn is_landed(&self) -> bool {
+        matches!(self.stage, Stage::Landed { .. })
+    }
+}
+
+/// What a node answered to a transaction, by the code of its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It has it.
+    Accepted,
+    /// It had it before.
+    Duplicate,
+    /// No answer, or one that says nothing: it may have it.
+    Unknown,
+    /// The nonce is not the one that comes next: it is used, or others are missing below it.
+    WrongNonce,
+    /// The fee is too low, or too little above that of the transaction that it is to replace.
+    Underpriced,
+    /// The account cannot pay for it.
+    Unfunded,
+    /// It cannot be included.
+    Refused,
+}
+
+/// What became of the transaction of a used nonce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// One of the nonce's transactions is in a block.
+    Landed {
+        /// Where.
+        landed: Landed,
+        /// Whether it failed there.
+        is_reverted: bool,
+    },
+    /// Another transaction is in a block with this nonce.
+    Foreign(TxHash),
+    /// Neither was found.
+    Nothing,
+}
+
+/// What a lane is told.
+#[derive(Clone, Debug)]
+pub enum Observation {
+    /// An intent was recorded under a nonce.
+    Recorded {
+        /// The nonce.
+        nonce: u64,
+        /// The intent.
+        intent: IntentId,
+        /// The transaction.
+        signed: Signed,
+        /// Whether its action means the same after a reorganisation.
+        is_repeatable: bool,
+    },
+    /// A node answered, or did not, to a transaction.
+    Answered {
+        /// The transaction's nonce.
+        nonce: u64,
+        /// Its hash.
+        hash: TxHash,
+        /// What came.
+        answer: Answer,
+    },
+    /// The account's nonce as of a block.
+    Pinned {
+        /// The block, the newest that was there.
+        block: BlockRef,
+        /// The nonce after it.
+        nonce: u64,
+        /// What a unit of L2 gas costs in it, in fri.
+        l2_gas_price: u128,
+    },
+    /// The transaction of a used nonce was looked for.
+    Looked {
+        /// The nonce.
+        nonce: u64,
+        /// The action's.
+        opening: u32,
+        /// What was found.
+        look: Look,
+    },
+    /// A replacement was recorded.
+    Replaced {
+        /// The nonce.
+        nonce: u64,
+        /// The replacement.
+        signed: Signed,
+    },
+    /// What was to be signed for a nonce could not be: no node answered, or no more may be spent.
+    NotSigned {
+        /// The nonce.
+        nonce: u64,
+    },
+    /// Blocks above this one are no longer part of the chain.
+    BlocksGone {
+        /// The newest that still is.
+        above: BlockNumber,
+    },
+    /// Blocks up to this one were accepted on L1.
+    AcceptedOnL1 {
+        /// The newest of them.
+        up_to: BlockNumber,
+    },
+    /// An intent's action is wanted no more.
+    Abandoned {
+        /// Which.
+        intent: IntentId,
+    },
+    /// Time passed.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send a transaction, the same bytes as recorded.
+    Send {
+        /// Its nonce.
+        nonce: u64,
+        /// Its hash.
+        hash: TxHash,
+    },
+    /// Find out which transaction used a nonce.
+    Look {
+        /// The nonce.
+        nonce: u64,
+        /// Told again with what is found.
+        opening: u32,
+    },
+    /// Sign and record a transaction that replaces the latest one.
+    Replace {
+        /// The nonce.
+        nonce: u64,
+        /// What it is for.
+        purpose: Purpose,
+        /// The tip that it has at least.
+        least_tip: u64,
+        /// The price of a unit of L2 gas that it allows at least, in fri.
+        least_l2_gas_price: u128,
+    },
+    /// Sign and record a no-op for a nonce that no intent has.
+    Fill {
+        /// The nonce.
+        nonce: u64,
+    },
+    /// Record what became of an intent.
+    Record {
+        /// Which.
+        intent: IntentId,
+        /// Where it stands.
+        state: IntentState,
+        /// The transaction that was sent.
+        sent: Option<TxHash>,
+        /// Where it landed.
+        landed: Option<Landed>,
+    },
+    /// Record that what landed up to a block is final.
+    Finalise {
+        /// The block.
+        up_to: BlockNumber,
+    },
+    /// Tell people that somebody else uses the account's key.
+    OutsideUse {
+        /// The nonce.
+        nonce: u64,
+        /// The transaction that has it, where it is known.
+        hash: Option<TxHash>,
+    },
+}
+
+/// The chain as it was last seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pin {
+    pub(super) block: BlockRef,
+    pub(super) nonce: u64,
+    pub(super) l2_gas_price: u128,
+    pub(super) seen_ms: u64,
+}
+
+/// One account's lane.
+#[derive(Clone, Debug)]
+pub struct LaneState {
+    pub(super) times: LaneTimes,
+    pub(super) slots: BTreeMap<u64, Slot>,
+    pub(super) next: u64,
+    pub(super) pin: Option<Pin>,
+    /// Nonces that no intent has, and since when that is known.
+    pub(super) holes: BTreeMap<u64, u64>,
+    /// Holes that are being filled.
+    pub(super) filling: BTreeSet<u64>,
+}
+
+impl LaneState {
+    /// A lane that goes on where the log ends. `chain_nonce` counts what is sent and in no block yet.
+    pub fn restore(times: LaneTimes, slots: BTreeMap<u64, Slot>, chain_nonce: u64) -> Self {
+        let next = slots.last_key_value().map_or(0, |(nonce, _)| nonce + 1).max(chain_nonce);
+        Self { times, slots, next, pin: None, holes: BTreeMap::new(), filling: BTreeSet::new() }
+    }
+
+    /// The nonce of the next intent. It is that intent's as soon as it is recorded.
+    pub fn next_nonce(&self) -> u64 {
+        self.next
+    }
+
+    /// Intents that are not known to be in a block.
+    pub fn in_flight(&self) -> usize {
+        self.slots.values().filter(|slot| !slot.is_landed()).count()
+    }
+
+    /// The slot of a nonce.
+    pub fn slot(&self, nonce: u64) -> Option<&Slot> {
+        self.slots.get(&nonce)
+    }
+
+    /// Whether a hole is being filled at this nonce.
+    pub fn is_filling(&self, nonce: u64) -> bool {
+        self.filling.contains(&nonce) && !self.slots.contains_key(&nonce)
+    }
+
+    /// The block that what is known of the account's nonce is as of.
+    pub fn pinned_block(&self) -> Option<BlockRef> {
+        self.pin.map(|pin| pin.block)
+    }
+
+    /// Whether a transaction of this nonce can still land.
+    pub fn can_land(&self, nonce: u64) -> bool {
+        self.slots.get(&nonce).is_some_and(|slot| matches!(slot.stage, Stage::Signed | Stage::MaybeSent))
+    }
+
+    /// The blocks that something landed in and that may still be replaced, highest first.
+    pub fn landed_blocks(&self) -> Vec<BlockRef> {
+        let blocks = self.slots.values().filter_map(|slot| match slot.stage {
+            Stage::Landed { landed, .. } => landed.block,
+            _ => None,
+        });
+        let mut blocks: Vec<_> = blocks.collect();
+        blocks.sort_by_key(|block| std::cmp::Reverse(block.number));
+        blocks.dedup();
+        blocks
+    }
+
+    /// How long the lowest nonce that is not used has been missing, in milliseconds; `None` where none is.
+    pub fn gap_age_ms(&self, now_ms: u64) -> Option<u64> {
+        let pin = self.pin?;
+        let slot = self.slots.get(&pin.nonce).filter(|slot| !slot.is_landed())?;
+        let first = slot.signed.first().map_or(slot.idle_since_ms, |signed| signed.signed_ms);
+        Some(now_ms.saturating_sub(first))
+    }
+}
