@@ -22,7 +22,7 @@ mod step;
 mod tests;
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -77,6 +77,8 @@ struct Inner {
     sender: Arc<Sender>,
     store: Arc<dyn Store>,
     settings: LaneSettings,
+    /// Set where nothing may be signed or sent, whatever waits.
+    held: Arc<AtomicBool>,
     commands: mpsc::Sender<Command>,
     /// Held by whoever runs the lane.
     received: Mutex<mpsc::Receiver<Command>>,
@@ -182,9 +184,14 @@ pub enum LaneError {
 impl Lane {
     /// A lane for the sender's account. Nothing happens until it is [run](Lane::run).
     pub fn new(sender: Arc<Sender>, store: Arc<dyn Store>, settings: LaneSettings) -> Self {
+        Self::held_by(Arc::default(), sender, store, settings)
+    }
+
+    /// As [`Lane::new`], but as long as the flag is set nothing is signed or sent, not even again; what waits is kept.
+    pub fn held_by(held: Arc<AtomicBool>, sender: Arc<Sender>, store: Arc<dyn Store>, settings: LaneSettings) -> Self {
         let (commands, received) = mpsc::channel(QUEUE);
         let (received, status) = (Mutex::new(received), watch::Sender::default());
-        Self { inner: Arc::new(Inner { sender, store, settings, commands, received, status }) }
+        Self { inner: Arc::new(Inner { sender, store, settings, held, commands, received, status }) }
     }
 
     /// The account.

@@ -6,7 +6,10 @@
 //! there, closed again by another block in its place, and opened by nothing but that block itself: not by time, not by a
 //! node that does not answer, not by one that is behind.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use keeper_types::BlockRef;
 use serde::Serialize;
@@ -37,17 +40,24 @@ pub enum LatchState {
 pub struct Latch {
     /// Guards one value; every change is one assignment.
     state: Mutex<LatchState>,
+    /// Follows the state, for those that only ask whether.
+    closed: Arc<AtomicBool>,
 }
 
 impl Latch {
     /// A closed latch: nothing is known yet.
     pub fn new() -> Self {
-        Self { state: Mutex::new(LatchState::Unconfirmed) }
+        Self { state: Mutex::new(LatchState::Unconfirmed), closed: Arc::new(AtomicBool::new(true)) }
     }
 
     /// Whether something may be sent.
     pub fn is_open(&self) -> bool {
         self.state() == LatchState::Open
+    }
+
+    /// Set as long as nothing may be sent, for those that do not know of latches.
+    pub fn closed(&self) -> Arc<AtomicBool> {
+        self.closed.clone()
     }
 
     /// Why it is open or closed.
@@ -57,7 +67,7 @@ impl Latch {
 
     /// The recorded block was seen, or none is recorded.
     pub(crate) fn confirm(&self) {
-        let before = std::mem::replace(&mut *self.guard(), LatchState::Open);
+        let before = self.replace(LatchState::Open);
         if let LatchState::Violated(violation) = before {
             let block = violation.recorded.number;
             tracing::warn!(%block, "the block accepted on L1 is part of the chain again; sending goes on");
@@ -66,7 +76,7 @@ impl Latch {
 
     /// Another block was seen in its place.
     pub(crate) fn violate(&self, violation: Violation) {
-        let before = std::mem::replace(&mut *self.guard(), LatchState::Violated(violation));
+        let before = self.replace(LatchState::Violated(violation));
         if before != LatchState::Violated(violation) {
             let Violation { recorded, told } = violation;
             let (recorded_hash, told_hash) = (format!("{:#x}", recorded.hash), format!("{:#x}", told.hash));
@@ -77,6 +87,12 @@ impl Latch {
         }
     }
 
+    fn replace(&self, state: LatchState) -> LatchState {
+        let mut guard = self.guard();
+        self.closed.store(state != LatchState::Open, Ordering::Relaxed);
+        std::mem::replace(&mut *guard, state)
+    }
+
     fn guard(&self) -> MutexGuard<'_, LatchState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -85,5 +101,26 @@ impl Latch {
 impl Default for Latch {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use keeper_types::{BlockNumber, Felt};
+
+    use super::*;
+
+    #[test]
+    fn the_flag_is_set_as_long_as_it_is_closed() {
+        let latch = Latch::new();
+        let (closed, block) = (latch.closed(), |hash| BlockRef { number: BlockNumber(7), hash });
+        let is_closed = || closed.load(Ordering::Relaxed);
+        assert!(is_closed() && !latch.is_open());
+        latch.confirm();
+        assert!(!is_closed() && latch.is_open());
+        latch.violate(Violation { recorded: block(Felt::ONE), told: block(Felt::TWO) });
+        assert!(is_closed() && !latch.is_open());
+        latch.confirm();
+        assert!(!is_closed() && latch.is_open());
     }
 }

@@ -5,6 +5,7 @@ mod signing;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
+    sync::atomic::Ordering,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -251,7 +252,7 @@ impl Driver {
 
     /// Sends what is next in the outbox, as the log has it.
     async fn pump(&mut self) -> Result<(), LaneError> {
-        while !self.is_sending {
+        while !self.is_sending && !self.is_held() {
             let Some((nonce, hash)) = self.outbox.pop_front() else { return Ok(()) };
             if !self.state.can_land(nonce) {
                 continue;
@@ -294,6 +295,11 @@ impl Driver {
             };
             Done::Observed(vec![observation])
         });
+    }
+
+    /// Whether nothing may be sent; asked again with every tick.
+    fn is_held(&self) -> bool {
+        self.lane.inner.held.load(Ordering::Relaxed)
     }
 
     fn pause_at_ceiling(&mut self, now_ms: u64) {

@@ -87,15 +87,16 @@ impl Keeper {
         health.admitted();
         health.watch_endpoints(context.rpc.clone());
         let sending = settings.sending.lane(settings.poll())?;
+        let latch = Arc::new(Latch::new());
         let mut exit_lanes = Vec::new();
         for account in &settings.sending.exit_accounts {
             let sender = Arc::new(context.sender_of(account).await?);
-            exit_lanes.push(Lane::new(sender, store.clone(), sending));
+            exit_lanes.push(Lane::held_by(latch.closed(), sender, store.clone(), sending));
         }
         check_exit_accounts(sender.address(), &exit_lanes)?;
         Ok(Self {
             contracts,
-            lane: Lane::new(sender, store.clone(), sending),
+            lane: Lane::held_by(latch.closed(), sender, store.clone(), sending),
             exit_lanes,
             store,
             artifacts,
@@ -105,7 +106,7 @@ impl Keeper {
             probes,
             believed: Arc::new(watch::Sender::new(None)),
             health,
-            latch: Arc::new(Latch::new()),
+            latch,
             context,
         })
     }

@@ -18,7 +18,7 @@ impl Driver {
     pub(super) async fn sign_waiting(&mut self) -> Result<(), LaneError> {
         let (window, now_ms) = (self.lane.inner.settings.window, now_ms());
         self.waiting.retain(|submission| !submission.reply.is_closed());
-        while self.head.is_some() && self.state.in_flight() < window {
+        while self.head.is_some() && !self.is_held() && self.state.in_flight() < window {
             let Some(submission) = self.waiting.pop_front() else { break };
             let fee = submission.bounds.max_fee(0);
             if !self.ceiling.allows(fee, None, now_ms) {
