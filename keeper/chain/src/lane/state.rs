@@ -83,6 +83,8 @@ pub struct Slot {
     pub(super) is_busy: bool,
     /// The newest block when a node first took it.
     pub(super) held_since: Option<u64>,
+    /// It was sent again already.
+    pub(super) is_repeated: bool,
     /// A node said, when it was sent again, that it has it.
     pub(super) is_held: bool,
 }
@@ -144,6 +146,7 @@ impl Slot {
             is_too_early: false,
             is_busy: false,
             held_since: None,
+            is_repeated: false,
             is_held: false,
         }
     }
@@ -157,6 +160,12 @@ impl Slot {
             && nonce == pin.nonce
             && self.held_since.is_some_and(is_waiting)
             && self.latest().is_some_and(|latest| latest.l2_gas_price < most)
+    }
+
+    /// How long it may be missing before it is sent again. What was lost once is in a bad place: from then on it is sent
+    /// three times as often. The same bytes do no harm.
+    pub(super) fn patience_ms(&self, gap_after_ms: u64) -> u64 {
+        if self.is_repeated { gap_after_ms / 3 } else { gap_after_ms }
     }
 
     /// What is sent, if anything is: the transaction that was signed last.

@@ -151,7 +151,7 @@ impl LaneState {
                 };
                 slot.stage = Stage::Landed { state, landed };
                 slot.verdict = None;
-                slot.is_reorged = false;
+                (slot.is_reorged, slot.is_repeated) = (false, false);
                 actions.push(Action::Record { intent: slot.intent, state, sent: None, landed: Some(landed) });
             }
             Look::Nothing => {
@@ -188,10 +188,9 @@ impl LaneState {
         let times = self.times;
         // The lowest that is missing holds up all above it. Those may be missing as well, and are not waited for one by
         // one.
-        let is_stuck = self
-            .slots
-            .get(&pin.nonce)
-            .is_some_and(|slot| !slot.is_landed() && now_ms.saturating_sub(slot.idle_since_ms) >= times.gap_after_ms);
+        let is_stuck = self.slots.get(&pin.nonce).is_some_and(|slot| {
+            !slot.is_landed() && now_ms.saturating_sub(slot.idle_since_ms) >= slot.patience_ms(times.gap_after_ms)
+        });
         for (nonce, slot) in &mut self.slots {
             let idle_ms = now_ms.saturating_sub(slot.idle_since_ms);
             match slot.stage {
@@ -204,7 +203,7 @@ impl LaneState {
                     let is_next = *nonce == pin.nonce;
                     // It was refused for what was missing below it, and nothing is.
                     let is_called = is_next && slot.is_too_early;
-                    let is_late = idle_ms >= times.gap_after_ms && (is_next || is_stuck);
+                    let is_late = idle_ms >= slot.patience_ms(times.gap_after_ms) && (is_next || is_stuck);
                     let is_cheap = slot.is_underpriced || slot.is_passed_over(*nonce, &pin);
                     let is_cheap = is_cheap && idle_ms >= times.look_every_ms;
                     if is_cheap || is_called || is_late {
@@ -287,6 +286,7 @@ fn repair(nonce: u64, slot: &mut Slot, pin: Pin, life_ms: u64, now_ms: u64, acti
         let (least_tip, least_l2_gas_price) = raised(&slot.signed);
         actions.push(Action::Replace { nonce, purpose, least_tip, least_l2_gas_price });
     } else {
+        slot.is_repeated = true;
         actions.push(Action::Send { nonce, hash: latest.hash });
     }
 }

@@ -81,6 +81,8 @@ fn no_answer_is_no_failure_and_the_same_bytes_are_sent_again() {
     assert!(lane.step(&pinned(2, 5), 15_009).is_empty(), "15 s have not passed");
     assert_eq!(lane.step(&pinned(3, 5), 15_010), [Action::Send { nonce: 5, hash: hash(1) }]);
     assert!(lane.step(&pinned(4, 5), 60_000).is_empty(), "it is being sent");
+    lane.step(&answered(Answer::Unknown), 60_010);
+    assert_eq!(lane.step(&pinned(5, 5), 65_010), [Action::Send { nonce: 5, hash: hash(1) }], "from then on sooner");
 }
 
 #[test]
