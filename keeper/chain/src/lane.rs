@@ -17,6 +17,7 @@ mod node;
 mod signing;
 mod state;
 mod step;
+mod sweep;
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 pub use self::{
     fees::FeeCeiling,
     state::{Action, Answer, LaneState, LaneTimes, Look, Observation, Signed, Slot, Stage},
+    sweep::{Checked, Sweep},
 };
 use crate::{Calls, SendError, Sender, sender::Bounds};
 

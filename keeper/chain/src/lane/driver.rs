@@ -160,13 +160,12 @@ impl Driver {
     async fn tick(&mut self) -> Result<(), LaneError> {
         if !self.is_observing {
             self.is_observing = true;
-            let (lane, landed) = (self.lane.clone(), self.state.landed_blocks());
-            let before = self.state.pinned_block();
+            let (lane, sweep) = (self.lane.clone(), self.state.sweep());
             let asks_finality = now_ms().saturating_sub(self.finality_asked_ms) >= FINALITY_EVERY_MS;
             if asks_finality {
                 self.finality_asked_ms = now_ms();
             }
-            self.work.spawn(async move { Done::Chain(observe(&lane, before, landed, asks_finality).await) });
+            self.work.spawn(async move { Done::Chain(observe(&lane, sweep, asks_finality).await) });
         }
         self.step(&Observation::Tick).await?;
         self.sign_waiting().await

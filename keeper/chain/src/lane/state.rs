@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use keeper_store::{IntentId, IntentState, Landed, Purpose};
 use keeper_types::{BlockNumber, BlockRef, TxHash};
 
+use super::sweep::{Checked, Sweep};
+
 /// When a lane does what. Times are in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LaneTimes {
@@ -87,6 +89,8 @@ pub struct Slot {
     pub(super) is_repeated: bool,
     /// A node said, when it was sent again, that it has it.
     pub(super) is_held: bool,
+    /// The block that it landed in was seen to be part of the chain since.
+    pub(super) is_confirmed: bool,
 }
 
 /// How far a nonce's transaction is.
@@ -148,6 +152,7 @@ impl Slot {
             held_since: None,
             is_repeated: false,
             is_held: false,
+            is_confirmed: false,
         }
     }
 
@@ -171,6 +176,14 @@ impl Slot {
     /// What is sent, if anything is: the transaction that was signed last.
     pub(super) fn latest(&self) -> Option<&Signed> {
         self.signed.last()
+    }
+
+    /// The block that it landed in, as far as that is known.
+    pub(super) fn landed_block(&self) -> Option<BlockRef> {
+        match self.stage {
+            Stage::Landed { landed, .. } => landed.block,
+            _ => None,
+        }
     }
 
     pub(super) fn is_landed(&self) -> bool {
@@ -266,11 +279,8 @@ pub enum Observation {
         /// The nonce.
         nonce: u64,
     },
-    /// Blocks above this one are no longer part of the chain.
-    BlocksGone {
-        /// The newest that still is.
-        above: BlockNumber,
-    },
+    /// Which of the blocks that something landed in, and of that of the last sight, are part of the chain.
+    Checked(Checked),
     /// Blocks up to this one were accepted on L1.
     AcceptedOnL1 {
         /// The newest of them.
@@ -402,16 +412,16 @@ impl LaneState {
         self.slots.get(&nonce).is_some_and(|slot| matches!(slot.stage, Stage::Signed | Stage::MaybeSent))
     }
 
-    /// The blocks that something landed in and that may still be replaced, highest first.
-    pub fn landed_blocks(&self) -> Vec<BlockRef> {
-        let blocks = self.slots.values().filter_map(|slot| match slot.stage {
-            Stage::Landed { landed, .. } => landed.block,
-            _ => None,
-        });
-        let mut blocks: Vec<_> = blocks.collect();
-        blocks.sort_by_key(|block| std::cmp::Reverse(block.number));
-        blocks.dedup();
-        blocks
+    /// What to ask for to know which of the blocks that something landed in are still part of the chain.
+    pub fn sweep(&self) -> Sweep {
+        let blocks = |is_confirmed: bool| {
+            let landed = self.slots.values().filter(|slot| slot.is_confirmed == is_confirmed);
+            let mut blocks: Vec<_> = landed.filter_map(Slot::landed_block).collect();
+            blocks.sort_by_key(|block| std::cmp::Reverse(block.number));
+            blocks.dedup();
+            blocks
+        };
+        Sweep::new(self.pinned_block(), blocks(false), blocks(true))
     }
 
     /// How long the lowest nonce that is not used has been missing, in milliseconds; `None` where none is.

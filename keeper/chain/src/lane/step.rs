@@ -3,12 +3,13 @@
 //! Every observation changes what is known; then each nonce gets what is due for it. Nothing is done twice at a time for
 //! one nonce, and whatever was begun and never answered is begun anew after a while, so that nothing waits for ever.
 
-use keeper_store::{IntentState, Landed, Purpose};
+use keeper_store::{IntentState, Purpose};
 use keeper_types::{BlockNumber, BlockRef};
 
 use super::{
     fees::raised,
     state::{Action, Answer, LEAST_LOOKS, LaneState, Look, MOST_REFUSALS, Observation, Pin, Slot, Stage},
+    sweep::Checked,
 };
 
 impl LaneState {
@@ -67,10 +68,7 @@ impl LaneState {
                     (slot.is_busy, slot.idle_since_ms) = (false, now_ms);
                 }
             }
-            Observation::BlocksGone { above } => {
-                self.forget_looks(now_ms);
-                self.reopen(|landed| landed.block.is_some_and(|block| block.number > *above), now_ms, &mut actions);
-            }
+            Observation::Checked(checked) => self.checked(checked, now_ms, &mut actions),
             Observation::AcceptedOnL1 { up_to } => self.finalise(*up_to, &mut actions),
             Observation::Abandoned { intent } => {
                 if let Some(slot) = self.slots.values_mut().find(|slot| slot.intent == *intent) {
@@ -124,10 +122,16 @@ impl LaneState {
         }
     }
 
-    fn reopen(&mut self, is_gone: impl Fn(&Landed) -> bool, now_ms: u64, actions: &mut Vec<Action>) {
+    fn checked(&mut self, checked: &Checked, now_ms: u64, actions: &mut Vec<Action>) {
+        if !checked.gone.is_empty() {
+            self.forget_looks(now_ms);
+        }
         for slot in self.slots.values_mut() {
-            if matches!(&slot.stage, Stage::Landed { landed, .. } if is_gone(landed)) {
+            let Some(block) = slot.landed_block() else { continue };
+            if checked.gone.contains(&block) {
                 reopen(slot, now_ms, actions);
+            } else if checked.standing.contains(&block) || checked.unknown.contains(&block) {
+                slot.is_confirmed = checked.standing.contains(&block);
             }
         }
     }
@@ -150,7 +154,7 @@ impl LaneState {
                     (false, false) => IntentState::AcceptedL2,
                 };
                 slot.stage = Stage::Landed { state, landed };
-                slot.verdict = None;
+                (slot.verdict, slot.is_confirmed) = (None, false);
                 (slot.is_reorged, slot.is_repeated) = (false, false);
                 actions.push(Action::Record { intent: slot.intent, state, sent: None, landed: Some(landed) });
             }
@@ -174,7 +178,7 @@ impl LaneState {
     fn finalise(&mut self, up_to: BlockNumber, actions: &mut Vec<Action>) {
         let before = self.slots.len();
         self.slots.retain(|_, slot| match slot.stage {
-            Stage::Landed { landed, .. } => landed.block.is_none_or(|block| block.number > up_to),
+            Stage::Landed { landed, .. } => landed.block.is_none_or(|block| block.number > up_to || !slot.is_confirmed),
             _ => true,
         });
         if self.slots.len() < before {

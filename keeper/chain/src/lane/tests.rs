@@ -193,9 +193,9 @@ fn a_batch_of_another_fork_is_not_sent_again_but_an_exit_is() {
             &Observation::Looked { nonce: 5, opening: 0, look: Look::Landed { landed, is_reverted: false } },
             1_010,
         );
-        assert_eq!(lane.landed_blocks(), [block(2)]);
-        let gone = Observation::BlocksGone { above: BlockNumber(1) };
-        let actions = lane.step(&gone, 2_000);
+        assert_eq!(lane.slot(5).and_then(Slot::landed_block), Some(block(2)));
+        let gone = Checked { gone: vec![block(2)], ..Checked::default() };
+        let actions = lane.step(&Observation::Checked(gone), 2_000);
         assert_eq!(actions[0], record(IntentState::Reorged));
         lane.step(&pinned(2, 5), 2_010);
         let actions = lane.step(&pinned(3, 5), 17_100);

@@ -1,7 +1,6 @@
 //! What the driver sees: of the chain at each turn, and of the log at the start.
 
 use keeper_store::{Intent, IntentAction};
-use keeper_types::BlockRef;
 
 use crate::{
     RpcError,
@@ -10,6 +9,7 @@ use crate::{
         node::{Head, Node},
         signing::signed,
         state::{Observation, Slot},
+        sweep::Sweep,
     },
 };
 
@@ -19,37 +19,16 @@ pub(super) struct Seen {
     pub(super) observations: Vec<Observation>,
 }
 
-/// Sees the newest block and the account's nonce after it; where blocks were replaced, says from which on. `before` is the
-/// block that the nonce was last believed as of.
-pub(super) async fn observe(
-    lane: &Lane,
-    before: Option<BlockRef>,
-    landed: Vec<BlockRef>,
-    asks_finality: bool,
-) -> Result<Seen, RpcError> {
+/// Sees the newest block and the account's nonce after it, and which of the blocks of the sweep were replaced.
+pub(super) async fn observe(lane: &Lane, mut sweep: Sweep, asks_finality: bool) -> Result<Seen, RpcError> {
     let node = Node { sender: &lane.inner.sender };
     let head = node.head().await?;
     let mut observations = Vec::new();
-    // After a start nothing is known of what happened meanwhile.
-    if before.is_none_or(|before| before.hash != head.block.hash) {
-        let (mut is_gone, mut standing) = (false, None);
-        // The block that the nonce is known as of comes first: what landed may be older, and what is looked up depends on it.
-        for block in before.into_iter().chain(landed) {
-            // Where the chain does not reach so far, the account's nonce will tell.
-            match node.block_at(block.number).await? {
-                Some(found) if found.hash == block.hash => {
-                    standing = standing.max(Some(block.number));
-                    if Some(block) != before {
-                        break;
-                    }
-                }
-                Some(_) => is_gone = true,
-                None => {}
-            }
+    if !sweep.is_idle(head.block) {
+        while let Some(next) = sweep.next() {
+            sweep.found(node.block_at(next.number).await?);
         }
-        if is_gone {
-            observations.push(Observation::BlocksGone { above: standing.unwrap_or_default() });
-        }
+        observations.push(Observation::Checked(sweep.into_checked()));
     }
     if let Some(nonce) = node.nonce_at(head.block).await? {
         let (block, l2_gas_price) = (head.block, head.prices.1);

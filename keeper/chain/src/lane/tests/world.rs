@@ -234,24 +234,13 @@ impl World {
         let lag = if self.chance(percent) { self.rng.random_range(0..4_usize) } else { 0 };
         let height = self.blocks.len().saturating_sub(lag).max(1);
         let head = self.blocks[height - 1].id;
-        let before = self.lane.pinned_block();
-        if before != Some(head) {
-            let (mut is_gone, mut standing) = (false, None);
-            for block in before.into_iter().chain(self.lane.landed_blocks()) {
-                match self.blocks[..height].iter().find(|one| one.id.number == block.number) {
-                    Some(found) if found.id == block => {
-                        standing = standing.max(Some(block.number));
-                        if Some(block) != before {
-                            break;
-                        }
-                    }
-                    Some(_) => is_gone = true,
-                    None => {}
-                }
+        let mut sweep = self.lane.sweep();
+        if !sweep.is_idle(head) {
+            while let Some(next) = sweep.next() {
+                let stands = self.blocks[..height].iter().find(|one| one.id.number == next.number);
+                sweep.found(stands.map(|one| one.id));
             }
-            if is_gone {
-                self.observe(&Observation::BlocksGone { above: standing.unwrap_or_default() });
-            }
+            self.observe(&Observation::Checked(sweep.into_checked()));
         }
         self.seen = Some(head);
         let nonce = self.blocks[..height].iter().map(|block| block.txs.len() as u64).sum();
