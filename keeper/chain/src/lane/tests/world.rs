@@ -105,7 +105,7 @@ impl World {
         }
         self.faults.percent = 0;
         let quiet_from = self.now;
-        while self.lane.in_flight() > 0 || self.open_wishes() > 0 || self.seen != Some(self.head()) {
+        while self.lane.in_flight() > 0 || self.open_wishes() > 0 || self.lane.pinned_block() != Some(self.head()) {
             if self.now - quiet_from > HEALED_WITHIN_MS {
                 return Err(format!("stuck: {:?}", self.lane));
             }
