@@ -15,7 +15,7 @@ pub struct PoolSettings {
     pub rate: Option<u32>,
     /// An endpoint rests after so many failures among the last twice as many requests.
     pub failures: u32,
-    /// How long an endpoint rests at first. Doubles with every rest up to [`LONGEST_REST`].
+    /// How long an endpoint rests at first. Doubles with every rest up to half a minute.
     pub rest: Duration,
     /// How often every endpoint is looked at.
     pub check_every: Duration,
