@@ -1,14 +1,14 @@
 //! What always holds in a [`World`]: every fri is accounted for, and the events tell what the views show.
 
 use keeper_chain::{ChainJob, Follower, Step};
-use keeper_types::{BlockRef, Fri, Job, JobSpec, Requirements};
+use keeper_types::{BlockHeader, Fri, Job, JobSpec, Requirements};
 
 use crate::world::World;
 
 /// What the events told so far.
 #[derive(Default)]
 pub(crate) struct Followed {
-    cursor: Option<BlockRef>,
+    cursor: Option<BlockHeader>,
     told: keeper_types::Market,
 }
 
@@ -49,7 +49,7 @@ impl World {
                 for (position, event) in &block.events {
                     followed.told.apply(event, position).unwrap();
                 }
-                followed.cursor = Some(block.header.reference());
+                followed.cursor = Some(block.header);
             }
         }
         followed.told.clone()

@@ -201,7 +201,7 @@ async fn store_of(market: &Market, path: &std::path::Path) -> SqliteStore {
 async fn follow(market: &Market, store: &SqliteStore) -> bool {
     let follower = Follower::new(market.contracts.rpc(), market.deployment());
     loop {
-        let cursor = store.cursor().await.unwrap().map(|header| header.reference());
+        let cursor = store.cursor().await.unwrap();
         match follower.step(cursor).await.unwrap() {
             Step::Extended { blocks, .. } => store.append_blocks(&blocks).await.unwrap(),
             Step::UpToDate => return true,

@@ -84,7 +84,7 @@ impl Follower {
     ///
     /// # Errors
     /// Fails where the node does not answer, or answers what makes no sense.
-    pub async fn step(&self, cursor: Option<BlockRef>) -> Result<Step, RpcError> {
+    pub async fn step(&self, cursor: Option<BlockHeader>) -> Result<Step, RpcError> {
         for _ in 0..MOST_CHANGES {
             return Ok(match read(self, cursor, BlockNumber(u64::MAX)).await? {
                 Reading::UpToDate => Step::UpToDate,

@@ -44,7 +44,7 @@ pub struct Fold {
     now_ms: fn() -> u64,
     pub(crate) reconciler: Reconciler,
     /// What comes after the last block that was folded, where it was read while that was being written; and when it was.
-    ahead: Option<(BlockRef, Reading, Instant)>,
+    ahead: Option<(BlockHeader, Reading, Instant)>,
     /// When the node's last answer was at hand: for measuring, never for a decision.
     read_at: Instant,
 }
@@ -139,10 +139,9 @@ impl Fold {
         if let Some(turn) = self.learn_final().await? {
             return Ok(turn);
         }
-        let cursor = self.cursor();
         let (reading, read_at) = match self.ahead.take() {
-            Some((after, reading, read_at)) if Some(after) == cursor => (reading, read_at),
-            _ => (read(&*self.chain, cursor, self.dense_from()).await?, Instant::now()),
+            Some((after, reading, read_at)) if Some(after) == self.folded => (reading, read_at),
+            _ => (read(&*self.chain, self.folded, self.dense_from()).await?, Instant::now()),
         };
         self.read_at = read_at;
         match reading {
@@ -229,8 +228,8 @@ impl Fold {
                 return None;
             }
             // What fails is read again by the next turn, which tells why.
-            let reading = read(&*self.chain, Some(last.reference()), self.dense_from()).await.ok()?;
-            Some((last.reference(), reading, Instant::now()))
+            let reading = read(&*self.chain, Some(last), self.dense_from()).await.ok()?;
+            Some((last, reading, Instant::now()))
         };
         let (appended, ahead) = futures::join!(self.store.append_blocks(&blocks), ahead);
         self.ahead = ahead;

@@ -33,6 +33,7 @@ pub(crate) fn run(repo: &Repo) -> Result<Programs> {
 
 /// The keeper that dies where it is told to, beside the ordinary one, which is built again after it.
 pub(crate) fn failpoints_keeper(repo: &Repo) -> Result<PathBuf> {
+    system::ensure(&[C_COMPILER])?;
     let built = |more: &[&str]| {
         process::run(cargo(repo.root()).args(["build", "--locked", "--package", "keeper"]).args(more), BUILD_HINT)
     };

@@ -7,7 +7,7 @@ use std::{
 };
 
 use keeper_chain::{Follower, Step};
-use keeper_types::{BlockRef, JobId, MarketEvent, TxHash};
+use keeper_types::{BlockHeader, JobId, MarketEvent, TxHash};
 use tokio::{sync::watch, time::sleep};
 
 use super::{Scene, load::Submission};
@@ -46,7 +46,7 @@ impl Watching {
     pub(crate) async fn begin(scene: &Arc<Scene>) -> Self {
         let rpc = scene.connection().await;
         let follower = Follower::new(&rpc, scene.contracts.deployment());
-        let cursor = follower.head().await.expect("the newest block").reference();
+        let cursor = follower.head().await.expect("the newest block");
         let (tell, seen) = watch::channel(Seen::default());
         tokio::spawn(read(follower, cursor, tell));
         Self { seen }
@@ -69,12 +69,12 @@ impl Watching {
     }
 }
 
-async fn read(follower: Follower, mut cursor: BlockRef, tell: watch::Sender<Seen>) {
+async fn read(follower: Follower, mut cursor: BlockHeader, tell: watch::Sender<Seen>) {
     loop {
         match follower.step(Some(cursor)).await {
             Ok(Step::Extended { blocks, .. }) => {
                 let at = Instant::now();
-                cursor = blocks.last().map_or(cursor, |block| block.header.reference());
+                cursor = blocks.last().map_or(cursor, |block| block.header);
                 let events = blocks.iter().flat_map(|block| &block.events);
                 tell.send_modify(|seen| {
                     seen.blocks.push(at);

@@ -4,7 +4,7 @@
 //! asked of a chain that had this block. Within the step every block that is the very next builds on the one before it.
 
 use futures::{StreamExt as _, TryStreamExt as _};
-use keeper_types::{BlockEvents, BlockHeader, BlockNumber, BlockRef};
+use keeper_types::{BlockEvents, BlockHeader, BlockNumber};
 
 use super::source::{ChainSource, Index, Indexed};
 use crate::RpcError;
@@ -40,21 +40,23 @@ pub enum Reading {
 /// Reads what comes after `cursor`, the last recorded block; from the deployment on where there is none. Below
 /// `dense_from` blocks without events are left out, save the last of the step; from there on every block is given.
 ///
+/// Whole headers are compared: the hashes of a local chain do not cover all that they should.
+///
 /// # Errors
 /// Fails where the chain cannot be read, or what is read makes no sense.
 pub async fn read(
     source: &dyn ChainSource,
-    cursor: Option<BlockRef>,
+    cursor: Option<BlockHeader>,
     dense_from: BlockNumber,
 ) -> Result<Reading, RpcError> {
     let head = source.head().await?;
     let first = match cursor {
         Some(cursor) if head.number < cursor.number => return Ok(Reading::Behind { head }),
         Some(cursor) if head.number == cursor.number => {
-            return Ok(if head.hash == cursor.hash { Reading::UpToDate } else { Reading::Reorganised });
+            return Ok(if head == cursor { Reading::UpToDate } else { Reading::Reorganised });
         }
         Some(cursor) => match source.header(cursor.number).await? {
-            Some(header) if header.hash == cursor.hash => BlockNumber(cursor.number.0 + 1),
+            Some(header) if header == cursor => BlockNumber(cursor.number.0 + 1),
             Some(_) => return Ok(Reading::Reorganised),
             // It had it a moment ago: another node answers, which is behind, or the chain became shorter.
             None => return Ok(Reading::Changed),
@@ -126,13 +128,13 @@ async fn spoken_block(
 }
 
 /// Whether every block that is the very next builds on the one before it.
-fn are_linked(cursor: Option<BlockRef>, blocks: &[BlockEvents]) -> bool {
+fn are_linked(cursor: Option<BlockHeader>, blocks: &[BlockEvents]) -> bool {
     let mut below = cursor;
     blocks.iter().all(|block| {
         let header = block.header;
         let builds =
             below.is_none_or(|below| below.number.0 + 1 != header.number.0 || below.hash == header.parent_hash);
-        below = Some(header.reference());
+        below = Some(header);
         builds
     })
 }

@@ -144,7 +144,7 @@ async fn read_chain(context: &Context, contracts: &Contracts) -> Result<Tally> {
                     tally.metrics.observe(event, position.timestamp, &tally.market);
                     tally.count(event, position.tx_hash, position.block.0);
                 }
-                cursor = blocks.last().map(|block| block.header.reference());
+                cursor = blocks.last().map(|block| block.header);
             }
         }
     }

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Result;
 use keeper_chain::{Follower, Step};
-use keeper_types::{BlockRef, JobState, Market};
+use keeper_types::{BlockHeader, JobState, Market};
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
 
 use super::stage::Stage;
@@ -80,7 +80,7 @@ impl Drop for Sight {
 
 async fn read(stage: Arc<Stage>, tell: watch::Sender<Seen>) -> Result<()> {
     let follower = Follower::new(stage.contracts.rpc(), stage.contracts.deployment());
-    let (mut market, mut cursor, mut events) = (Market::default(), None::<BlockRef>, 0);
+    let (mut market, mut cursor, mut events) = (Market::default(), None::<BlockHeader>, 0);
     loop {
         match follower.step(cursor).await {
             Ok(Step::Extended { blocks, .. }) => {
@@ -88,7 +88,7 @@ async fn read(stage: Arc<Stage>, tell: watch::Sender<Seen>) -> Result<()> {
                     market.apply(event, position)?;
                     events += 1;
                 }
-                cursor = blocks.last().map(|block| block.header.reference()).or(cursor);
+                cursor = blocks.last().map(|block| block.header).or(cursor);
                 tell.send_replace(Seen::of(&market, events));
             }
             Ok(Step::UpToDate) => sleep(POLL).await,

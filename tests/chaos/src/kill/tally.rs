@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result, bail};
 use keeper_chain::{ChainJob, Follower, Step};
 use keeper_store::{SqliteStore, Store as _};
-use keeper_types::{Attempt, BlockRef, EventPosition, Felt, JobId, JobState, MarketEvent, TxHash, WorkerId};
+use keeper_types::{Attempt, BlockHeader, EventPosition, Felt, JobId, JobState, MarketEvent, TxHash, WorkerId};
 
 use super::{agents::Agents, stage::Stage, submitting::Acknowledged};
 
@@ -80,7 +80,7 @@ pub(crate) async fn count(stage: &Stage, acknowledged: &[Acknowledged], agents: 
 /// Everything that the contracts said, read anew from their deployment on.
 async fn events(stage: &Stage) -> Result<Vec<(EventPosition, MarketEvent)>> {
     let follower = Follower::new(stage.contracts.rpc(), stage.contracts.deployment());
-    let (mut events, mut cursor) = (Vec::new(), None::<BlockRef>);
+    let (mut events, mut cursor) = (Vec::new(), None::<BlockHeader>);
     loop {
         match follower.step(cursor).await? {
             Step::Extended { blocks, head } => {
@@ -89,7 +89,7 @@ async fn events(stage: &Stage) -> Result<Vec<(EventPosition, MarketEvent)>> {
                 if last.number >= head {
                     return Ok(events);
                 }
-                cursor = Some(last.reference());
+                cursor = Some(last);
             }
             Step::UpToDate => return Ok(events),
             Step::Reorganised => bail!("a chain that nobody reorganised was reorganised"),

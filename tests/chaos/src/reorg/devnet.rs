@@ -57,8 +57,9 @@ pub(super) async fn run(args: &Args, seed: u64, figures: &mut Figures) -> Result
         let from = json!({ "block_number": height + 1 - depth });
         place.market.chain.ask("devnet_abortBlocks", json!({ "starting_block_id": from })).await;
         place.node.is_after_reorganisation.store(true, Ordering::Relaxed);
-        // Otherwise empty blocks may be what they were, and the chain as a node sees it that is behind.
-        place.market.chain.ask("devnet_increaseTime", json!({ "time": rng.random_range(1..5) })).await;
+        // Otherwise blocks may be what they were: the hashes of this chain cover a number and a count of transactions, not
+        // what lies below, so only the time tells one fork from another.
+        place.market.chain.ask("devnet_increaseTime", json!({ "time": rng.random_range(60..120) })).await;
         if rng.random_bool(0.5) {
             figures.jobs += place.act(&mut rng).await?;
         }

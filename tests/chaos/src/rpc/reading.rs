@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use futures::TryStreamExt as _;
 use keeper_chain::{Follower, Step};
 use keeper_store::{Identity, SqliteStore, Store as _};
-use keeper_types::{BlockNumber, BlockRef};
+use keeper_types::{BlockHeader, BlockNumber};
 use tempfile::TempDir;
 
 use super::stage::{Events, Stage};
@@ -49,7 +49,7 @@ impl Record {
     pub(super) async fn follow(&self, follower: &Follower) -> Result<Followed> {
         loop {
             let cursor = self.store.cursor().await?;
-            match follower.step(cursor.map(|cursor| cursor.reference())).await? {
+            match follower.step(cursor).await? {
                 Step::UpToDate => return Ok(Followed::UpToDate),
                 Step::Extended { blocks, .. } => self.store.append_blocks(&blocks).await?,
                 Step::Reorganised => {
@@ -72,9 +72,9 @@ impl Record {
     }
 
     /// The recorded block some blocks below the newest.
-    pub(super) async fn before(&self, blocks: u32) -> Result<Option<BlockRef>> {
+    pub(super) async fn before(&self, blocks: u32) -> Result<Option<BlockHeader>> {
         let recent = self.store.recent_blocks(blocks).await?;
-        Ok(recent.last().map(|header| header.reference()))
+        Ok(recent.last().copied())
     }
 
     /// All that is recorded.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use e2e::{LocalnetOptions, LyingProxy, Market, job_spec};
 use keeper_chain::{Follower, Step};
-use keeper_types::{BlockNumber, BlockRef, EventPosition, Felt, Fri, JobSpec, MarketEvent};
+use keeper_types::{BlockHeader, BlockNumber, BlockRef, EventPosition, Felt, Fri, JobSpec, MarketEvent};
 use serde_json::json;
 
 /// Blocks after which the chain is replaced: it keeps every state.
@@ -55,14 +55,14 @@ impl Stage {
     }
 
     /// Everything that the contracts said after a block.
-    pub(super) async fn events_after(&self, mut cursor: Option<BlockRef>) -> Events {
+    pub(super) async fn events_after(&self, mut cursor: Option<BlockHeader>) -> Events {
         let truth = self.truth();
         let mut events = Vec::new();
         loop {
             match truth.step(cursor).await.expect("the chain answers") {
                 Step::UpToDate => return events,
                 Step::Extended { blocks, .. } => {
-                    cursor = blocks.last().map(|block| block.header.reference());
+                    cursor = blocks.last().map(|block| block.header);
                     events.extend(blocks.into_iter().flat_map(|block| block.events));
                 }
                 Step::Reorganised => unreachable!("nobody reorganises the chain meanwhile"),

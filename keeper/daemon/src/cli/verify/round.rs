@@ -50,7 +50,7 @@ pub(in crate::cli) async fn read(follower: &Follower) -> Result<Vec<BlockEvents>
     let mut blocks: Vec<BlockEvents> = Vec::new();
     let spinner = output::spinner("reading the chain");
     loop {
-        match follower.step(blocks.last().map(|block| block.header.reference())).await? {
+        match follower.step(blocks.last().map(|block| block.header)).await? {
             Step::UpToDate => break,
             Step::Extended { blocks: more, .. } => blocks.extend(more),
             Step::Reorganised => bail!("the chain was reorganised while it was read\nhint: try again"),
