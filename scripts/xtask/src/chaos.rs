@@ -89,7 +89,7 @@ pub(crate) struct NonceArgs {
     #[arg(long, default_value_t = 16)]
     accounts: u8,
     /// How long a transaction may be missing before it is sent again, in milliseconds
-    #[arg(long, default_value_t = 15_000)]
+    #[arg(long, default_value_t = 10_000)]
     resend_after_ms: u64,
     /// What faults are drawn from; a fresh one, which is printed, if none is given
     #[arg(long)]

@@ -32,7 +32,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u8).range(1..=16))]
     accounts: u8,
     /// How long a transaction may be missing before it is sent again, in milliseconds
-    #[arg(long, default_value_t = 15_000)]
+    #[arg(long, default_value_t = 10_000)]
     resend_after_ms: u64,
     /// Seconds between two blocks
     #[arg(long, default_value_t = 2)]
@@ -80,8 +80,8 @@ async fn send_all(args: &Args, seed: u64) -> Result<Figures> {
     let folder = tempfile::tempdir()?;
     let times = LaneTimes {
         gap_after_ms: if args.sabotage { u64::MAX } else { args.resend_after_ms },
-        // As 300 s is to the 15 s of the public networks.
-        life_ms: if args.sabotage { u64::MAX } else { args.resend_after_ms * 20 },
+        // As 300 s is to 10 s.
+        life_ms: if args.sabotage { u64::MAX } else { args.resend_after_ms * 30 },
         ..LaneTimes::default()
     };
     let settings = LaneSettings {
@@ -105,7 +105,7 @@ async fn send_all(args: &Args, seed: u64) -> Result<Figures> {
             patience: if args.sabotage {
                 Duration::from_secs(15)
             } else {
-                Duration::from_millis(30 * args.resend_after_ms + 60_000)
+                Duration::from_millis(40 * args.resend_after_ms + 60_000)
             },
             database: folder.path().join(format!("{number}.sqlite")),
             sender: Arc::new(Sender::new(&behind, &credentials, Duration::from_millis(50))),

@@ -22,7 +22,7 @@ pub struct LaneTimes {
 
 impl Default for LaneTimes {
     fn default() -> Self {
-        Self { gap_after_ms: 15_000, life_ms: 300_000, lost_after_ms: 30_000, look_every_ms: 1_000 }
+        Self { gap_after_ms: 10_000, life_ms: 300_000, lost_after_ms: 30_000, look_every_ms: 1_000 }
     }
 }
 

@@ -78,11 +78,11 @@ fn no_answer_is_no_failure_and_the_same_bytes_are_sent_again() {
     let mut lane = lane();
     let sent = Action::Record { intent: IntentId(1), state: IntentState::MaybeSent, sent: Some(hash(1)), landed: None };
     assert_eq!(lane.step(&answered(Answer::Unknown), 10), [sent]);
-    assert!(lane.step(&pinned(2, 5), 15_009).is_empty(), "15 s have not passed");
-    assert_eq!(lane.step(&pinned(3, 5), 15_010), [Action::Send { nonce: 5, hash: hash(1) }]);
+    assert!(lane.step(&pinned(2, 5), 10_009).is_empty(), "10 s have not passed");
+    assert_eq!(lane.step(&pinned(3, 5), 10_010), [Action::Send { nonce: 5, hash: hash(1) }]);
     assert!(lane.step(&pinned(4, 5), 60_000).is_empty(), "it is being sent");
     lane.step(&answered(Answer::Unknown), 60_010);
-    assert_eq!(lane.step(&pinned(5, 5), 65_010), [Action::Send { nonce: 5, hash: hash(1) }], "from then on sooner");
+    assert_eq!(lane.step(&pinned(5, 5), 63_343), [Action::Send { nonce: 5, hash: hash(1) }], "from then on sooner");
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn what_outlived_its_life_or_its_price_is_replaced_at_eleven_percent_more() {
     let mut dear = lane();
     dear.step(&answered(Answer::Accepted), 10);
     let rise = Observation::Pinned { block: block(2), nonce: 5, l2_gas_price: 101 };
-    assert_eq!(dear.step(&rise, 15_010), std::slice::from_ref(&replace));
+    assert_eq!(dear.step(&rise, 10_010), std::slice::from_ref(&replace));
     let mut refused = lane();
     assert_eq!(refused.step(&answered(Answer::Underpriced), 10).len(), 1);
     assert_eq!(refused.step(&Observation::Tick, 1_010), [replace]);
@@ -106,21 +106,21 @@ fn what_outlived_its_life_or_its_price_is_replaced_at_eleven_percent_more() {
 fn what_a_node_holds_and_blocks_pass_over_offers_more_but_not_without_blocks() {
     let mut halted = lane();
     halted.step(&answered(Answer::Accepted), 10);
-    assert_eq!(halted.step(&pinned(3, 5), 15_010), [Action::Send { nonce: 5, hash: hash(1) }], "two blocks are few");
-    halted.step(&answered(Answer::Duplicate), 15_020);
+    assert_eq!(halted.step(&pinned(3, 5), 10_010), [Action::Send { nonce: 5, hash: hash(1) }], "two blocks are few");
+    halted.step(&answered(Answer::Duplicate), 10_020);
     for late in 2..9 {
-        assert_eq!(halted.step(&pinned(3, 5), late * 15_020), [Action::Send { nonce: 5, hash: hash(1) }], "no blocks");
-        halted.step(&answered(Answer::Duplicate), late * 15_020);
+        assert_eq!(halted.step(&pinned(3, 5), late * 10_020), [Action::Send { nonce: 5, hash: hash(1) }], "no blocks");
+        halted.step(&answered(Answer::Duplicate), late * 10_020);
     }
     let mut passed_over = lane();
     passed_over.step(&answered(Answer::Accepted), 10);
     let price = |l2_gas_price| Observation::Pinned { block: block(4), nonce: 5, l2_gas_price };
     let again = [Action::Send { nonce: 5, hash: hash(1) }];
-    assert_eq!(passed_over.step(&price(90), 15_010), again, "it may be gone");
-    passed_over.step(&answered(Answer::Duplicate), 15_020);
+    assert_eq!(passed_over.step(&price(90), 10_010), again, "it may be gone");
+    passed_over.step(&answered(Answer::Duplicate), 10_020);
     let replace = Action::Replace { nonce: 5, purpose: Purpose::Action, least_tip: 1, least_l2_gas_price: 111 };
-    assert_eq!(passed_over.clone().step(&price(90), 16_020), [replace]);
-    assert!(passed_over.step(&price(25), 16_020).is_empty(), "it offers four times the price already");
+    assert_eq!(passed_over.clone().step(&price(90), 11_020), [replace]);
+    assert!(passed_over.step(&price(25), 11_020).is_empty(), "it offers four times the price already");
 }
 
 #[test]
@@ -129,9 +129,9 @@ fn what_is_wanted_no_more_gives_way_to_a_no_op() {
     lane.step(&answered(Answer::Accepted), 10);
     assert!(lane.step(&Observation::Abandoned { intent: IntentId(1) }, 20).is_empty(), "it may land any moment");
     let replace = Action::Replace { nonce: 5, purpose: Purpose::NoOp, least_tip: 1, least_l2_gas_price: 111 };
-    assert_eq!(lane.step(&pinned(2, 5), 15_010), [replace]);
-    let signed = Signed { purpose: Purpose::NoOp, ..transaction(2, 15_020) };
-    lane.step(&Observation::Replaced { nonce: 5, signed }, 15_020);
+    assert_eq!(lane.step(&pinned(2, 5), 10_010), [replace]);
+    let signed = Signed { purpose: Purpose::NoOp, ..transaction(2, 10_020) };
+    lane.step(&Observation::Replaced { nonce: 5, signed }, 10_020);
     assert_eq!(
         lane.step(&pinned(3, 6), 16_000),
         [record(IntentState::NonceConsumed), Action::Look { nonce: 5, opening: 0 }]
@@ -198,7 +198,7 @@ fn a_batch_of_another_fork_is_not_sent_again_but_an_exit_is() {
         let actions = lane.step(&Observation::Checked(gone), 2_000);
         assert_eq!(actions[0], record(IntentState::Reorged));
         lane.step(&pinned(2, 5), 2_010);
-        let actions = lane.step(&pinned(3, 5), 17_100);
+        let actions = lane.step(&pinned(3, 5), 12_100);
         let is_sent_again = actions.iter().any(|action| matches!(action, Action::Send { .. }));
         let is_replaced = actions.iter().any(|action| matches!(action, Action::Replace { purpose: Purpose::NoOp, .. }));
         assert_eq!((is_sent_again, is_replaced), (is_repeatable, !is_repeatable), "{actions:?}");
@@ -210,11 +210,11 @@ fn a_nonce_that_no_intent_has_is_filled() {
     let slot = Slot::new(IntentId(1), vec![transaction(1, 0)], true, Stage::Signed, 0);
     let mut lane = LaneState::restore(LaneTimes::default(), [(7, slot)].into(), 5);
     lane.step(&pinned(1, 5), 0);
-    assert!(lane.step(&Observation::Tick, 14_999).is_empty());
-    assert_eq!(lane.step(&Observation::Tick, 15_000), [Action::Fill { nonce: 5 }, Action::Fill { nonce: 6 }]);
+    assert!(lane.step(&Observation::Tick, 9_999).is_empty());
+    assert_eq!(lane.step(&Observation::Tick, 10_000), [Action::Fill { nonce: 5 }, Action::Fill { nonce: 6 }]);
     assert!(lane.step(&Observation::Tick, 40_000).is_empty(), "they are being filled");
     lane.step(&Observation::NotSigned { nonce: 5 }, 40_000);
-    assert_eq!(lane.step(&Observation::Tick, 55_000), [Action::Fill { nonce: 5 }]);
+    assert_eq!(lane.step(&Observation::Tick, 50_000), [Action::Fill { nonce: 5 }]);
 }
 
 #[test]

@@ -44,7 +44,7 @@ impl Default for SendingSettings {
         Self {
             max_fee_per_hour: "1000".to_owned(),
             max_in_flight: 8,
-            resend_after_s: 15,
+            resend_after_s: 10,
             transaction_life_s: 300,
             exit_accounts: Vec::new(),
         }
@@ -114,7 +114,7 @@ mod tests {
         assert!(wrong(&|settings| settings.max_fee_per_hour = "0".to_owned()).contains("nothing can be sent"));
         assert!(wrong(&|settings| settings.max_in_flight = 65).contains("must be 1 to 64"));
         assert!(wrong(&|settings| settings.resend_after_s = 0).contains("must be 1 to 3600"));
-        assert!(wrong(&|settings| settings.transaction_life_s = 14).contains("must be 15 (resend_after_s)"));
+        assert!(wrong(&|settings| settings.transaction_life_s = 9).contains("must be 10 (resend_after_s)"));
     }
 
     #[test]
@@ -122,6 +122,6 @@ mod tests {
         let run = RunArgs { max_fee_per_hour: Some("2.5".to_owned()), ..RunArgs::default() };
         let lane = SendingSettings::default().with_flags(&run).lane(Duration::from_secs(1)).unwrap();
         assert_eq!(lane.max_fee_per_hour, Fri(2_500_000_000_000_000_000));
-        assert_eq!((lane.window, lane.times.gap_after_ms, lane.times.life_ms), (8, 15_000, 300_000));
+        assert_eq!((lane.window, lane.times.gap_after_ms, lane.times.life_ms), (8, 10_000, 300_000));
     }
 }
