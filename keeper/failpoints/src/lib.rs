@@ -51,7 +51,7 @@ failpoints! {
     FinalAfterCommit = "store::record_final::after_commit",
     /// Times are written, not committed.
     ObserveBeforeCommit = "store::observe::before_commit",
-    /// Times are committed; what was read is not yet believed.
+    /// Times are committed; nobody knows yet.
     ObserveAfterCommit = "store::observe::after_commit",
     /// Explanations are written, not committed.
     ExplainBeforeCommit = "store::save_explanations::before_commit",

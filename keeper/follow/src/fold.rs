@@ -47,6 +47,8 @@ pub struct Fold {
     ahead: Option<(BlockHeader, Reading, Instant)>,
     /// When the node's last answer was at hand: for measuring, never for a decision.
     read_at: Instant,
+    /// When the last turn's jobs were seen to move, not recorded yet.
+    unobserved: Vec<Observation>,
 }
 
 /// What a turn came to.
@@ -103,6 +105,7 @@ impl Fold {
             reconciler: Reconciler::default(),
             ahead: None,
             read_at: Instant::now(),
+            unobserved: Vec::new(),
         }
     }
 
@@ -126,12 +129,26 @@ impl Fold {
         self.final_block
     }
 
+    /// Records when the jobs of the last turn were seen to move. The next turn does it first, but whoever waits for the
+    /// market should not wait for this.
+    ///
+    /// # Errors
+    /// Fails where the store does.
+    pub async fn observe(&mut self) -> Result<(), FollowError> {
+        if !self.unobserved.is_empty() {
+            self.store.observe(&self.unobserved).await?;
+            self.unobserved.clear();
+        }
+        Ok(())
+    }
+
     /// Takes what comes next into the store and the market.
     ///
     /// # Errors
     /// Fails where the chain or the store cannot be read or written, and where the chain's events do not fit together
     /// even when all of them are read anew. The next turn begins where this one did.
     pub async fn turn(&mut self) -> Result<Turn, FollowError> {
+        self.observe().await?;
         self.join_store().await?;
         if let Some(turn) = self.confirm().await? {
             return Ok(turn);
@@ -245,8 +262,7 @@ impl Fold {
         self.folded = Some(last);
         if last.number >= head {
             // Of what happened while the keeper was away nobody can say when it would have been seen.
-            let seen = observations(&blocks, &self.market, (self.now_ms)());
-            self.store.observe(&seen).await?;
+            self.unobserved = observations(&blocks, &self.market, (self.now_ms)());
         }
         for (position, event) in blocks.iter().flat_map(|block| &block.events) {
             tracing::debug!(block = %position.block, event = event.name(), job_ids = ?event.job_ids(), "event");

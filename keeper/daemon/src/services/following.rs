@@ -89,6 +89,7 @@ impl Follow<'_> {
                 health.followed(last.number, head);
                 if last.number >= head {
                     self.publish(last);
+                    self.fold.observe().await?;
                 }
                 Ok(Duration::ZERO)
             }
