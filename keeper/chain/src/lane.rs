@@ -13,6 +13,7 @@
 
 mod driver;
 mod fees;
+mod log;
 mod node;
 mod signing;
 mod state;
@@ -27,12 +28,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keeper_store::{IntentAction, IntentId, IntentState, Landed, Store, StoreError};
+use keeper_store::{Fence, IntentAction, IntentId, IntentState, Landed, Store, StoreError};
 use keeper_types::{Address, Fri, TxHash};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 pub use self::{
     fees::FeeCeiling,
+    log::LaneLease,
     state::{Action, Answer, LaneState, LaneTimes, Look, Observation, Signed, Slot, Stage},
     sweep::{Checked, Sweep},
 };
@@ -81,6 +83,8 @@ struct Inner {
     settings: LaneSettings,
     /// Set where nothing may be signed or sent, whatever waits.
     held: Arc<AtomicBool>,
+    /// The account's lease, where several keepers share the log.
+    lease: Option<LaneLease>,
     commands: mpsc::Sender<Command>,
     /// Held by whoever runs the lane.
     received: Mutex<mpsc::Receiver<Command>>,
@@ -96,6 +100,8 @@ enum Command {
 /// What waits to be signed.
 #[derive(Debug)]
 struct Submission {
+    /// What it was decided under; it is recorded only as long as that stands.
+    duty: Option<Fence>,
     action: IntentAction,
     calls: Calls,
     bounds: Bounds,
@@ -191,9 +197,21 @@ impl Lane {
 
     /// As [`Lane::new`], but as long as the flag is set nothing is signed or sent, not even again; what waits is kept.
     pub fn held_by(held: Arc<AtomicBool>, sender: Arc<Sender>, store: Arc<dyn Store>, settings: LaneSettings) -> Self {
+        Self::under(None, held, sender, store, settings)
+    }
+
+    /// As [`Lane::held_by`], but where there is a lease the lane runs only as long as that lasts, and everything is
+    /// recorded under it. Then several keepers may be given the account.
+    pub fn under(
+        lease: Option<LaneLease>,
+        held: Arc<AtomicBool>,
+        sender: Arc<Sender>,
+        store: Arc<dyn Store>,
+        settings: LaneSettings,
+    ) -> Self {
         let (commands, received) = mpsc::channel(QUEUE);
         let (received, status) = (Mutex::new(received), watch::Sender::default());
-        Self { inner: Arc::new(Inner { sender, store, settings, held, commands, received, status }) }
+        Self { inner: Arc::new(Inner { sender, store, settings, held, lease, commands, received, status }) }
     }
 
     /// The account.
@@ -218,13 +236,26 @@ impl Lane {
     /// [`LaneError::Send`] where the contracts refuse the calls or the fee cannot be estimated,
     /// [`StoreError::IntentExists`] where an open intent does the same. Nothing is sent then.
     pub async fn submit(&self, action: IntentAction, calls: Calls) -> Result<Submitted, LaneError> {
+        self.submit_for(None, action, calls).await
+    }
+
+    /// As [`Lane::submit`], for what was decided under a lease of another name: it is recorded only if that stands.
+    ///
+    /// # Errors
+    /// As [`Lane::submit`], and [`StoreError::Fenced`] where the grant does not stand.
+    pub async fn submit_for(
+        &self,
+        duty: Option<&Fence>,
+        action: IntentAction,
+        calls: Calls,
+    ) -> Result<Submitted, LaneError> {
         let sender = &self.inner.sender;
         // The node counts what it knows of. What it does not know yet changes no estimate.
         let asked = Instant::now();
         let nonce = sender.nonce().await?;
         let bounds = sender.estimate(calls.0.clone(), nonce).await?;
         let waited = asked.elapsed();
-        Ok(Submitted { waited, ..self.submit_with(action, calls, bounds).await? })
+        Ok(Submitted { waited, ..self.submit_with(duty, action, calls, bounds).await? })
     }
 
     /// As [`Lane::submit`], but with the bounds of other calls, so that these may revert: for the test that they do.
@@ -240,12 +271,19 @@ impl Lane {
     ) -> Result<Submitted, LaneError> {
         let sender = &self.inner.sender;
         let bounds = sender.estimate(checked.0.clone(), sender.nonce().await?).await?;
-        self.submit_with(action, calls, bounds).await
+        self.submit_with(None, action, calls, bounds).await
     }
 
-    async fn submit_with(&self, action: IntentAction, calls: Calls, bounds: Bounds) -> Result<Submitted, LaneError> {
+    async fn submit_with(
+        &self,
+        duty: Option<&Fence>,
+        action: IntentAction,
+        calls: Calls,
+        bounds: Bounds,
+    ) -> Result<Submitted, LaneError> {
         let (reply, answer) = oneshot::channel();
-        let submission = Command::Submit(Box::new(Submission { action, calls, bounds, reply }));
+        let duty = duty.cloned();
+        let submission = Command::Submit(Box::new(Submission { duty, action, calls, bounds, reply }));
         self.inner.commands.send(submission).await.map_err(|_| LaneError::Stopped)?;
         answer.await.map_err(|_| LaneError::Stopped)?
     }

@@ -108,6 +108,10 @@ pub(crate) struct RunArgs {
     /// Where /live and /ready are answered, for probes [default: nowhere]
     #[arg(long, env = "KEEPER_HEALTH_LISTEN", value_name = "ADDR")]
     pub(crate) health_listen: Option<SocketAddr>,
+    /// With --database: how long another keeper waits before it takes over from one that is gone, in milliseconds
+    /// [default: 3000]
+    #[arg(long, env = "KEEPER_LEASE_MS", value_name = "MS")]
+    pub(crate) lease_ms: Option<u64>,
     /// Post what the account's bond as a keeper lacks
     #[arg(long, env = "KEEPER_POST_BOND", value_parser = BoolishValueParser::new())]
     pub(crate) post_bond: bool,

@@ -5,6 +5,7 @@
 mod adapters;
 mod cli;
 mod context;
+mod installation;
 mod output;
 mod records;
 mod rights;

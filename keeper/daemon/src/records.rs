@@ -3,10 +3,10 @@
 use anyhow::{Result, bail};
 use futures::TryStreamExt as _;
 use keeper_chain::{Contracts, Follower};
-use keeper_store::{Identity, Location, PostgresStore, SqliteStore, Store, StoreError};
+use keeper_store::{Identity, Lease, Leases as _, Location, PostgresStore, SqliteStore, Store, StoreError};
 use keeper_types::{BlockHeader, BlockNumber};
 
-use crate::context::Context;
+use crate::{context::Context, services::LEADER};
 
 /// Which deployment a keeper of these contracts records.
 pub(crate) fn identity(contracts: &Contracts) -> Identity {
@@ -52,6 +52,17 @@ pub(crate) async fn open(context: &Context, contracts: &Contracts) -> Result<Box
         );
     }
     Ok(store)
+}
+
+/// The keeper that leads those of the database in use; `None` where none does, or it is one keeper's own.
+///
+/// # Errors
+/// Fails where the database does not answer.
+pub(crate) async fn leader(context: &Context) -> Result<Option<Lease>> {
+    match &context.settings.database {
+        Some(url) => Ok(PostgresStore::open_read_only(url).await?.current(LEADER).await?),
+        None => Ok(None),
+    }
 }
 
 /// The block of the first recorded event, which no ordinary reorganisation reaches; the newest where there is no event.

@@ -8,6 +8,9 @@
 //!                          +---------> Admission: the account may no longer apply rounds
 //! ```
 //!
+//! Where several keepers share a database, Leasing says which of them leads; Allocating, Exiting and Dispatching work
+//! only there, and Sending sends from an account only under the account's lease ([`leading`]).
+//!
 //! Each service owns its state; what the chain said reaches the others as an immutable [`Believed`]. A service waits out
 //! what it expects (a node that does not answer). What it does not expect it returns as a [`Failure`], which says whether
 //! the supervisor may start it again: then it begins with what the database and the chain say, and each module says why
@@ -21,6 +24,7 @@ mod exiting;
 mod failure;
 mod following;
 mod health;
+mod leading;
 mod probing;
 mod restarts;
 mod sending;
@@ -46,6 +50,7 @@ pub(crate) use self::{
     failure::{CannotListen, Failure, Stopped},
     following::Following,
     health::{ALLOCATING, Health},
+    leading::{Claim, LEADER, Leadership, Leasing},
     probing::Probing,
     sending::Sending,
     serving::Serving,

@@ -30,6 +30,8 @@ use crate::cli::{Global, RunArgs};
 
 /// Where the dispatcher listens unless told otherwise.
 const DEFAULT_LISTEN: &str = "127.0.0.1:7070";
+/// How long a lease lasts unless told otherwise, in milliseconds: a keeper that is gone is missed for about so long.
+const DEFAULT_LEASE_MS: u64 = 3_000;
 /// Items in one round unless told otherwise: where the gas per item stops falling.
 const DEFAULT_MAX_BATCH: usize = 100;
 
@@ -67,6 +69,8 @@ pub(crate) struct Settings {
     pub(crate) poll_ms: u64,
     /// Whether the keeper expires and settles what is due.
     pub(crate) exits: bool,
+    /// How long the lease of a keeper lasts that it does not renew, in milliseconds.
+    pub(crate) lease_ms: u64,
     /// How sure a job must be before its work begins.
     pub(crate) finality: FinalityPolicy,
     /// How transactions are sent.
@@ -119,6 +123,7 @@ struct KeeperSection {
     public_url: Option<String>,
     max_batch: Option<usize>,
     exits: Option<bool>,
+    lease_ms: Option<u64>,
 }
 
 impl Settings {
@@ -163,6 +168,7 @@ impl Settings {
             public_url: run.public_url.clone().or(file.keeper.public_url),
             poll_ms: global.poll_ms.or(file.chain.poll_ms).unwrap_or(default_poll_ms(network)),
             exits: !run.no_exits && file.keeper.exits.unwrap_or(true),
+            lease_ms: run.lease_ms.or(file.keeper.lease_ms).unwrap_or(DEFAULT_LEASE_MS),
             finality: file.finality.unwrap_or(default_finality(network)),
             sending: file.sending.with_flags(run),
             worker: file.worker,
@@ -177,6 +183,9 @@ impl Settings {
         endpoints::check_pool(&self.pool)?;
         if !(50..=60_000).contains(&self.poll_ms) {
             bail!("chain.poll_ms is {}, but must be 50 to 60000", self.poll_ms);
+        }
+        if !(1_000..=60_000).contains(&self.lease_ms) {
+            bail!("keeper.lease_ms is {}, but must be 1000 to 60000", self.lease_ms);
         }
         if let Some(public_url) = &self.public_url {
             session_url(public_url).context("keeper.public_url")?;
@@ -218,6 +227,7 @@ impl Settings {
                 public_url: self.public_url.clone(),
                 max_batch: Some(self.policy.max_items),
                 exits: Some(self.exits),
+                lease_ms: Some(self.lease_ms),
             },
             finality: Some(self.finality),
             sending: self.sending.clone(),
@@ -253,6 +263,17 @@ impl Settings {
     /// How often the node is asked for news.
     pub(crate) fn poll(&self) -> std::time::Duration {
         std::time::Duration::from_millis(self.poll_ms)
+    }
+
+    /// How long the lease of a keeper lasts that it does not renew.
+    pub(crate) fn lease(&self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.lease_ms)
+    }
+
+    /// How long the newest block may be unknown to a keeper that leads: somewhat longer than a lease lasts, and than the
+    /// node is left alone.
+    pub(crate) fn leaders_silence(&self) -> std::time::Duration {
+        (self.lease() * 4 / 3).max(self.poll() * 4)
     }
 }
 

@@ -96,15 +96,18 @@ impl fmt::Display for Failpoint {
 pub enum Sabotage {
     /// What was sent is forgotten at each start.
     ForgetIntents,
+    /// Of several keepers on one database none asks whether another is at work.
+    NoLeases,
 }
 
 impl Sabotage {
-    const ALL: [Self; 1] = [Self::ForgetIntents];
+    const ALL: [Self; 2] = [Self::ForgetIntents, Self::NoLeases];
 
     /// Its name, as the variable has it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::ForgetIntents => "forget-intents",
+            Self::NoLeases => "no-leases",
         }
     }
 }
@@ -208,7 +211,7 @@ mod tests {
         let error = asked(Some("store::nowhere"), None).unwrap_err().to_string();
         assert!(error.starts_with("KEEPER_FAILPOINT names `store::nowhere`, which is none of: store::"), "{error}");
         let error = asked(None, Some("everything")).unwrap_err().to_string();
-        assert_eq!(error, "KEEPER_SABOTAGE names `everything`, which is none of: forget-intents");
+        assert_eq!(error, "KEEPER_SABOTAGE names `everything`, which is none of: forget-intents, no-leases");
     }
 
     #[test]

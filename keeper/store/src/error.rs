@@ -250,6 +250,21 @@ impl StoreError {
     }
 }
 
+impl StoreError {
+    /// Whether a server could not be reached or did not answer, or ended the connection: nothing that whoever asks does
+    /// differently helps against it, and it is over when the server is back.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::CommitUnknown(_) | Self::Unanswered { .. } => true,
+            Self::Database(sqlx::Error::PoolTimedOut | sqlx::Error::Io(_)) => true,
+            Self::Database(sqlx::Error::Database(error)) => {
+                error.try_downcast_ref::<PgDatabaseError>().is_some() && self.is_transient()
+            }
+            _ => false,
+        }
+    }
+}
+
 /// SQLite's result codes for "busy" and "locked"; extended codes carry them in their lowest byte.
 const SQLITE_BUSY: u32 = 5;
 const SQLITE_LOCKED: u32 = 6;

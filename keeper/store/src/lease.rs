@@ -7,9 +7,10 @@
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
+use keeper_types::Address;
 use serde::{Deserialize, Serialize};
 
-use crate::{IntentId, NewIntent, StoreError};
+use crate::{IntentId, IntentTransaction, IntentUpdate, NewIntent, StoreError};
 
 /// A granted lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,12 +77,52 @@ pub trait Leases: fmt::Debug + Send + Sync {
     /// The grant of this name that has not ended.
     async fn current(&self, name: &str) -> Result<Option<Lease>, StoreError>;
 
-    /// Records an intent as [`Store::record_intent`] does, under a lease: the same transaction checks that the grant
-    /// stands, and none can be made before it has ended.
+    /// Records an intent as [`Store::record_intent`] does, under leases: the same transaction checks that each grant
+    /// stands, and none of these names is granted before it has ended.
+    ///
+    /// An open intent of another account holds up this one only as long as somebody has that account's lease
+    /// ([`lane_lease`]): what a keeper that is gone had set out to do is for others to do, and the contracts take each
+    /// of these actions once.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] where a grant does not stand.
+    ///
+    /// [`Store::record_intent`]: crate::Store::record_intent
+    async fn record_intent_under(&self, fences: &[Fence], intent: &NewIntent) -> Result<IntentId, StoreError>;
+
+    /// Records a signed transaction as [`Store::record_transaction`] does, under a lease.
     ///
     /// # Errors
     /// [`StoreError::Fenced`] where the grant does not stand.
     ///
-    /// [`Store::record_intent`]: crate::Store::record_intent
-    async fn record_intent_under(&self, fence: &Fence, intent: &NewIntent) -> Result<IntentId, StoreError>;
+    /// [`Store::record_transaction`]: crate::Store::record_transaction
+    async fn record_transaction_under(
+        &self,
+        fence: &Fence,
+        intent_id: IntentId,
+        nonce: u64,
+        signed: &IntentTransaction,
+    ) -> Result<(), StoreError>;
+
+    /// Records what became of an intent as [`Store::update_intent`] does, under a lease: what was seen of it before
+    /// another looked on must not take the place of what that one saw.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] where the grant does not stand.
+    ///
+    /// [`Store::update_intent`]: crate::Store::update_intent
+    async fn update_intent_under(
+        &self,
+        fence: &Fence,
+        intent_id: IntentId,
+        update: &IntentUpdate,
+    ) -> Result<(), StoreError>;
 }
+
+/// The name of the lease without which nothing is signed or sent from an account.
+pub fn lane_lease(account: Address) -> String {
+    format!("{LANE}{account}")
+}
+
+/// What the names of accounts' leases begin with.
+pub(crate) const LANE: &str = "lane/";

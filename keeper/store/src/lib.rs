@@ -29,6 +29,7 @@ mod postgres;
 mod queue;
 mod sqlite;
 mod store;
+mod tenure;
 
 pub use error::StoreError;
 pub use identity::Identity;
@@ -36,7 +37,7 @@ pub use intent::{
     Intent, IntentAction, IntentId, IntentState, IntentTransaction, IntentUpdate, JobAttempt, Landed, MaintenanceCall,
     NewIntent, Purpose, UnknownName,
 };
-pub use lease::{Fence, Lease, Leases};
+pub use lease::{Fence, Lease, Leases, lane_lease};
 pub use location::{BadDatabaseUrl, DatabaseUrl, Location};
 pub use observation::{ExplanationRecord, JobTimings, Observation, Stage};
 pub use postgres::PostgresStore;
@@ -48,3 +49,4 @@ pub use sqlite::{
     maintenance::{Finding, Migrated, Report, backup, check, migrate},
 };
 pub use store::{RebuildError, Store, rebuild_market};
+pub use tenure::{Tenure, TenureHolder};

@@ -6,8 +6,9 @@
 //!                 +------------- reports ------------+--------------------+
 //! ```
 //!
-//! The link keeps a session up and survives its loss; jobs know nothing of sessions. The agent owns what is known
-//! of each attempt, so that one which is offered again, by a keeper that connected anew, is not run again.
+//! There is a link for each keeper that the agent was told of, and any of them may offer. A link keeps a session up and
+//! survives its loss; jobs know nothing of sessions. The agent owns what is known of each attempt, so that one which is
+//! offered again, by another keeper or by one that connected anew, is not run again.
 
 mod commitments;
 mod job;
@@ -91,6 +92,21 @@ impl AgentConfig {
     }
 }
 
+/// A keeper beside the first.
+#[derive(Clone)]
+pub struct OtherKeeper {
+    /// Reaches it.
+    pub connector: Arc<dyn Connector>,
+    /// What it calls itself: see [`AgentIdentity::audience`].
+    pub audience: String,
+}
+
+impl fmt::Debug for OtherKeeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OtherKeeper").field("audience", &self.audience).finish_non_exhaustive()
+    }
+}
+
 /// What an agent works with.
 #[derive(Clone)]
 pub struct AgentParts {
@@ -100,6 +116,8 @@ pub struct AgentParts {
     pub signer: Arc<dyn ProofSigner>,
     /// Reaches the keeper.
     pub connector: Arc<dyn Connector>,
+    /// Keepers beside that one. The agent keeps a session with each, so that whichever comes to lead has it already.
+    pub others: Vec<OtherKeeper>,
     /// Says what the worker is.
     pub profile: Arc<dyn ProfileSource>,
     /// Where outputs go.
@@ -158,19 +176,25 @@ impl Agent {
         let (profile, profiles) = watch::channel(profile);
         tokio::spawn(watching::follow(Arc::clone(&parts.profile), config.profile_poll, profile));
         let (offers, incoming) = mpsc::channel(OFFERS);
-        let (outgoing, reports) = mpsc::channel(REPORTS);
-        let link = Link {
-            connector: parts.connector,
-            signer: parts.signer,
-            identity: config.identity.clone(),
-            profile: profiles,
-            reconnect: config.reconnect,
-            silence_limit: config.silence_limit,
-            offers,
-            reports,
-        };
+        let first = OtherKeeper { connector: parts.connector, audience: config.identity.audience.clone() };
+        let (mut outgoing, mut links) = (Vec::new(), JoinSet::new());
         let disconnect = CancellationToken::new();
-        let linked = tokio::spawn(link.run(disconnect.clone()));
+        for OtherKeeper { connector, audience } in std::iter::once(first).chain(parts.others) {
+            let (reports, waiting) = mpsc::channel(REPORTS);
+            outgoing.push(reports);
+            let link = Link {
+                connector,
+                signer: Arc::clone(&parts.signer),
+                identity: AgentIdentity { audience, ..config.identity.clone() },
+                profile: profiles.clone(),
+                reconnect: config.reconnect,
+                silence_limit: config.silence_limit,
+                offers: offers.clone(),
+                reports: waiting,
+            };
+            links.spawn(link.run(disconnect.clone()));
+        }
+        drop(offers);
         let context = Arc::new(Context {
             worker_id: config.identity.worker_id,
             chain: parts.chain,
@@ -197,20 +221,24 @@ impl Agent {
         committed.into_iter().for_each(|key| owner.reveal(key));
         owner.run(incoming, cancel, config.shutdown_grace).await;
         disconnect.cancel();
-        if let Err(error) = linked.await {
-            error!(%error, "the session ended badly");
+        while let Some(linked) = links.join_next().await {
+            if let Err(error) = linked {
+                error!(%error, "a session ended badly");
+            }
         }
         Ok(())
     }
 }
 
-/// Where reports go. A report that finds no room is dropped: the chain tells what became of a job.
+/// Where reports go: to each keeper. One that finds no room is dropped: the chain tells what became of a job.
 #[derive(Clone, Debug)]
-struct Reports(mpsc::Sender<AgentMessage>);
+struct Reports(Vec<mpsc::Sender<AgentMessage>>);
 
 impl Reports {
     fn send(&self, report: AgentMessage) {
-        if self.0.try_send(report).is_err() {
+        let taken = self.0.iter().filter(|keeper| keeper.try_send(report.clone()).is_ok()).count();
+        // A keeper that is gone for long is not waited for where another listens.
+        if taken == 0 {
             warn!("too many reports wait for a session; dropped one");
         }
     }

@@ -20,7 +20,7 @@ mod probe;
 mod profile;
 mod workspace;
 
-pub use agent::{Agent, AgentConfig, AgentError, AgentParts};
+pub use agent::{Agent, AgentConfig, AgentError, AgentParts, OtherKeeper};
 pub use canonical::{MAX_JUDGED_SIZE, NotCanonical, canonical_manifest, canonical_matmul};
 pub use chain::{AllocationOnChain, FailureCode, WorkerChain, WorkerChainError};
 pub use executor::{

@@ -9,10 +9,10 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use keeper_store::{IntentId, IntentState, IntentUpdate};
+use keeper_store::{Fence, IntentId, IntentState, IntentUpdate, StoreError};
 use keeper_types::{Fri, TxHash};
 use tokio::{
-    sync::oneshot,
+    sync::{mpsc, oneshot},
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval},
 };
@@ -21,6 +21,7 @@ use self::sight::{Seen, observe, restored_slot};
 use super::{
     Command, Lane, LaneError, LaneStatus, Outcome, Paused, Submission,
     fees::FeeCeiling,
+    log::{LaneLease, Log},
     node::{Head, Node},
     signing::{Draft, request_of},
     state::{Action, Answer, LaneState, Observation},
@@ -42,6 +43,7 @@ enum Done {
 /// The lane's owner.
 pub(super) struct Driver {
     lane: Lane,
+    log: Log,
     state: LaneState,
     ceiling: FeeCeiling,
     waiting: VecDeque<Submission>,
@@ -60,16 +62,57 @@ pub(super) struct Driver {
 
 impl Lane {
     /// Runs the lane until `stop`; what is on its way then is waited for, but for no longer than `drain` says. Begins with
-    /// what the log says is open.
+    /// what the log says is open. Where the account has a lease, waits for it, and begins anew each time it is granted;
+    /// once it is over, nothing is recorded or sent, and whoever waits for an outcome is told none.
     ///
     /// # Errors
     /// Fails where the log does. Started again it goes on where the log ends.
     pub async fn run(&self, stop: impl Future<Output = ()>, drain: std::time::Duration) -> Result<(), LaneError> {
         let mut commands = self.inner.received.lock().await;
         let mut stop = std::pin::pin!(stop);
+        let Some(lease) = &self.inner.lease else {
+            return self.run_with(None, &mut commands, stop, drain).await;
+        };
+        let mut tenure = lease.tenure.clone();
+        loop {
+            let fence = tokio::select! {
+                () = &mut stop => return Ok(()),
+                fence = tenure.begun() => fence,
+                // Who submits to a lane that is not this keeper's now is told that it does not run.
+                Some(_) = commands.recv() => continue,
+            };
+            tracing::debug!(account = %self.address(), term = fence.term, "the account is this keeper's to send from");
+            let granted = Some((lease.clone(), fence.clone()));
+            let ended = tokio::select! {
+                ended = self.run_with(granted, &mut commands, stop.as_mut(), drain) => ended,
+                () = tenure.over(&fence) => Err(StoreError::Fenced { name: fence.name.clone(), term: fence.term }.into()),
+            };
+            match ended {
+                Err(LaneError::Store(StoreError::Fenced { .. })) => {
+                    tracing::warn!(account = %self.address(), term = fence.term, "the account's lease is over; nothing is sent from it");
+                    self.inner.status.send_replace(LaneStatus::default());
+                    tokio::select! {
+                        () = &mut stop => return Ok(()),
+                        // The database may know before the holder does.
+                        () = tenure.over(&fence) => {}
+                    }
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    async fn run_with(
+        &self,
+        granted: Option<(LaneLease, Fence)>,
+        commands: &mut mpsc::Receiver<Command>,
+        mut stop: std::pin::Pin<&mut impl Future<Output = ()>>,
+        drain: std::time::Duration,
+    ) -> Result<(), LaneError> {
+        let log = Log { store: self.inner.store.clone(), granted };
         let mut driver = tokio::select! {
             () = &mut stop => return Ok(()),
-            driver = Driver::restore(self) => driver?,
+            driver = Driver::restore(self, log) => driver?,
         };
         let mut ticks = interval(self.inner.settings.poll);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -96,7 +139,7 @@ impl Lane {
 
 impl Driver {
     /// The lane as the log and the chain have it.
-    async fn restore(lane: &Lane) -> Result<Self, LaneError> {
+    async fn restore(lane: &Lane, log: Log) -> Result<Self, LaneError> {
         let inner = &lane.inner;
         let (now_ms, account) = (now_ms(), inner.sender.address());
         let mut slots = BTreeMap::new();
@@ -105,7 +148,7 @@ impl Driver {
             let Some(nonce) = intent.nonce else {
                 // Never signed, so never sent. Whoever planned it decides anew.
                 let update = IntentUpdate::to(IntentState::Lost, now_ms);
-                inner.store.update_intent(intent.intent_id, &update).await?;
+                log.update(intent.intent_id, &update).await?;
                 continue;
             };
             if intent.state.is_open() {
@@ -132,6 +175,7 @@ impl Driver {
         let state = LaneState::restore(inner.settings.times, slots, chain_nonce);
         Ok(Self {
             lane: lane.clone(),
+            log,
             state,
             ceiling,
             waiting: VecDeque::new(),
@@ -222,7 +266,7 @@ impl Driver {
             Action::Fill { nonce } => self.draft_no_op(nonce, (0, 0)),
             Action::Record { intent, state, sent, landed } => {
                 let update = IntentUpdate { state, sent, landed, updated_ms: now_ms };
-                self.lane.inner.store.update_intent(intent, &update).await?;
+                self.log.update(intent, &update).await?;
                 if state.is_landed() || state == IntentState::Lost {
                     let fee = landed.and_then(|landed| landed.fee).unwrap_or(Fri::ZERO);
                     self.ceiling.settle(intent, fee);
@@ -298,7 +342,7 @@ impl Driver {
 
     /// Whether nothing may be sent; asked again with every tick.
     fn is_held(&self) -> bool {
-        self.lane.inner.held.load(Ordering::Relaxed)
+        self.lane.inner.held.load(Ordering::Relaxed) || !self.log.is_open()
     }
 
     fn pause_at_ceiling(&mut self, now_ms: u64) {

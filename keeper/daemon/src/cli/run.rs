@@ -7,10 +7,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use keeper_chain::{Contracts, Follower, Sender, lane::Lane};
+use keeper_chain::{
+    Contracts, Follower, Sender,
+    lane::{Lane, LaneLease, LaneSettings},
+};
 use keeper_dispatch::{ArtifactStore, DispatchServer, Report, ServerConfig};
+use keeper_failpoints::{Sabotage, is_sabotaged};
 use keeper_follow::Latch;
-use keeper_store::{PostgresStore, SqliteStore, Store};
+use keeper_store::{Leases, PostgresStore, SqliteStore, Store, lane_lease};
 use keeper_types::Address;
 use serde_json::json;
 use tokio::sync::{Mutex, mpsc, watch};
@@ -19,11 +23,13 @@ use super::{Global, RunArgs};
 use crate::{
     adapters::ChainAuthenticator,
     context::Context,
+    installation::Installation,
     output, records,
     rights::Rights,
     services::{
-        ALLOCATING, Admission, Allocating, Believed, BelievedReceiver, CannotListen, Dispatching, Exiting, Following,
-        Health, Probing, Sending, Serving, Signals, Stage, Stopped, Storing, Supervisor,
+        ALLOCATING, Admission, Allocating, Believed, BelievedReceiver, CannotListen, Claim, Dispatching, Exiting,
+        Following, Health, LEADER, Leadership, Leasing, Probing, Sending, Serving, Signals, Stage, Stopped, Storing,
+        Supervisor,
     },
     settings::Settings,
 };
@@ -62,6 +68,11 @@ struct Keeper {
     believed: Arc<watch::Sender<Option<Arc<Believed>>>>,
     health: Arc<Health>,
     latch: Arc<Latch>,
+    leadership: Leadership,
+    /// Who leads, where others may.
+    leasing: Option<Leasing>,
+    /// The data directory is this process's for as long as it lives.
+    _installation: Option<Installation>,
 }
 
 impl Keeper {
@@ -75,7 +86,7 @@ impl Keeper {
         let sender = Arc::new(context.sender().await?);
         check_account(&contracts, &sender, settings, args.post_bond).await?;
         let artifacts = ArtifactStore::open(&settings.artifacts)?;
-        let store = open_store(&context, &contracts).await?;
+        let (store, shared) = open_store(&context, &contracts).await?;
         let socket = listen(settings.listen, "--listen")?;
         let probes = settings.health_listen.map(|address| listen(address, "--health-listen")).transpose()?;
         let audience = settings.public_name(socket.local_addr()?)?;
@@ -86,17 +97,39 @@ impl Keeper {
         let health = Arc::new(Health::new());
         health.admitted();
         health.watch_endpoints(context.rpc.clone());
-        let sending = settings.sending.lane(settings.poll())?;
         let latch = Arc::new(Latch::new());
+        let installation = shared.as_ref().map(|_| Installation::take(&settings.data_dir)).transpose()?;
+        let mut lanes = Lanes {
+            shared,
+            claims: Vec::new(),
+            latch: &latch,
+            store: &store,
+            sending: settings.sending.lane(settings.poll())?,
+        };
+        let lane = lanes.add(sender);
         let mut exit_lanes = Vec::new();
         for account in &settings.sending.exit_accounts {
-            let sender = Arc::new(context.sender_of(account).await?);
-            exit_lanes.push(Lane::held_by(latch.closed(), sender, store.clone(), sending));
+            exit_lanes.push(lanes.add(Arc::new(context.sender_of(account).await?)));
         }
-        check_exit_accounts(sender.address(), &exit_lanes)?;
+        check_exit_accounts(lane.address(), &exit_lanes)?;
+        let Lanes { shared, claims, .. } = lanes;
+        let leasing = shared.zip(installation.as_ref()).map(|(leases, installation)| Leasing {
+            leases,
+            holder: installation.name().to_owned(),
+            time: settings.lease(),
+            silence: settings.leaders_silence(),
+            lanes: claims,
+            leader: Claim::to(LEADER),
+            latch: latch.clone(),
+            health: health.clone(),
+        });
+        let shared = leasing.as_ref().map(|leasing| Leadership::Shared(leasing.leader.tenure()));
         Ok(Self {
+            leadership: shared.unwrap_or(Leadership::Alone),
+            leasing,
+            _installation: installation,
             contracts,
-            lane: Lane::held_by(latch.closed(), sender, store.clone(), sending),
+            lane,
             exit_lanes,
             store,
             artifacts,
@@ -135,6 +168,7 @@ impl Keeper {
             sessions: self.server.sessions(),
             health: self.health.clone(),
             latch: self.latch.clone(),
+            leadership: self.leadership.clone(),
         };
         supervisor.add(ALLOCATING, Stage::Work, move |cancel| allocating.clone().run(cancel));
         let admission = Admission {
@@ -152,6 +186,7 @@ impl Keeper {
                 believed: self.believed.subscribe(),
                 sessions: self.server.sessions(),
                 latch: self.latch,
+                leadership: self.leadership.clone(),
             };
             supervisor.add("ending what is due", Stage::Work, move |cancel| exiting.clone().run(cancel));
         }
@@ -164,10 +199,15 @@ impl Keeper {
             reports: self.reports,
             believed: self.believed.subscribe(),
             finality: settings.finality,
+            leadership: self.leadership,
         };
         supervisor.add("dispatching jobs", Stage::Work, move |cancel| dispatching.clone().run(cancel));
         let serving = Serving { server: self.server, socket: self.socket };
         supervisor.add("serving worker agents", Stage::Work, move |cancel| serving.clone().run(cancel));
+        if let Some(leasing) = self.leasing {
+            // To the end of the work, which is done under leases.
+            supervisor.add("keeping leases", Stage::Belief, move |cancel| leasing.clone().run(cancel));
+        }
         let storing = Storing { store: self.store, health: self.health.clone() };
         supervisor.add("writing to the database", Stage::Work, move |cancel| storing.clone().run(cancel));
         if let Some(socket) = self.probes {
@@ -203,6 +243,28 @@ impl Keeper {
                 println!("ready; worker agents connect to {url}");
             }
         });
+    }
+}
+
+/// What lanes have in common.
+struct Lanes<'a> {
+    /// Where accounts have leases.
+    shared: Option<Arc<dyn Leases>>,
+    claims: Vec<Arc<Claim>>,
+    latch: &'a Latch,
+    store: &'a Arc<dyn Store>,
+    sending: LaneSettings,
+}
+
+impl Lanes<'_> {
+    fn add(&mut self, sender: Arc<Sender>) -> Lane {
+        let lease = self.shared.clone().map(|leases| {
+            let claim = Claim::to(lane_lease(sender.address()));
+            let lease = LaneLease { leases, tenure: claim.tenure() };
+            self.claims.push(claim);
+            lease
+        });
+        Lane::under(lease, self.latch.closed(), sender, self.store.clone(), self.sending)
     }
 }
 
@@ -249,13 +311,19 @@ fn check_exit_accounts(first: Address, others: &[Lane]) -> Result<()> {
     Ok(())
 }
 
-async fn open_store(context: &Context, contracts: &Contracts) -> Result<Arc<dyn Store>> {
+/// The database, and where others may use it too, its leases.
+async fn open_store(context: &Context, contracts: &Contracts) -> Result<(Arc<dyn Store>, Option<Arc<dyn Leases>>)> {
     let settings = &context.settings;
     std::fs::create_dir_all(&settings.data_dir)
         .with_context(|| format!("making the data directory {}", settings.data_dir.display()))?;
     let identity = records::identity(contracts);
     Ok(match &settings.database {
-        Some(url) => Arc::new(PostgresStore::open(url, identity).await?),
-        None => Arc::new(SqliteStore::open(&settings.database_file(), identity).await?),
+        Some(url) => {
+            let store = Arc::new(PostgresStore::open(url, identity).await?);
+            // What is done wrong on purpose: nobody asks whether another keeper is at work.
+            let leases = (!is_sabotaged(Sabotage::NoLeases)).then(|| store.clone() as Arc<dyn Leases>);
+            (store, leases)
+        }
+        None => (Arc::new(SqliteStore::open(&settings.database_file(), identity).await?), None),
     })
 }

@@ -73,8 +73,10 @@ pub(crate) async fn run(global: &Global) -> Result<()> {
     let records = records(&context, &contracts).await?;
     let spinner = output::spinner("reading the chain");
     let mut tally = read_chain(&context, &contracts).await?;
+    let mut leader = None;
     if let Some(records) = records {
         add_times(&*records, &mut tally).await?;
+        leader = records::leader(&context).await?;
     }
     let money = money(&contracts, &tally).await?;
     let gas = gas_per_allocation(&context, &tally).await?;
@@ -97,9 +99,13 @@ pub(crate) async fn run(global: &Global) -> Result<()> {
             "l1_data_gas_per_allocation": gas.map(|(_, data)| data),
             "allocations_list": tally.allocations,
             "endpoints": context.rpc.endpoints(),
+            "leader": leader.map(|leader| json!({ "keeper": leader.holder, "term": leader.term })),
         }));
     }
     print(&tally, &states, &money, gas);
+    if let Some(leader) = leader {
+        println!("keeper       {} leads, in term {}", leader.holder, leader.term);
+    }
     let endpoints = context.rpc.endpoints();
     for endpoint in endpoints.iter().filter(|_| endpoints.len() > 1) {
         println!("node         {}", output::endpoint(endpoint));

@@ -11,6 +11,10 @@
 //! - Round numbers go on above the chain's and the log's: a round that was sent and is in no block yet has its number.
 //! - Manifests are read again. Explanations are written again, each in the place of the one before.
 //!
+//! Where several keepers share a database, only the one that leads decides. Whenever it begins to, it starts as above; once
+//! it does not any more, it drops whatever it was doing, and gives up rounds of its own that are in no block: they were
+//! decided by what another decides anew.
+//!
 //! Told to stop, it drops what it decides and finishes what it sends: for some seconds it waits for the round to land, and
 //! then leaves the intent open for the next start.
 
@@ -31,7 +35,7 @@ use keeper_scheduler::{
     Explanation, ManifestStatus, Outcome, Plan, Policy, RoundInputs, Snapshot, SnapshotHasher, plan, plan_root,
     policy_id, seed_of,
 };
-use keeper_store::{ExplanationRecord, Store};
+use keeper_store::{ExplanationRecord, Fence, Store};
 use keeper_types::{
     BlockNumber, ContentHash, Felt, Job, JobId, JobState, MAX_MANIFEST_BYTES, Manifest, ManifestView, RoundHeader,
 };
@@ -39,7 +43,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::share::Share;
-use super::{Believed, BelievedReceiver, Failure, Health, now_ms};
+use super::{Believed, BelievedReceiver, Failure, Health, Leadership, now_ms};
 
 /// Waiting jobs age and manifests arrive without an event, so a round is tried this often at least.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -60,6 +64,8 @@ pub(crate) struct Allocating {
     pub(crate) health: Arc<Health>,
     /// Closed where nothing may be sent.
     pub(crate) latch: Arc<Latch>,
+    /// Whether this keeper decides.
+    pub(crate) leadership: Leadership,
 }
 
 /// What the rounds know from one to the next.
@@ -81,6 +87,8 @@ struct Memory {
     hasher: SnapshotHasher,
     /// How long the round that is decided takes.
     share: Share,
+    /// The lease that the rounds are decided under, where there are several keepers.
+    duty: Option<Fence>,
 }
 
 impl Memory {
@@ -96,12 +104,20 @@ impl Memory {
 }
 
 impl Allocating {
-    /// Allocates until cancelled.
+    /// Allocates until cancelled, whenever this keeper leads.
     ///
     /// # Errors
     /// Fails where the store does, or this account may not apply rounds.
-    pub(crate) async fn run(mut self, cancel: CancellationToken) -> Result<(), Failure> {
-        let mut memory = Memory::default();
+    pub(crate) async fn run(self, cancel: CancellationToken) -> Result<(), Failure> {
+        let leading = self.leadership.clone().while_leading(cancel, |duty, cancel| self.clone().lead(duty, cancel));
+        tokio::select! {
+            ended = leading => ended,
+            () = self.give_up_rounds(self.leadership.clone()) => Ok(()),
+        }
+    }
+
+    async fn lead(mut self, duty: Option<Fence>, cancel: CancellationToken) -> Result<(), Failure> {
+        let mut memory = Memory { duty, ..Memory::default() };
         let Some(resumed) = cancel.run_until_cancelled(self.resume(&mut memory)).await else { return Ok(()) };
         let mut until = resumed?;
         let mut idle_since = Instant::now();

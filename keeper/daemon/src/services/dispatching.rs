@@ -13,7 +13,7 @@ use keeper_types::JobState;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Believed, BelievedReceiver, Failure};
+use super::{Believed, BelievedReceiver, Failure, Leadership};
 
 /// The service.
 #[derive(Clone)]
@@ -25,14 +25,39 @@ pub(crate) struct Dispatching {
     pub(crate) believed: BelievedReceiver,
     /// How sure a job must be before its work begins.
     pub(crate) finality: FinalityPolicy,
+    /// Whether this keeper does it.
+    pub(crate) leadership: Leadership,
 }
 
 impl Dispatching {
-    /// Dispatches until cancelled.
+    /// Dispatches until cancelled, whenever this keeper leads.
     ///
     /// # Errors
     /// None: what fails is tried again.
     pub(crate) async fn run(self, cancel: CancellationToken) -> Result<(), Failure> {
+        let leadership = self.leadership.clone();
+        let unheard = self.leave_unheard(leadership.clone());
+        tokio::select! {
+            ended = leadership.while_leading(cancel, |_, cancel| self.clone().lead(cancel)) => ended,
+            () = unheard => Ok(()),
+        }
+    }
+
+    /// Takes what agents report while this keeper stands by, so that their sessions do not wait. Never ends.
+    async fn leave_unheard(&self, mut leadership: Leadership) {
+        loop {
+            leadership.until_standby().await;
+            let mut reports = self.reports.lock().await;
+            tokio::select! {
+                () = leadership.until_leading() => {}
+                report = reports.recv() => if report.is_none() {
+                    std::future::pending::<()>().await;
+                },
+            }
+        }
+    }
+
+    async fn lead(self, cancel: CancellationToken) -> Result<(), Failure> {
         let (allocated, receiver) = watch::channel(BTreeSet::new());
         let (mut believed, finality) = (self.believed, self.finality);
         let follow = async {

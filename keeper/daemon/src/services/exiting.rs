@@ -17,12 +17,12 @@ use keeper_chain::{
 use keeper_dispatch::Sessions;
 use keeper_failpoints::{Failpoint, reach};
 use keeper_follow::Latch;
-use keeper_store::{IntentAction, IntentState, JobAttempt, Landed, MaintenanceCall, StoreError};
+use keeper_store::{Fence, IntentAction, IntentState, JobAttempt, Landed, MaintenanceCall, StoreError};
 use keeper_types::{Address, Attempt, BlockNumber, Fri, Job, JobState, Market};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Believed, BelievedReceiver, Failure, finish};
+use super::{Believed, BelievedReceiver, Failure, Leadership, finish};
 
 /// Exits in one transaction: well below what fits, so that one is never refused for its size.
 const MOST_PER_TRANSACTION: usize = 30;
@@ -38,14 +38,28 @@ pub(crate) struct Exiting {
     pub(crate) sessions: watch::Receiver<Sessions>,
     /// Closed where nothing may be sent.
     pub(crate) latch: Arc<Latch>,
+    /// Whether this keeper does it.
+    pub(crate) leadership: Leadership,
+}
+
+/// What it is done under: the lease, where there are several keepers, and the keeper's patience.
+struct Duty {
+    fence: Option<Fence>,
+    cancel: CancellationToken,
 }
 
 impl Exiting {
-    /// Ends what is due until cancelled.
+    /// Ends what is due until cancelled, whenever this keeper leads.
     ///
     /// # Errors
     /// None: what fails is tried again.
-    pub(crate) async fn run(mut self, cancel: CancellationToken) -> Result<(), Failure> {
+    pub(crate) async fn run(self, cancel: CancellationToken) -> Result<(), Failure> {
+        let leadership = self.leadership.clone();
+        leadership.while_leading(cancel, |fence, cancel| self.clone().lead(Duty { fence, cancel })).await
+    }
+
+    async fn lead(mut self, duty: Duty) -> Result<(), Failure> {
+        let cancel = &duty.cancel;
         // What failed by itself is left alone until its job changes.
         let mut refused: BTreeSet<(DueExit, u8)> = BTreeSet::new();
         let mut paid_until = BlockNumber(0);
@@ -64,20 +78,20 @@ impl Exiting {
             refused.retain(|exit| open.contains(exit));
             due.retain(|exit| !refused.contains(&key(*exit)));
             let groups = (0..).zip(due.chunks(MOST_PER_TRANSACTION));
-            let ending = groups.map(|(number, group)| self.end(number, group, &believed.market, &cancel));
-            let Some(ended) = finish(&cancel, join_all(ending)).await else { return Ok(()) };
+            let ending = groups.map(|(number, group)| self.end(number, group, &believed.market, &duty));
+            let Some(ended) = finish(cancel, join_all(ending)).await else { return Ok(()) };
             refused.extend(ended.into_iter().flatten().map(key));
-            self.wait_for_effect(&due, &cancel).await;
-            let Some(paid) = finish(&cancel, self.pay_out(paid_until, &cancel)).await else { return Ok(()) };
+            self.wait_for_effect(&due, cancel).await;
+            let Some(paid) = finish(cancel, self.pay_out(paid_until, &duty)).await else { return Ok(()) };
             paid_until = paid.unwrap_or(paid_until);
         }
     }
 
     /// Ends a group at once, or one by one where the group is refused; returns those that failed on chain. Begins nothing
     /// once it is cancelled.
-    async fn end(&self, number: usize, group: &[DueExit], market: &Market, cancel: &CancellationToken) -> Vec<DueExit> {
+    async fn end(&self, number: usize, group: &[DueExit], market: &Market, duty: &Duty) -> Vec<DueExit> {
         let lane = self.lane(number);
-        match self.try_to_end(lane, group, market, cancel).await {
+        match self.try_to_end(lane, group, market, duty).await {
             Ended::Done(_) | Ended::NotNow => return Vec::new(),
             // Somebody else was faster, or the next block decides.
             Ended::Refused if group.len() == 1 => return Vec::new(),
@@ -86,17 +100,17 @@ impl Exiting {
         }
         let mut refused = Vec::new();
         for exit in group {
-            if matches!(self.try_to_end(lane, &[*exit], market, cancel).await, Ended::Reverted) {
+            if matches!(self.try_to_end(lane, &[*exit], market, duty).await, Ended::Reverted) {
                 refused.push(*exit);
             }
         }
         refused
     }
 
-    async fn try_to_end(&self, lane: &Lane, group: &[DueExit], market: &Market, cancel: &CancellationToken) -> Ended {
+    async fn try_to_end(&self, lane: &Lane, group: &[DueExit], market: &Market, duty: &Duty) -> Ended {
         let calls = group.iter().map(|exit| recorded(market, *exit)).collect();
         reach(Failpoint::ExitsBeforeSend);
-        let ended = self.send(lane, calls, self.contracts.exit_calls(lane.sender(), group), cancel).await;
+        let ended = self.send(lane, calls, self.contracts.exit_calls(lane.sender(), group), duty).await;
         match &ended {
             Ended::Done(Landed { block, tx_hash, .. }) => {
                 reach(Failpoint::ExitsAfterReceipt);
@@ -115,13 +129,13 @@ impl Exiting {
         lane: &Lane,
         recorded: Vec<MaintenanceCall>,
         calls: Calls,
-        cancel: &CancellationToken,
+        Duty { fence, cancel }: &Duty,
     ) -> Ended {
         if cancel.is_cancelled() {
             return Ended::NotNow;
         }
         let action = IntentAction::Maintenance { calls: recorded };
-        let submitted = match cancel.run_until_cancelled(lane.submit(action, calls)).await {
+        let submitted = match cancel.run_until_cancelled(lane.submit_for(fence.as_ref(), action, calls)).await {
             Some(Ok(submitted)) => submitted,
             Some(Err(LaneError::Send(SendError::WouldRevert { reason }))) => {
                 tracing::debug!(reason, "refused before it was sent");
@@ -152,7 +166,7 @@ impl Exiting {
 
     /// Pays the owners of connected workers what they are owed as of a block after `paid_until`; returns the block
     /// that did. Begins nothing once it is cancelled.
-    async fn pay_out(&self, paid_until: BlockNumber, cancel: &CancellationToken) -> Option<BlockNumber> {
+    async fn pay_out(&self, paid_until: BlockNumber, duty: &Duty) -> Option<BlockNumber> {
         let believed = self.believed.borrow().clone().filter(|believed| believed.head.number > paid_until)?;
         let owed = self.owed(&believed.market);
         let mut paid = None;
@@ -162,7 +176,7 @@ impl Exiting {
             let calls = self.contracts.withdraw_calls(lane.sender(), group);
             reach(Failpoint::PayoutBeforeSend);
             // Where it is refused, somebody else paid one of them out; the next belief tells whom.
-            if let Ended::Done(landed) = self.send(lane, recorded, calls, cancel).await {
+            if let Ended::Done(landed) = self.send(lane, recorded, calls, duty).await {
                 reach(Failpoint::PayoutAfterReceipt);
                 let block = landed.block.map(|block| block.number);
                 let shown = block.map(tracing::field::display);

@@ -18,6 +18,8 @@ use crate::rights::NotAllowed;
 pub(crate) enum Failure {
     /// The service is started again.
     Passing(anyhow::Error),
+    /// The database's server does not answer. The service is started again until it does, however long that takes.
+    Outage(anyhow::Error),
     /// The keeper stops.
     Final(Cause, anyhow::Error),
 }
@@ -111,8 +113,19 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// Whether what was to be written came after the end of the lease that it was decided under.
+    pub(super) fn is_fenced(&self) -> bool {
+        let (Self::Passing(error) | Self::Outage(error) | Self::Final(_, error)) = self;
+        error.downcast_ref().is_some_and(|error| matches!(error, StoreError::Fenced { .. }))
+    }
+}
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
+        if error.is_outage() {
+            return Self::Outage(error.into());
+        }
         Self::new(of_store(&error), error)
     }
 }
@@ -235,6 +248,10 @@ mod tests {
         assert!(matches!(Failure::from(unreachable()), Failure::Passing(_)));
         assert!(matches!(Failure::from(wrong_version()), Failure::Final(Cause::Chain, _)));
         assert!(matches!(Failure::from(NotAllowed::new("no")), Failure::Final(Cause::Rights, _)));
+        assert!(matches!(Failure::from(StoreError::Unanswered { limit_s: 60 }), Failure::Outage(_)));
+        let fenced = || StoreError::Fenced { name: "leader".to_owned(), term: 1 };
+        assert!(Failure::from(fenced()).is_fenced() && matches!(Failure::from(fenced()), Failure::Passing(_)));
+        assert!(!Failure::from(unreachable()).is_fenced());
         let not_durable =
             StoreError::NotDurable { setting: "synchronous", found: "1".to_owned(), expected: "2 (FULL)" };
         assert!(matches!(Failure::from(not_durable), Failure::Final(Cause::Store, _)));

@@ -162,7 +162,7 @@ impl Follow<'_> {
                 self.backoff = (pause * 2).min(LONGEST_BACKOFF);
                 Ok(pause)
             }
-            failure @ Failure::Final(..) => Err(failure),
+            failure @ (Failure::Outage(_) | Failure::Final(..)) => Err(failure),
         }
     }
 }

@@ -15,6 +15,8 @@ use keeper_types::{Address, BlockNumber};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::leading::Role;
+
 /// The supervisor's loop turns every second.
 const LONGEST_TURN: Duration = Duration::from_secs(15);
 /// How long ago the keeper may have read the newest block.
@@ -54,6 +56,7 @@ struct Facts {
     admitted: Option<Instant>,
     allocated: Option<Instant>,
     lanes: BTreeMap<Address, LaneStatus>,
+    role: Option<Role>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +79,9 @@ pub(crate) struct Liveness {
 pub(crate) struct Readiness {
     /// Whether every check holds.
     pub(crate) ready: bool,
+    /// What it does among several; none where it has its database for itself.
+    #[serde(flatten)]
+    pub(crate) role: Option<Role>,
     pub(crate) checks: BTreeMap<&'static str, Check>,
 }
 
@@ -102,6 +108,7 @@ impl Health {
             admitted: None,
             allocated: None,
             lanes: BTreeMap::new(),
+            role: None,
         };
         Self { facts: Mutex::new(facts), rpc: OnceLock::new() }
     }
@@ -161,6 +168,26 @@ impl Health {
         self.facts().lanes.insert(account, status.clone());
     }
 
+    /// What it does among several keepers.
+    pub(super) fn plays(&self, role: Role) {
+        let before = self.facts().role.replace(role.clone());
+        if before.as_ref() == Some(&role) {
+            return;
+        }
+        match role {
+            Role::Leads { term } => tracing::info!(term, "this keeper leads"),
+            Role::StandsBy { leader } => tracing::info!(leader, "standing by"),
+        }
+    }
+
+    /// Whether the newest block was read so lately.
+    pub(super) fn follows_within(&self, limit: Duration) -> bool {
+        let followed = self.facts().followed;
+        followed.is_some_and(|Followed { at, block, head }| {
+            at.elapsed() <= limit && head.0.saturating_sub(block.0) <= MOST_BEHIND
+        })
+    }
+
     /// What `/live` answers.
     pub(crate) fn liveness(&self) -> Liveness {
         let age = self.facts().turned.elapsed();
@@ -181,6 +208,10 @@ impl Health {
             chain.detail = format!("read up to block {block} of {head}");
         }
         let mut allocating = within(facts.allocated, LONGEST_ROUND, "the service runs");
+        if let Some(Role::StandsBy { leader }) = &facts.role {
+            let leads = leader.as_ref().map_or_else(|| "nobody leads".to_owned(), |leader| format!("{leader} leads"));
+            allocating = Check { ok: true, age_ms: None, detail: format!("standing by: {leads}") };
+        }
         if facts.services.get(ALLOCATING) != Some(&true) {
             allocating.ok = false;
             "the service does not run".clone_into(&mut allocating.detail);
@@ -201,7 +232,7 @@ impl Health {
         if let Some(several) = several {
             checks.insert("endpoints", endpoints(&several));
         }
-        Readiness { ready: checks.values().all(|check| check.ok), checks }
+        Readiness { ready: checks.values().all(|check| check.ok), role: facts.role.clone(), checks }
     }
 
     fn facts(&self) -> MutexGuard<'_, Facts> {
@@ -332,6 +363,22 @@ mod tests {
         assert_eq!(failing(&health), ["reconciliation"]);
         health.reconciled(0);
         assert!(failing(&health).is_empty());
+    }
+
+    #[test]
+    fn a_keeper_that_stands_by_is_ready_and_says_who_leads() {
+        let health = healthy();
+        health.facts().allocated = None;
+        assert_eq!(failing(&health), ["allocating"]);
+        health.plays(Role::StandsBy { leader: Some("another".to_owned()) });
+        assert_eq!(failing(&health), [""; 0]);
+        let told = serde_json::to_value(health.readiness()).unwrap();
+        assert_eq!((&told["role"], &told["leader"]), (&"stands_by".into(), &"another".into()), "{told}");
+        assert_eq!(told["checks"]["allocating"]["detail"], "standing by: another leads");
+        health.plays(Role::Leads { term: 4 });
+        assert_eq!(failing(&health), ["allocating"], "it has to decide now");
+        let told = serde_json::to_value(health.readiness()).unwrap();
+        assert_eq!((&told["role"], &told["term"]), (&"leads".into(), &4.into()), "{told}");
     }
 
     #[tokio::test(start_paused = true)]

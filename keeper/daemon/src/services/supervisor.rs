@@ -4,7 +4,8 @@
 //! again after a pause that doubles, with jitter ([`super::restarts`]). The keeper stops instead where the
 //! failure is final, where the same service panics a second time within ten minutes, or where ten restarts of whatever
 //! services did not help within ten minutes. What services expect, such as a node that does not answer, they wait out
-//! themselves; that is no restart, so an outage of the node of any length costs none.
+//! themselves; that is no restart, so an outage of the node of any length costs none. Nor does one of the database's server
+//! ([`Failure::Outage`]): services that it ends are started again every two seconds or so until it is over.
 //!
 //! **State.** A service is given as what starts it, and starts from the database and the chain alone. What that means for
 //! each is in its module; nothing else may survive in it.
@@ -31,6 +32,8 @@ use super::{
 
 /// How long the keeper may take to stop once it was told to.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// How often the pause doubles, at most, where the database's server does not answer.
+const MOST_DOUBLED: u32 = 3;
 /// How often the supervisor's loop turns at least, for `/live`.
 const BEAT: Duration = Duration::from_secs(1);
 
@@ -186,6 +189,13 @@ impl Supervisor {
         service.state = State::Waiting { until };
         let error = match ending {
             Ending::Failed(Failure::Final(cause, error)) => return Err(Stopped::failed(cause, name, error)),
+            Ending::Failed(Failure::Outage(error)) => {
+                // Its end is nobody's doing here, so that it costs no restart; and it should be noticed soon.
+                let until = now + restarts::pause(service.failures.min(MOST_DOUBLED));
+                service.state = State::Waiting { until };
+                tracing::warn!(service = name, error = format!("{error:#}"), restart_in = ?until - now, "the database does not answer");
+                return Ok(());
+            }
             Ending::Failed(Failure::Passing(error)) => error,
             Ending::ByItself => anyhow!("it ended by itself"),
             Ending::Panicked(words) => {
@@ -257,7 +267,7 @@ impl Supervisor {
 fn last_word(name: &str, ending: Ending) -> Result<(), Stopped> {
     match ending {
         Ending::ByItself => Ok(()),
-        Ending::Failed(Failure::Passing(error)) => {
+        Ending::Failed(Failure::Passing(error) | Failure::Outage(error)) => {
             tracing::warn!(service = name, error = format!("{error:#}"), "failed while it stopped");
             Ok(())
         }

@@ -5,9 +5,12 @@ use std::{
     time::Duration,
 };
 
-use keeper_types::{Address, BlockNumber, Felt};
+use keeper_types::{Address, BlockNumber, Felt, Fri, TxHash};
 
-use crate::{Fence, IntentAction, IntentId, Lease, Leases, NewIntent, Store, StoreError};
+use crate::{
+    Fence, IntentAction, IntentId, IntentState, IntentTransaction, IntentUpdate, Lease, Leases, MaintenanceCall,
+    NewIntent, Purpose, Store, StoreError, lane_lease,
+};
 
 /// Long enough for nothing to end by itself.
 const HOUR: Duration = Duration::from_hours(1);
@@ -21,12 +24,32 @@ pub async fn exercise_leases<S: Store + Leases>(open: impl AsyncFn() -> S) {
     a_holder_that_comes_again_fences_its_earlier_self(&open().await).await;
     a_lease_that_has_ended_is_nobodys(&open().await).await;
     what_is_written_under_a_lease_needs_its_term(&open().await).await;
+    every_named_lease_is_needed(&open().await).await;
+    what_a_gone_keeper_left_holds_up_nobody(&open().await).await;
     names_are_checked(&open().await).await;
 }
 
 fn intent(nonce: u64) -> NewIntent {
     let action = IntentAction::ApplyBatch { round: nonce, snapshot_block: BlockNumber(1), items: Vec::new() };
     NewIntent { action, account: Address(Felt::ONE), signed: None, created_ms: 1 }
+}
+
+/// As [`intent`], signed under the nonce.
+fn signed_intent(nonce: u64) -> NewIntent {
+    NewIntent { signed: Some((nonce, transaction(nonce))), ..intent(nonce) }
+}
+
+fn transaction(hash: u64) -> IntentTransaction {
+    IntentTransaction {
+        tx_hash: TxHash(Felt::from(hash)),
+        purpose: Purpose::Action,
+        request: None,
+        tip: 0,
+        l2_gas_price: 1,
+        max_fee: Fri(1),
+        signed_ms: 1,
+        sent_ms: None,
+    }
 }
 
 async fn acquired(leases: &dyn Leases, name: &str, holder: &str) -> Lease {
@@ -85,24 +108,60 @@ async fn a_lease_that_has_ended_is_nobodys(store: &dyn Leases) {
         term = ended.term;
         assert_eq!(store.current("lane").await.expect("reads"), None);
         is_fenced(store.renew(&ended.fence(), HOUR).await, &ended.fence()).await;
-        is_fenced(store.record_intent_under(&ended.fence(), &intent(1)).await, &ended.fence()).await;
+        is_fenced(store.record_intent_under(&[ended.fence()], &intent(1)).await, &ended.fence()).await;
     }
 }
 
 async fn what_is_written_under_a_lease_needs_its_term<S: Store + Leases>(store: &S) {
     let never = Fence { name: "lane".to_owned(), term: 1 };
-    is_fenced(store.record_intent_under(&never, &intent(0)).await, &never).await;
+    is_fenced(store.record_intent_under(std::slice::from_ref(&never), &intent(0)).await, &never).await;
     let first = acquired(store, "lane", "a").await;
-    let one = store.record_intent_under(&first.fence(), &intent(1)).await.expect("it stands");
+    let one = store.record_intent_under(&[first.fence()], &intent(1)).await.expect("it stands");
     store.release(&first.fence()).await.expect("it stands");
     let second = acquired(store, "lane", "b").await;
     let future = Fence { term: second.term + 1, ..second.fence() };
     for late in [first.fence(), future] {
-        is_fenced(store.record_intent_under(&late, &intent(9)).await, &late).await;
+        is_fenced(store.record_intent_under(std::slice::from_ref(&late), &intent(9)).await, &late).await;
     }
-    let two = store.record_intent_under(&second.fence(), &intent(2)).await.expect("it stands");
+    let two = store.record_intent_under(&[second.fence()], &intent(2)).await.expect("it stands");
     let open: Vec<IntentId> = store.open_intents().await.expect("reads").iter().map(|open| open.intent_id).collect();
     assert_eq!(open, [one, two], "what was refused is not there");
+}
+
+async fn every_named_lease_is_needed<S: Store + Leases>(store: &S) {
+    let (lane, duty) = (acquired(store, "lane", "a").await, acquired(store, "leader", "a").await);
+    let both = [lane.fence(), duty.fence()];
+    let recorded = store.record_intent_under(&both, &signed_intent(1)).await.expect("both stand");
+    let update = IntentUpdate::to(IntentState::MaybeSent, 2);
+    store.update_intent_under(&lane.fence(), recorded, &update).await.expect("it stands");
+    store.record_transaction_under(&lane.fence(), recorded, 1, &transaction(7)).await.expect("it stands");
+    store.release(&duty.fence()).await.expect("it stands");
+    is_fenced(store.record_intent_under(&both, &signed_intent(2)).await, &duty.fence()).await;
+    store.release(&lane.fence()).await.expect("it stands");
+    is_fenced(store.update_intent_under(&lane.fence(), recorded, &update).await, &lane.fence()).await;
+    let late = store.record_transaction_under(&lane.fence(), recorded, 1, &transaction(8)).await;
+    is_fenced(late, &lane.fence()).await;
+    let open = store.open_intents().await.expect("reads");
+    assert_eq!(open.len(), 1, "what was refused is not there");
+    assert_eq!((open[0].state, open[0].transactions.len()), (IntentState::MaybeSent, 2));
+}
+
+/// An exit of a keeper that is gone is for another to make; one of a keeper that is there is left to it.
+async fn what_a_gone_keeper_left_holds_up_nobody<S: Store + Leases>(store: &S) {
+    let exit = |account: Address| {
+        let calls = vec![MaintenanceCall::PayOut { account: Address(Felt::THREE) }];
+        NewIntent { action: IntentAction::Maintenance { calls }, account, signed: None, created_ms: 1 }
+    };
+    let (first, second) = (Address(Felt::ONE), Address(Felt::TWO));
+    let gone = acquired(store, &lane_lease(first), "a").await;
+    let other = acquired(store, &lane_lease(second), "b").await;
+    let left = store.record_intent_under(&[gone.fence()], &exit(first)).await.expect("it stands");
+    let doubled = store.record_intent_under(&[other.fence()], &exit(second)).await;
+    assert!(matches!(doubled, Err(StoreError::IntentExists { intent_id, .. }) if intent_id == left), "{doubled:?}");
+    store.release(&gone.fence()).await.expect("it stands");
+    let taken = store.record_intent_under(&[other.fence()], &exit(second)).await.expect("nobody sends it any more");
+    let doubled = store.record_intent_under(&[other.fence()], &exit(second)).await;
+    assert!(matches!(doubled, Err(StoreError::IntentExists { intent_id, .. }) if intent_id == taken), "{doubled:?}");
 }
 
 async fn names_are_checked(store: &dyn Leases) {
@@ -191,7 +250,7 @@ pub async fn a_zombie_is_fenced<S: Store + Leases>(zombie: &dyn Leases, successo
         let (mut written, mut late) = (0_usize, 0);
         while late < TOO_MANY {
             late += usize::from(is_taken.load(Ordering::SeqCst));
-            match zombie.record_intent_under(&lease.fence(), &intent(written as u64)).await {
+            match zombie.record_intent_under(&[lease.fence()], &intent(written as u64)).await {
                 Ok(_) => written += 1,
                 Err(error) => {
                     is_fenced::<()>(Err(error), &lease.fence()).await;
@@ -215,6 +274,6 @@ pub async fn a_zombie_is_fenced<S: Store + Leases>(zombie: &dyn Leases, successo
     let (written, at_takeover) = futures::future::join(writing, taking_over).await;
     assert_eq!(written, at_takeover, "nothing was written after the takeover");
     assert!(written > 0, "the zombie wrote while its lease stood");
-    is_fenced(zombie.record_intent_under(&lease.fence(), &intent(0)).await, &lease.fence()).await;
+    is_fenced(zombie.record_intent_under(&[lease.fence()], &intent(0)).await, &lease.fence()).await;
     assert_eq!(successor.open_intents().await.expect("reads").len(), written);
 }

@@ -24,7 +24,7 @@ const LOCK: i64 = 0x6b65_6570_696e_7431;
 
 /// Waits until no other transaction writes intents, and keeps others waiting until this one ends. So what is looked up
 /// of keys and nonces still holds when the intent is written.
-async fn take_turn(connection: &mut PgConnection) -> Result<(), StoreError> {
+pub(super) async fn take_turn(connection: &mut PgConnection) -> Result<(), StoreError> {
     sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(LOCK).execute(connection).await?;
     Ok(())
 }

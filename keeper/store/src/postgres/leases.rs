@@ -11,7 +11,10 @@ use super::{
     columns::{integer, millis, number},
     commit, intents,
 };
-use crate::{Fence, IntentId, Lease, Leases, NewIntent, StoreError, queue::check_name};
+use crate::{
+    Fence, IntentId, IntentTransaction, IntentUpdate, Lease, Leases, NewIntent, StoreError, lease::LANE,
+    queue::check_name,
+};
 
 type Row = (String, String, i64, i64);
 
@@ -71,16 +74,68 @@ impl Leases for PostgresStore {
         answered(current(&self.readers, name)).await
     }
 
-    async fn record_intent_under(&self, fence: &Fence, intent: &NewIntent) -> Result<IntentId, StoreError> {
+    async fn record_intent_under(&self, fences: &[Fence], intent: &NewIntent) -> Result<IntentId, StoreError> {
         answered(async {
             let mut transaction = self.begin().await?;
-            check(&mut transaction, fence).await?;
+            for fence in fences {
+                check(&mut transaction, fence).await?;
+            }
+            intents::take_turn(&mut transaction).await?;
+            free_keys(&mut transaction, intent).await?;
             let intent_id = intents::record(&mut transaction, intent).await?;
             commit(transaction).await?;
             Ok(intent_id)
         })
         .await
     }
+
+    async fn record_transaction_under(
+        &self,
+        fence: &Fence,
+        intent_id: IntentId,
+        nonce: u64,
+        signed: &IntentTransaction,
+    ) -> Result<(), StoreError> {
+        answered(async {
+            let mut transaction = self.begin().await?;
+            check(&mut transaction, fence).await?;
+            intents::record_transaction(&mut transaction, intent_id, nonce, signed).await?;
+            commit(transaction).await
+        })
+        .await
+    }
+
+    async fn update_intent_under(
+        &self,
+        fence: &Fence,
+        intent_id: IntentId,
+        update: &IntentUpdate,
+    ) -> Result<(), StoreError> {
+        answered(async {
+            let mut transaction = self.begin().await?;
+            check(&mut transaction, fence).await?;
+            intents::update(&mut transaction, intent_id, update).await?;
+            commit(transaction).await
+        })
+        .await
+    }
+}
+
+/// Takes what an intent is to do from those of other accounts whose leases nobody has.
+async fn free_keys(connection: &mut PgConnection, intent: &NewIntent) -> Result<(), StoreError> {
+    for key in intent.action.keys(intent.account) {
+        sqlx::query(
+            "DELETE FROM intent_keys USING intents AS held \
+             WHERE action_key = $1 AND held.intent_id = intent_keys.intent_id AND held.account <> $2 \
+             AND NOT EXISTS (SELECT 1 FROM leases WHERE name = $3 || held.account AND expires_ms > clock_ms())",
+        )
+        .bind(key)
+        .bind(intent.account.to_string())
+        .bind(LANE)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
 }
 
 async fn acquire(connection: &mut PgConnection, name: &str, holder: &str, ttl: i64) -> Result<Option<Row>, StoreError> {

@@ -10,7 +10,10 @@ use super::{
     columns::{integer, millis, number},
     intents,
 };
-use crate::{Fence, IntentId, Lease, Leases, NewIntent, StoreError, queue::check_name};
+use crate::{
+    Fence, IntentId, IntentTransaction, IntentUpdate, Lease, Leases, NewIntent, StoreError, lease::LANE,
+    queue::check_name,
+};
 
 type Row = (String, String, i64, i64);
 
@@ -78,13 +81,59 @@ impl Leases for SqliteStore {
         current(&self.readers, name).await
     }
 
-    async fn record_intent_under(&self, fence: &Fence, intent: &NewIntent) -> Result<IntentId, StoreError> {
+    async fn record_intent_under(&self, fences: &[Fence], intent: &NewIntent) -> Result<IntentId, StoreError> {
         let mut transaction = self.begin().await?;
-        check(&mut transaction, fence).await?;
+        for fence in fences {
+            check(&mut transaction, fence).await?;
+        }
+        free_keys(&mut transaction, intent).await?;
         let intent_id = intents::record(&mut transaction, intent).await?;
         transaction.commit().await?;
         Ok(intent_id)
     }
+
+    async fn record_transaction_under(
+        &self,
+        fence: &Fence,
+        intent_id: IntentId,
+        nonce: u64,
+        signed: &IntentTransaction,
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        check(&mut transaction, fence).await?;
+        intents::record_transaction(&mut transaction, intent_id, nonce, signed).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    async fn update_intent_under(
+        &self,
+        fence: &Fence,
+        intent_id: IntentId,
+        update: &IntentUpdate,
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        check(&mut transaction, fence).await?;
+        intents::update(&mut transaction, intent_id, update).await?;
+        Ok(transaction.commit().await?)
+    }
+}
+
+/// Takes what an intent is to do from those of other accounts whose leases nobody has.
+async fn free_keys(connection: &mut SqliteConnection, intent: &NewIntent) -> Result<(), StoreError> {
+    for key in intent.action.keys(intent.account) {
+        sqlx::query(
+            "DELETE FROM intent_keys WHERE action_key = ?1 AND intent_id IN (SELECT intent_id FROM intents AS held \
+             WHERE held.account <> ?2 AND NOT EXISTS \
+             (SELECT 1 FROM leases WHERE name = ?3 || held.account AND expires_ms > ?4))",
+        )
+        .bind(key)
+        .bind(intent.account.to_string())
+        .bind(LANE)
+        .bind(now_ms())
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
 }
 
 async fn current(executor: impl SqliteExecutor<'_>, name: &str) -> Result<Option<Lease>, StoreError> {

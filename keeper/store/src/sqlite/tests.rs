@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    Fence, Lease, Leases,
+    Fence, IntentTransaction, IntentUpdate, Lease, Leases,
     conformance::{self, block, events_from, identity, submitted},
     rebuild_market,
 };
@@ -71,8 +71,27 @@ impl Leases for Careless<'_> {
         self.0.current(name).await
     }
 
-    async fn record_intent_under(&self, _fence: &Fence, intent: &NewIntent) -> Result<IntentId, StoreError> {
+    async fn record_intent_under(&self, _fences: &[Fence], intent: &NewIntent) -> Result<IntentId, StoreError> {
         self.0.record_intent(intent).await
+    }
+
+    async fn record_transaction_under(
+        &self,
+        _fence: &Fence,
+        intent_id: IntentId,
+        nonce: u64,
+        signed: &IntentTransaction,
+    ) -> Result<(), StoreError> {
+        self.0.record_transaction(intent_id, nonce, signed).await
+    }
+
+    async fn update_intent_under(
+        &self,
+        _fence: &Fence,
+        intent_id: IntentId,
+        update: &IntentUpdate,
+    ) -> Result<(), StoreError> {
+        self.0.update_intent(intent_id, update).await
     }
 }
 

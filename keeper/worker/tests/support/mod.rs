@@ -332,6 +332,7 @@ impl Site {
             chain: Arc::new(chain.clone()),
             signer: Arc::new(Trusting),
             connector: Arc::new(line.clone()),
+            others: Vec::new(),
             profile: Arc::new(profile.clone()),
             artifacts: artifacts.clone(),
             executor: executor.unwrap_or_else(|| Arc::new(gate.clone())),

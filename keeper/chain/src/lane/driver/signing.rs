@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keeper_store::{IntentAction, IntentId, NewIntent, Purpose, StoreError};
+use keeper_store::{Fence, IntentAction, IntentId, NewIntent, Purpose, StoreError};
 use keeper_types::TxHash;
 use tokio::sync::oneshot;
 
@@ -38,9 +38,9 @@ impl Driver {
     }
 
     async fn sign(&mut self, submission: Submission, now_ms: u64) -> Result<(), LaneError> {
-        let Submission { action, calls, bounds, reply } = submission;
+        let Submission { duty, action, calls, bounds, reply } = submission;
         let draft = Draft { calls: calls.0, purpose: Purpose::Action, tip: 0, bounds };
-        match self.record(action, draft, self.state.next_nonce(), now_ms).await {
+        match self.record(duty.as_ref(), action, draft, self.state.next_nonce(), now_ms).await {
             Ok((intent_id, nonce, tx_hash)) => {
                 let (tell, outcome) = oneshot::channel();
                 self.outcomes.insert(intent_id, tell);
@@ -56,6 +56,11 @@ impl Driver {
                 reply.send(Err(error)).ok();
                 Ok(())
             }
+            // What it was decided under is over; the account may still be this keeper's.
+            Err(LaneError::Store(error @ StoreError::Fenced { .. })) if !self.log.is_over(&error) => {
+                reply.send(Err(error.into())).ok();
+                Ok(())
+            }
             Err(error) => Err(error),
         }
     }
@@ -63,6 +68,7 @@ impl Driver {
     /// Signs a draft under a nonce and writes both down in one, before anything is sent.
     async fn record(
         &mut self,
+        duty: Option<&Fence>,
         action: IntentAction,
         draft: Draft,
         nonce: u64,
@@ -74,7 +80,7 @@ impl Driver {
         let (tx_hash, known) = (transaction.tx_hash, signed(&transaction));
         let account = lane.inner.sender.address();
         let intent = NewIntent { action, account, signed: Some((nonce, transaction)), created_ms: now_ms };
-        let intent_id = lane.inner.store.record_intent(&intent).await?;
+        let intent_id = self.log.record(duty, &intent).await?;
         self.ceiling.note(intent_id, max_fee, now_ms);
         self.step(&Observation::Recorded { nonce, intent: intent_id, signed: known, is_repeatable }).await?;
         Ok((intent_id, nonce, tx_hash))
@@ -102,12 +108,12 @@ impl Driver {
         let (purpose, max_fee) = (draft.purpose, draft.max_fee());
         let Some(intent_id) = intent else {
             tracing::warn!(nonce, "a nonce that no intent has is filled with a transaction that does nothing");
-            self.record(IntentAction::FillNonce, draft, nonce, now_ms).await?;
+            self.record(None, IntentAction::FillNonce, draft, nonce, now_ms).await?;
             return Ok(());
         };
         let transaction = draft.sign(&self.lane.inner.sender, nonce, now_ms).await?;
         tracing::warn!(intent = %intent_id, nonce, tx = %transaction.tx_hash, ?purpose, "a transaction is missing; another is sent in its place");
-        self.lane.inner.store.record_transaction(intent_id, nonce, &transaction).await?;
+        self.log.record_transaction(intent_id, nonce, &transaction).await?;
         self.ceiling.note(intent_id, max_fee, now_ms);
         self.step(&Observation::Replaced { nonce, signed: signed(&transaction) }).await
     }

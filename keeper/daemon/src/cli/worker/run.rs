@@ -1,6 +1,6 @@
 //! `keeper worker run`.
 
-use std::{path::PathBuf, pin::pin, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{
@@ -8,11 +8,11 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use keeper_chain::{Contracts, SaltSource, Sender};
-use keeper_dispatch::{AgentIdentity, ArtifactStore, Connector as _, WebSocketConnector, session_url};
+use keeper_dispatch::{AgentIdentity, ArtifactStore, Connector as _, RetryPolicy, WebSocketConnector, session_url};
 use keeper_types::{Address, ExecutorKind, Features, Worker};
 use keeper_worker::{
-    Agent, AgentConfig, AgentParts, Executors, HelperCommand, MachineProbe, MachineProfile, Probe as _, ProcessConfig,
-    ProcessExecutor,
+    Agent, AgentConfig, AgentParts, Executors, HelperCommand, MachineProbe, MachineProfile, OtherKeeper, Probe as _,
+    ProcessConfig, ProcessExecutor,
 };
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -32,13 +32,22 @@ const GIVE_UP_LIMIT: Duration = Duration::from_secs(40);
 /// The chain need not be asked more often whether a result may be shown: there are minutes to show it.
 const SHORTEST_REVEAL_POLL: Duration = Duration::from_secs(1);
 
+/// The longest an agent of several keepers waits before it tries again to reach one of them.
+const LONGEST_AWAY: Duration = Duration::from_secs(5);
+
 /// How the agent works.
 #[derive(Debug, Args)]
 pub(crate) struct AgentArgs {
-    /// The keeper to connect to
-    #[arg(long, env = "KEEPER_URL", value_name = "ws://HOST:PORT", default_value = "ws://127.0.0.1:7070")]
-    keeper: String,
-    /// What that keeper calls itself, where it is reached by another way, such as a tunnel [default: --keeper]
+    /// The keeper to connect to; repeated, or with commas, for several that share a database
+    #[arg(
+        long,
+        env = "KEEPER_URL",
+        value_name = "ws://HOST:PORT",
+        value_delimiter = ',',
+        default_value = "ws://127.0.0.1:7070"
+    )]
+    keeper: Vec<String>,
+    /// What a single keeper calls itself, where it is reached by another way, such as a tunnel [default: --keeper]
     #[arg(long, env = "KEEPER_NAME", value_name = "URL")]
     keeper_name: Option<String>,
     /// Run clients' commands too, with this user's rights: they are bounded, but not isolated
@@ -96,11 +105,7 @@ pub(super) async fn run(context: &Context, contracts: Contracts, args: &AgentArg
     let sender = Sender::new(&context.rpc, &credentials, context.settings.poll());
     let worker = own_worker(&contracts, &sender).await?;
     let executors = executors(&worker, args)?;
-    let connector = WebSocketConnector::new(&args.keeper)?;
-    let audience = match &args.keeper_name {
-        Some(name) => session_url(name)?.to_string(),
-        None => connector.target(),
-    };
+    let (connector, audience, others) = keepers(&args.keeper, args.keeper_name.as_deref())?;
     let identity = AgentIdentity {
         worker_id: worker.worker_id,
         account: credentials.address,
@@ -118,10 +123,16 @@ pub(super) async fn run(context: &Context, contracts: Contracts, args: &AgentArg
         reveal_poll: context.settings.poll().max(SHORTEST_REVEAL_POLL),
         ..AgentConfig::new(identity, workspaces)
     };
+    let config = match others.len() {
+        0 => config,
+        // Any of several may lead next, and can place nothing here before it has a session.
+        _ => AgentConfig { reconnect: RetryPolicy { longest: LONGEST_AWAY, ..config.reconnect }, ..config },
+    };
     let parts = AgentParts {
         chain: Arc::new(AgentChain { contracts, sender, salts: SaltSource::new(&credentials) }),
         signer: Arc::new(AccountSigner { credentials }),
         connector: Arc::new(connector),
+        others,
         profile: Arc::new(profile),
         artifacts: ArtifactStore::open(&context.settings.artifacts)?,
         executor: Arc::new(executors),
@@ -130,13 +141,38 @@ pub(super) async fn run(context: &Context, contracts: Contracts, args: &AgentArg
     let limit = Duration::from(args.grace) + GIVE_UP_LIMIT;
     let cancel = CancellationToken::new();
     let agent = Agent::new(config, parts).run(cancel.clone());
-    tracing::info!(worker_id = %worker.worker_id, keeper = args.keeper, "the agent runs");
+    tracing::info!(worker_id = %worker.worker_id, keepers = args.keeper.join(", "), "the agent runs");
     if context.json {
         output::json_line(&json!({ "ready": true, "worker_id": worker.worker_id }))?;
     } else {
-        println!("worker {} takes jobs from {}", worker.worker_id, args.keeper);
+        println!("worker {} takes jobs from {}", worker.worker_id, args.keeper.join(", "));
     }
     run_until_told(async { agent.await.context("running jobs") }, &cancel, signals, limit).await
+}
+
+/// The first keeper, what it calls itself, and the others.
+fn keepers(urls: &[String], name: Option<&str>) -> Result<(WebSocketConnector, String, Vec<OtherKeeper>)> {
+    if name.is_some() && urls.len() > 1 {
+        bail!("--keeper-name is for one --keeper\nhint: connect to each of several by the URL that it calls itself");
+    }
+    let mut targets = BTreeSet::new();
+    let mut connectors = Vec::new();
+    for url in urls {
+        let connector = WebSocketConnector::new(url)?;
+        // Two sessions of one worker with one keeper push each other out.
+        if targets.insert(connector.target()) {
+            connectors.push(connector);
+        }
+    }
+    let mut connectors = connectors.into_iter();
+    let first = connectors.next().context("--keeper names no keeper")?;
+    let audience = match name {
+        Some(name) => session_url(name)?.to_string(),
+        None => first.target(),
+    };
+    let others =
+        connectors.map(|connector| OtherKeeper { audience: connector.target(), connector: Arc::new(connector) });
+    Ok((first, audience, others.collect()))
 }
 
 /// Runs the agent until a signal comes, and then for so long at most; a second signal ends it at once.

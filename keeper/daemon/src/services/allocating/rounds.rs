@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Allocating, LONGEST_PAUSE, Memory};
 use crate::{
     rights::Rights,
-    services::{Failure, finish},
+    services::{Failure, Leadership, finish},
 };
 
 /// How often the receipt of a round that is in a block is asked for: it only says what the log line tells.
@@ -38,6 +38,21 @@ impl Allocating {
         }
     }
 
+    /// As long as this keeper stands by, gives up rounds that it has sent and that are in no block: a no-op takes their
+    /// nonce where they are missing. Never ends.
+    pub(super) async fn give_up_rounds(&self, mut leadership: Leadership) {
+        loop {
+            leadership.until_standby().await;
+            // Where the database does not answer, or the account is another keeper's now, there is nothing to be done.
+            let open = self.store.open_intents().await.unwrap_or_default();
+            let account = self.lane.address();
+            for intent in open.iter().filter(|intent| intent.account == account && intent.action.round().is_some()) {
+                self.lane.abandon(intent.intent_id).await;
+            }
+            tokio::time::sleep(LONGEST_PAUSE).await;
+        }
+    }
+
     /// Sends a round and waits for what becomes of it; returns the block that must be seen before the next.
     pub(super) async fn send(
         &self,
@@ -53,7 +68,7 @@ impl Allocating {
         let mut share = std::mem::take(&mut memory.share);
         reach(Failpoint::RoundBeforeRecord);
         // Once it is recorded the lane has it, whether somebody waits or not.
-        let submitted = cancel.run_until_cancelled(self.lane.submit(action, calls)).await;
+        let submitted = cancel.run_until_cancelled(self.lane.submit_for(memory.duty.as_ref(), action, calls)).await;
         let outcome = match submitted {
             None => return Ok(None),
             Some(Ok(submitted)) => {

@@ -279,3 +279,16 @@ async fn a_signal_finds_a_service_that_waits_to_be_started_again() {
     running.ended().await.unwrap();
     assert_eq!(starts.load(Ordering::Relaxed), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_the_database_costs_no_restart_however_long_it_is() {
+    let mut keeper = keeper();
+    let starts =
+        keeper.add("writing", Stage::Work, async |_, _| Err(Failure::Outage(anyhow!("the server does not answer"))));
+    let running = keeper.run();
+    sleep(restarts::WINDOW / 2).await;
+    let tries = starts.load(Ordering::Relaxed);
+    assert!(tries > 100, "it was tried {tries} times: soon after its end it would be noticed");
+    running.signal().await;
+    running.ended().await.unwrap();
+}
