@@ -25,7 +25,7 @@ mod tests;
 
 use std::{
     sync::{Arc, atomic::AtomicBool},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use keeper_store::{Fence, IntentAction, IntentId, IntentState, Landed, Store, StoreError};
@@ -108,6 +108,13 @@ struct Submission {
     reply: oneshot::Sender<Result<Submitted, LaneError>>,
 }
 
+/// Calls with what they may cost.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    calls: Calls,
+    bounds: Bounds,
+}
+
 /// An intent that is recorded, and will be sent until it landed or cannot.
 #[derive(Debug)]
 pub struct Submitted {
@@ -117,8 +124,6 @@ pub struct Submitted {
     pub nonce: u64,
     /// The hash of its first transaction.
     pub tx_hash: TxHash,
-    /// How long the node took to answer what had to be known to sign it.
-    pub waited: Duration,
     /// Told once it is known how it ends; closed without a word where the lane stops before.
     pub outcome: oneshot::Receiver<Outcome>,
 }
@@ -239,6 +244,18 @@ impl Lane {
         self.submit_for(None, action, calls).await
     }
 
+    /// Asks the node what calls may cost; nothing is signed yet.
+    ///
+    /// # Errors
+    /// [`LaneError::Send`] where the contracts refuse the calls or the fee cannot be estimated.
+    pub async fn prepare(&self, calls: Calls) -> Result<Prepared, LaneError> {
+        let sender = &self.inner.sender;
+        // The node counts what it knows of. What it does not know yet changes no estimate.
+        let nonce = sender.nonce().await?;
+        let bounds = sender.estimate(calls.0.clone(), nonce).await?;
+        Ok(Prepared { calls, bounds })
+    }
+
     /// As [`Lane::submit`], for what was decided under a lease of another name: it is recorded only if that stands.
     ///
     /// # Errors
@@ -249,13 +266,20 @@ impl Lane {
         action: IntentAction,
         calls: Calls,
     ) -> Result<Submitted, LaneError> {
-        let sender = &self.inner.sender;
-        // The node counts what it knows of. What it does not know yet changes no estimate.
-        let asked = Instant::now();
-        let nonce = sender.nonce().await?;
-        let bounds = sender.estimate(calls.0.clone(), nonce).await?;
-        let waited = asked.elapsed();
-        Ok(Submitted { waited, ..self.submit_with(duty, action, calls, bounds).await? })
+        self.submit_prepared(duty, action, self.prepare(calls).await?).await
+    }
+
+    /// As [`Lane::submit_for`], for calls that are prepared.
+    ///
+    /// # Errors
+    /// As [`Lane::submit_for`], but nothing is asked of the node any more.
+    pub async fn submit_prepared(
+        &self,
+        duty: Option<&Fence>,
+        action: IntentAction,
+        prepared: Prepared,
+    ) -> Result<Submitted, LaneError> {
+        self.submit_with(duty, action, prepared.calls, prepared.bounds).await
     }
 
     /// As [`Lane::submit`], but with the bounds of other calls, so that these may revert: for the test that they do.

@@ -12,7 +12,7 @@ use std::{
 
 use futures::TryStreamExt as _;
 use keeper_chain::{ChainSource, Reading, read};
-use keeper_store::{RebuildError, Store, StoreError};
+use keeper_store::{Observation, RebuildError, Store, StoreError};
 use keeper_types::{BlockEvents, BlockHeader, BlockNumber, BlockRef, Market};
 
 use crate::{

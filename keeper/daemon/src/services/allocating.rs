@@ -28,7 +28,10 @@ use std::{
 };
 
 use anyhow::Result;
-use keeper_chain::{Contracts, Follower, lane::Lane};
+use keeper_chain::{
+    Contracts, Follower,
+    lane::{Lane, LaneError, Prepared},
+};
 use keeper_dispatch::{ArtifactStore, Sessions};
 use keeper_follow::Latch;
 use keeper_scheduler::{
@@ -37,7 +40,8 @@ use keeper_scheduler::{
 };
 use keeper_store::{ExplanationRecord, Fence, Store};
 use keeper_types::{
-    BlockNumber, ContentHash, Felt, Job, JobId, JobState, MAX_MANIFEST_BYTES, Manifest, ManifestView, RoundHeader,
+    AllocationItem, BlockNumber, ContentHash, Felt, Job, JobId, JobState, MAX_MANIFEST_BYTES, Manifest, ManifestView,
+    RoundHeader,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -91,6 +95,14 @@ struct Memory {
     duty: Option<Fence>,
 }
 
+/// A round that is decided, explained and published.
+struct Decided {
+    header: RoundHeader,
+    items: Vec<AllocationItem>,
+    /// The calls that apply it, or why they would not.
+    prepared: Result<Prepared, LaneError>,
+}
+
 impl Memory {
     /// Forgets what was of another fork; says whether it was.
     fn take_note_of(&mut self, fork: u64) -> bool {
@@ -139,8 +151,8 @@ impl Allocating {
                     memory.share = Share::begin(believed.seen, idle_since);
                     // Nothing half done is lost by stopping while it decides.
                     let decided = cancel.run_until_cancelled(self.decide(&believed, &mut memory)).await;
-                    if let Some((header, plan)) = decided.transpose()?.flatten() {
-                        until = self.send(&header, &plan, &mut memory, &cancel).await?.unwrap_or(until);
+                    if let Some(decided) = decided.transpose()?.flatten() {
+                        until = self.send(decided, &mut memory, &cancel).await?.unwrap_or(until);
                     }
                 }
                 idle_since = Instant::now();
@@ -175,7 +187,7 @@ impl Allocating {
     }
 
     /// Decides a round and publishes what it was decided from; `None` where there is nothing to send.
-    async fn decide(&self, believed: &Believed, memory: &mut Memory) -> Result<Option<(RoundHeader, Plan)>, Failure> {
+    async fn decide(&self, believed: &Believed, memory: &mut Memory) -> Result<Option<Decided>, Failure> {
         memory.take_note_of(believed.fork);
         let queued: Vec<&Job> = believed.market.jobs.values().filter(|job| job.state == JobState::Queued).collect();
         memory.explained.retain(|job_id, _| believed.market.jobs.get(job_id).is_some_and(|job| !job.state.is_final()));
@@ -192,7 +204,7 @@ impl Allocating {
         let plan = plan(&snapshot, &self.policy);
         memory.share.mark("planned");
         if plan.items.is_empty() {
-            self.explain(believed, &plan, None, memory).await?;
+            self.explain(believed, &plan, None, &mut memory.explained).await?;
             return Ok(None);
         }
         // Hashed while the node answers; what is waited for is the rest.
@@ -209,23 +221,32 @@ impl Allocating {
                 return Ok(None);
             }
         };
-        self.explain(believed, &plan, Some(round), memory).await?;
-        memory.share.mark("explained");
-        // A round that nobody can recompute is not sent.
-        if let Err(error) = self.publish(snapshot_root, &snapshot).await {
-            memory.failures += 1;
-            tracing::warn!(round, %error, "what the round was decided from cannot be published");
-            return Ok(None);
-        }
-        memory.share.mark("published");
+        let items = plan.batch();
         let header = RoundHeader {
             round,
             snapshot_block: snapshot.block,
             snapshot_root,
             policy_id: policy_id(&self.policy),
-            plan_root: plan_root(&plan.batch()),
+            plan_root: plan_root(&items),
         };
-        Ok(Some((header, plan)))
+        // Written down while the node says what it costs.
+        let calls = self.contracts.round_calls(self.lane.sender(), &header, &items);
+        let writing = async {
+            let explaining = self.explain(believed, &plan, Some(round), &mut memory.explained);
+            let (explained, published) = tokio::join!(explaining, self.publish(snapshot_root, &snapshot));
+            (explained, published, Instant::now())
+        };
+        let (prepared, (explained, published, written)) = tokio::join!(biased; self.lane.prepare(calls), writing);
+        memory.share.wait(written.elapsed());
+        memory.share.mark("written");
+        explained?;
+        // A round that nobody can recompute is not sent.
+        if let Err(error) = published {
+            memory.failures += 1;
+            tracing::warn!(round, %error, "what the round was decided from cannot be published");
+            return Ok(None);
+        }
+        Ok(Some(Decided { header, items, prepared }))
     }
 
     fn snapshot(&self, believed: &Believed, memory: &Memory) -> Snapshot {
@@ -280,12 +301,9 @@ impl Allocating {
         believed: &Believed,
         plan: &Plan,
         round: Option<u64>,
-        memory: &mut Memory,
+        known: &mut BTreeMap<JobId, Explanation>,
     ) -> Result<(), Failure> {
-        let news = plan
-            .explanations
-            .values()
-            .filter(|explanation| memory.explained.get(&explanation.job_id) != Some(explanation));
+        let news = plan.explanations.values().filter(|explanation| known.get(&explanation.job_id) != Some(explanation));
         let records: Vec<ExplanationRecord> = news
             .map(|explanation| ExplanationRecord {
                 explanation: explanation.clone(),
@@ -301,14 +319,14 @@ impl Allocating {
         for record in records {
             let explanation = record.explanation;
             let (job_id, attempt, code) = (explanation.job_id, explanation.attempt, explanation.outcome.code());
-            let before = memory.explained.get(&job_id).map(|before| before.outcome.code());
+            let before = known.get(&job_id).map(|before| before.outcome.code());
             // Counts change with every worker that comes or goes; what is decided changes rarely.
             if before == Some(code) {
                 tracing::debug!(%job_id, %attempt, code, "{explanation}");
             } else {
                 tracing::info!(%job_id, %attempt, code, "{explanation}");
             }
-            memory.explained.insert(job_id, explanation);
+            known.insert(job_id, explanation);
         }
         Ok(())
     }

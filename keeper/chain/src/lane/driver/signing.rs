@@ -1,7 +1,5 @@
 //! What the driver signs and records: submissions, replacements and no-ops. Nothing is sent that was not recorded before.
 
-use std::time::Duration;
-
 use keeper_store::{Fence, IntentAction, IntentId, NewIntent, Purpose, StoreError};
 use keeper_types::TxHash;
 use tokio::sync::oneshot;
@@ -45,7 +43,7 @@ impl Driver {
                 let (tell, outcome) = oneshot::channel();
                 self.outcomes.insert(intent_id, tell);
                 // Whoever asked may have gone; the intent is recorded and goes its way.
-                reply.send(Ok(Submitted { intent_id, nonce, tx_hash, waited: Duration::ZERO, outcome })).ok();
+                reply.send(Ok(Submitted { intent_id, nonce, tx_hash, outcome })).ok();
                 Ok(())
             }
             Err(error @ LaneError::Store(StoreError::IntentExists { .. })) => {

@@ -7,12 +7,11 @@ use keeper_chain::{
     lane::{LaneError, Outcome, Submitted},
 };
 use keeper_failpoints::{Failpoint, reach};
-use keeper_scheduler::Plan;
 use keeper_store::{IntentAction, IntentState};
-use keeper_types::{BlockNumber, RoundHeader, TxHash};
+use keeper_types::{BlockNumber, TxHash};
 use tokio_util::sync::CancellationToken;
 
-use super::{Allocating, LONGEST_PAUSE, Memory};
+use super::{Allocating, Decided, LONGEST_PAUSE, Memory};
 use crate::{
     rights::Rights,
     services::{Failure, Leadership, finish},
@@ -56,24 +55,21 @@ impl Allocating {
     /// Sends a round and waits for what becomes of it; returns the block that must be seen before the next.
     pub(super) async fn send(
         &self,
-        header: &RoundHeader,
-        plan: &Plan,
+        Decided { header, items, prepared }: Decided,
         memory: &mut Memory,
         cancel: &CancellationToken,
     ) -> Result<Option<BlockNumber>, Failure> {
-        let (round, items) = (header.round, plan.batch());
-        let action = IntentAction::ApplyBatch { round, snapshot_block: header.snapshot_block, items: items.clone() };
-        let calls = self.contracts.round_calls(self.lane.sender(), header, &items);
-        let count = items.len();
+        let (round, count) = (header.round, items.len());
+        let action = IntentAction::ApplyBatch { round, snapshot_block: header.snapshot_block, items };
         let mut share = std::mem::take(&mut memory.share);
         reach(Failpoint::RoundBeforeRecord);
         // Once it is recorded the lane has it, whether somebody waits or not.
-        let submitted = cancel.run_until_cancelled(self.lane.submit_for(memory.duty.as_ref(), action, calls)).await;
+        let submitting = async { self.lane.submit_prepared(memory.duty.as_ref(), action, prepared?).await };
+        let submitted = cancel.run_until_cancelled(submitting).await;
         let outcome = match submitted {
             None => return Ok(None),
             Some(Ok(submitted)) => {
                 reach(Failpoint::RoundAfterRecord);
-                share.wait(submitted.waited);
                 share.mark("recorded");
                 let (own_us, node_us) = (micros(share.own()), micros(share.node()));
                 tracing::info!(round, items = count, own_us, node_us, stages = %share, "sending the round");
