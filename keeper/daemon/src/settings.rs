@@ -32,6 +32,8 @@ use crate::cli::{Global, RunArgs};
 const DEFAULT_LISTEN: &str = "127.0.0.1:7070";
 /// How long a lease lasts unless told otherwise, in milliseconds: a keeper that is gone is missed for about so long.
 const DEFAULT_LEASE_MS: u64 = 3_000;
+/// How many days the database keeps what is over unless told otherwise.
+const DEFAULT_HISTORY_DAYS: u32 = 90;
 /// Items in one round unless told otherwise: where the gas per item stops falling.
 const DEFAULT_MAX_BATCH: usize = 100;
 
@@ -71,6 +73,8 @@ pub(crate) struct Settings {
     pub(crate) exits: bool,
     /// How long the lease of a keeper lasts that it does not renew, in milliseconds.
     pub(crate) lease_ms: u64,
+    /// How many days the database keeps what is over; 0 for ever.
+    pub(crate) history_days: u32,
     /// How sure a job must be before its work begins.
     pub(crate) finality: FinalityPolicy,
     /// How transactions are sent.
@@ -124,6 +128,7 @@ struct KeeperSection {
     max_batch: Option<usize>,
     exits: Option<bool>,
     lease_ms: Option<u64>,
+    history_days: Option<u32>,
 }
 
 impl Settings {
@@ -169,6 +174,7 @@ impl Settings {
             poll_ms: global.poll_ms.or(file.chain.poll_ms).unwrap_or(default_poll_ms(network)),
             exits: !run.no_exits && file.keeper.exits.unwrap_or(true),
             lease_ms: run.lease_ms.or(file.keeper.lease_ms).unwrap_or(DEFAULT_LEASE_MS),
+            history_days: file.keeper.history_days.unwrap_or(DEFAULT_HISTORY_DAYS),
             finality: file.finality.unwrap_or(default_finality(network)),
             sending: file.sending.with_flags(run),
             worker: file.worker,
@@ -228,6 +234,7 @@ impl Settings {
                 max_batch: Some(self.policy.max_items),
                 exits: Some(self.exits),
                 lease_ms: Some(self.lease_ms),
+                history_days: Some(self.history_days),
             },
             finality: Some(self.finality),
             sending: self.sending.clone(),

@@ -4,6 +4,7 @@
 //! that a commit survives a crash.
 
 mod forks;
+mod history;
 mod intents;
 mod leases;
 mod queue;
@@ -48,6 +49,7 @@ pub async fn exercise<S: Store>(open: impl AsyncFn() -> S) {
     the_first_observation_stands(&open().await).await;
     numbers_beyond_the_database_are_refused(&open().await).await;
     a_stream_shows_one_moment(&open().await).await;
+    history::what_is_over_is_forgotten_after_a_while(&open().await).await;
 }
 
 /// The deployment that the suite's stores follow.

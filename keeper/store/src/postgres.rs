@@ -11,6 +11,7 @@ mod blocks;
 mod durability;
 mod explanations;
 mod finality;
+mod history;
 mod identity;
 mod intents;
 mod leases;
@@ -308,6 +309,16 @@ impl Store for PostgresStore {
             let count = intents::finalise(&mut transaction, account, up_to).await?;
             commit(transaction).await?;
             Ok(count)
+        })
+        .await
+    }
+
+    async fn forget_history(&self, before_ms: u64, below: JobId, most: u32) -> Result<u64, StoreError> {
+        answered(async {
+            let mut transaction = self.begin().await?;
+            let forgotten = history::forget(&mut transaction, before_ms, below, most).await?;
+            commit(transaction).await?;
+            Ok(forgotten)
         })
         .await
     }

@@ -8,6 +8,7 @@ mod blocks;
 mod explanations;
 mod finality;
 mod group;
+mod history;
 mod identity;
 pub(crate) mod intents;
 mod leases;
@@ -364,6 +365,13 @@ impl Store for SqliteStore {
         let count = intents::finalise(&mut transaction, account, up_to).await?;
         transaction.commit().await?;
         Ok(count)
+    }
+
+    async fn forget_history(&self, before_ms: u64, below: JobId, most: u32) -> Result<u64, StoreError> {
+        let mut transaction = self.begin().await?;
+        let forgotten = history::forget(&mut transaction, before_ms, below, most).await?;
+        transaction.commit().await?;
+        Ok(forgotten)
     }
 
     async fn live_intents(&self, account: Address) -> Result<Vec<Intent>, StoreError> {

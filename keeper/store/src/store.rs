@@ -118,6 +118,11 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// account's intents became so.
     async fn finalise_intents(&self, account: Address, up_to: BlockNumber) -> Result<u64, StoreError>;
 
+    /// Forgets what is over and older than `before_ms`, in milliseconds since the epoch: intents that nothing changes any
+    /// more, but each account's newest round, and of jobs below `below` explanations and observations. At most `most` of
+    /// each, so that nobody waits long; returns how many altogether, none once there is nothing left.
+    async fn forget_history(&self, before_ms: u64, below: JobId, most: u32) -> Result<u64, StoreError>;
+
     /// The open intents of every account, oldest first.
     async fn open_intents(&self) -> Result<Vec<Intent>, StoreError>;
 

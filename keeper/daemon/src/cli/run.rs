@@ -208,7 +208,12 @@ impl Keeper {
             // To the end of the work, which is done under leases.
             supervisor.add("keeping leases", Stage::Belief, move |cancel| leasing.clone().run(cancel));
         }
-        let storing = Storing { store: self.store, health: self.health.clone() };
+        let storing = Storing {
+            store: self.store,
+            health: self.health.clone(),
+            believed: self.believed.subscribe(),
+            history_days: settings.history_days,
+        };
         supervisor.add("writing to the database", Stage::Work, move |cancel| storing.clone().run(cancel));
         if let Some(socket) = self.probes {
             let probing = Probing { socket, health: self.health };

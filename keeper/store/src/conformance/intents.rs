@@ -9,8 +9,8 @@ use crate::{
     NewIntent, Purpose, Store, StoreError,
 };
 
-const ACCOUNT: Address = Address(Felt::from_hex_unchecked("0x51"));
-const OTHER: Address = Address(Felt::from_hex_unchecked("0x52"));
+pub(super) const ACCOUNT: Address = Address(Felt::from_hex_unchecked("0x51"));
+pub(super) const OTHER: Address = Address(Felt::from_hex_unchecked("0x52"));
 
 /// Runs this part of the suite.
 pub(super) async fn exercise<S: Store>(open: impl AsyncFn() -> S) {
@@ -36,7 +36,7 @@ pub fn signed(hash: u64, signed_ms: u64) -> IntentTransaction {
     }
 }
 
-fn batch(round: u64) -> IntentAction {
+pub(super) fn batch(round: u64) -> IntentAction {
     let item = AllocationItem {
         job_id: JobId(1),
         worker_id: WorkerId(2),
@@ -48,16 +48,16 @@ fn batch(round: u64) -> IntentAction {
     IntentAction::ApplyBatch { round, snapshot_block: BlockNumber(12), items: vec![item] }
 }
 
-fn exits(jobs: &[u64]) -> IntentAction {
+pub(super) fn exits(jobs: &[u64]) -> IntentAction {
     let settle = |job: &u64| MaintenanceCall::Settle(JobAttempt { job_id: JobId(*job), attempt: Attempt(1) });
     IntentAction::Maintenance { calls: jobs.iter().map(settle).collect() }
 }
 
-fn new(action: IntentAction, account: Address, signed: Option<(u64, IntentTransaction)>) -> NewIntent {
+pub(super) fn new(action: IntentAction, account: Address, signed: Option<(u64, IntentTransaction)>) -> NewIntent {
     NewIntent { action, account, signed, created_ms: 100 }
 }
 
-fn landed(hash: u64, block: u64) -> Landed {
+pub(super) fn landed(hash: u64, block: u64) -> Landed {
     let block = BlockRef { number: BlockNumber(block), hash: Felt::from(block + 1_000) };
     Landed { tx_hash: TxHash(Felt::from(hash)), block: Some(block), fee: Some(Fri(u128::MAX)) }
 }
