@@ -1,6 +1,7 @@
 //! The program behind `cargo xtask chaos NAME`: faults on purpose, and a count of what did not survive them.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its terminal")]
 
+mod keepers;
 mod kill;
 mod nonce;
 mod power;
@@ -24,6 +25,8 @@ struct Cli {
 enum Verb {
     /// Have the keeper die at every named place
     Failpoints(kill::failpoints::Args),
+    /// Stop, kill and cut off one of several keepers on one database
+    Keepers(keepers::Args),
     /// Kill the keeper, and sometimes a worker's agent, while jobs come in
     Kill(kill::Args),
     /// Lose, forget, hold back and double transactions on their way to the chain
@@ -50,6 +53,7 @@ enum Verb {
 fn main() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Failpoints(args) => kill::failpoints::run(&args),
+        Verb::Keepers(args) => keepers::run(&args),
         Verb::Kill(args) => kill::run(&args),
         Verb::Nonce(args) => nonce::run(&args),
         Verb::Power(args) => power::run(&args),
