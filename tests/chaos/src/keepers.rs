@@ -1,7 +1,7 @@
 //! `keepers`: several keepers on one database, of which one after the other is stopped, killed or cut off.
 //!
-//! Everything is the real thing: a PostgreSQL server, a local chain with the contracts, keepers as processes with accounts
-//! of their own, worker agents, and clients that submit by the command line. Where the machine allows it each keeper has a
+//! Everything is the real thing: a PostgreSQL server, a local chain with the contracts, keepers as processes, two of them with
+//! the same account, worker agents, and clients that submit by the command line. Where the machine allows it each keeper has a
 //! network of its own, so that it can be cut off from the chain, from the database, or from both, and knows as little of it as
 //! it would in a data centre. Most faults hit the keeper that leads. What is counted at the end is what the chain holds, what
 //! jobs left behind when they ran, the accounts' nonces, and the log of what was sent; never what a keeper says of itself.
@@ -14,6 +14,8 @@ mod waste;
 mod watching;
 
 use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -22,9 +24,8 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use keeper_store::{PostgresStore, Store as _, conformance::Server};
-use keeper_types::Address;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
-use tokio::time::sleep;
+use tokio::{net::TcpStream, time::sleep};
 
 use self::{fault::Fault, figures::Figures, member::Member, network::Place, waste::Sent, watching::Watching};
 use crate::kill::{
@@ -45,7 +46,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How many keepers there are, and what is done to them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Keepers on one database, each with an account of its own
+    /// Keepers on one database; the first and the third have the same account, the others their own
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=5))]
     keepers: u8,
     /// How many jobs are submitted meanwhile
@@ -75,6 +76,20 @@ pub(crate) struct Args {
     /// Write the figures to a file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+}
+
+/// Carries what comes to `listen` on to `to`, for as long as the process lives; says so once it listens.
+///
+/// # Errors
+/// Fails where it cannot listen.
+pub(crate) fn relay(listen: SocketAddr, to: SocketAddr) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
+    runtime.block_on(async {
+        let (address, relaying) = network::relay(listen, move || TcpStream::connect(to)).await?;
+        println!("{address}");
+        relaying.await.context("the relay ended")?;
+        Ok(ExitCode::SUCCESS)
+    })
 }
 
 /// Runs it, and counts what went wrong.
@@ -115,15 +130,14 @@ async fn try_them(args: &Args, seed: u64) -> Result<Figures> {
 async fn try_on(stage: &Arc<Stage>, args: &Args, seed: u64) -> Result<Figures> {
     let server = Server::start(&[]).context("starting PostgreSQL")?;
     let url = server.create_database().await;
-    let mut members = members(stage, args, &server, &url.to_string()).await?;
+    let mut members = members(stage, args, &url.to_string()).await?;
     for member in &mut members {
         member.start()?;
-    }
-    for member in &mut members {
+        // One posts the bond of an account that two have.
         member.until_ready().await?;
     }
-    let accounts: Vec<Address> = members.iter().map(Member::address).collect();
-    let before = nonces(stage, &members).await?;
+    let accounts: BTreeSet<usize> = members.iter().map(|member| member.account).collect();
+    let before = nonces(stage, &accounts).await?;
     let store = Arc::new(PostgresStore::open_read_only(&url).await?);
     let watching = Watching::begin(Arc::clone(&store));
     let sight = Sight::open(stage);
@@ -147,12 +161,14 @@ async fn try_on(stage: &Arc<Stage>, args: &Args, seed: u64) -> Result<Figures> {
     while !store.open_intents().await?.is_empty() && waiting.elapsed() < PATIENCE {
         sleep(LOOK_EVERY).await;
     }
-    let after = nonces(stage, &members).await?;
-    if !args.sabotage {
-        for member in &mut members {
-            member.stop().await?;
+    for member in &mut members {
+        // What was done wrong may have ended some.
+        let stopped = member.stop().await;
+        if !args.sabotage {
+            stopped?;
         }
     }
+    let after = nonces(stage, &accounts).await?;
     figures.takeovers = watching.led.borrow().takeovers;
     figures.sent = Sent::count(stage, &*store, &accounts, after - before).await?;
     figures.tally = tally::count(stage, &*store, &acknowledged, &agents).await?;
@@ -161,17 +177,19 @@ async fn try_on(stage: &Arc<Stage>, args: &Args, seed: u64) -> Result<Figures> {
 }
 
 /// The keepers, which do not run yet.
-async fn members(stage: &Arc<Stage>, args: &Args, server: &Server, database: &str) -> Result<Vec<Member>> {
+async fn members(stage: &Arc<Stage>, args: &Args, database: &str) -> Result<Vec<Member>> {
     let folder = database.split_once("host=").context("the server listens in a folder")?.1;
     let socket = network::socket_in(Path::new(folder));
     let name = database.split('?').next().and_then(|url| url.rsplit('/').next()).context("the database has a name")?;
-    let _ = server;
     let admin = stage.chain.sender(1).await;
     let sabotage = args.sabotage.then(|| keeper_failpoints::Sabotage::NoLeases.name());
     let mut members = Vec::new();
     for number in 1..=args.keepers {
         let account = match number {
             1 => KEEPER,
+            // Two have one account, so that one takes over what the other has signed. Without leases that could not be told
+            // from what is done wrong on purpose.
+            3 if !args.sabotage => KEEPER,
             _ => FIRST_WORKER + usize::from(args.workers) + usize::from(number) - 2,
         };
         if account != KEEPER {
@@ -188,11 +206,11 @@ async fn members(stage: &Arc<Stage>, args: &Args, server: &Server, database: &st
     Ok(members)
 }
 
-/// The nonces of the keepers' accounts, all together.
-async fn nonces(stage: &Stage, members: &[Member]) -> Result<u64> {
+/// The nonces of accounts, all together.
+async fn nonces(stage: &Stage, accounts: &BTreeSet<usize>) -> Result<u64> {
     let mut sum = 0;
-    for member in members {
-        sum += stage.chain.sender(member.account).await.nonce().await?;
+    for account in accounts {
+        sum += stage.chain.sender(*account).await.nonce().await?;
     }
     Ok(sum)
 }

@@ -8,7 +8,7 @@ mod power;
 mod reorg;
 mod rpc;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::Error;
 use clap::{Parser, Subcommand};
@@ -37,6 +37,14 @@ enum Verb {
     Rpc(rpc::Args),
     /// Have a chain take blocks back while it is followed
     Reorg(reorg::Args),
+    /// Carry what comes to one address on to another (what `keepers` runs in a network of its own)
+    #[command(hide = true)]
+    Relay {
+        /// Where to listen
+        listen: SocketAddr,
+        /// Where to carry it to
+        to: SocketAddr,
+    },
     /// Write to a store and say what was committed (what `power` runs)
     #[command(hide = true)]
     PowerWriter {
@@ -57,6 +65,7 @@ fn main() -> ExitCode {
         Verb::Kill(args) => kill::run(&args),
         Verb::Nonce(args) => nonce::run(&args),
         Verb::Power(args) => power::run(&args),
+        Verb::Relay { listen, to } => keepers::relay(listen, to),
         Verb::Rpc(args) => rpc::run(&args),
         Verb::Reorg(args) => reorg::run(&args),
         Verb::PowerWriter { database, seed, sabotage } => power::write(&database, seed, sabotage),

@@ -8,7 +8,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use keeper_types::Address;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, ChildStderr, Command},
@@ -67,10 +66,6 @@ impl Member {
             logging: None,
             applied,
         }
-    }
-
-    pub(crate) fn address(&self) -> Address {
-        self.stage.chain.account(self.account).address
     }
 
     /// Its name in leases, once it was ready.

@@ -8,13 +8,14 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, copy_bidirectional},
+    io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, BufReader, copy_bidirectional},
     net::{TcpListener, TcpStream, UnixStream},
+    process::Child,
     task::JoinHandle,
 };
 
@@ -23,6 +24,8 @@ pub(crate) const NOT_RUN: &str = "cannot make network namespaces: not run";
 /// Where a keeper listens in its own network.
 const LISTEN: u16 = 7070;
 const PROBES: u16 = 9070;
+/// Where the chain is, for the keeper.
+const HOME: &str = "127.0.0.1:5050";
 
 /// A cable of a keeper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +49,8 @@ pub(crate) struct Place {
     pub(crate) listen: String,
     pub(crate) probes: String,
     relays: Vec<JoinHandle<()>>,
+    /// Carries what the keeper says to its own machine to the cable to the chain.
+    _inside: Option<Child>,
 }
 
 /// A namespace, which is gone when this is dropped.
@@ -68,7 +73,15 @@ impl Place {
             Ok(socket.local_addr()?.to_string())
         };
         let (rpc_url, database) = (rpc_url.to_owned(), database.to_owned());
-        Ok(Self { namespace: None, rpc_url, database, listen: free()?, probes: free()?, relays: Vec::new() })
+        Ok(Self {
+            namespace: None,
+            rpc_url,
+            database,
+            listen: free()?,
+            probes: free()?,
+            relays: Vec::new(),
+            _inside: None,
+        })
     }
 
     /// A place in a network of its own, in front of the chain at `rpc_url` and of the database server's socket.
@@ -78,17 +91,21 @@ impl Place {
     pub(crate) async fn apart(number: u8, rpc_url: &str, socket: &Path, database: &str) -> Result<Self> {
         let namespace = Namespace::make(number)?;
         let chain: SocketAddr = host_of(rpc_url)?.parse().context("the chain's address")?;
-        let (to_chain, chain_relay) = relay(namespace.near(Cable::Chain), move || TcpStream::connect(chain)).await?;
+        let (to_chain, chain_relay) =
+            relay(free_port(namespace.near(Cable::Chain)), move || TcpStream::connect(chain)).await?;
         let socket = socket.to_owned();
         let (to_database, database_relay) =
-            relay(namespace.near(Cable::Database), move || UnixStream::connect(socket.clone())).await?;
+            relay(free_port(namespace.near(Cable::Database)), move || UnixStream::connect(socket.clone())).await?;
+        let inside = namespace.relay_inside(HOME, to_chain).await?;
         let far = namespace.far(Cable::Agents);
         Ok(Self {
-            rpc_url: format!("http://{to_chain}/rpc"),
+            // A local chain has to be on the keeper's own machine.
+            rpc_url: format!("http://{HOME}/rpc"),
             database: format!("postgres://keeper@{to_database}/{database}?sslmode=disable"),
             listen: format!("{far}:{LISTEN}"),
             probes: format!("{far}:{PROBES}"),
             relays: vec![chain_relay, database_relay],
+            _inside: Some(inside),
             namespace: Some(namespace),
         })
     }
@@ -158,6 +175,21 @@ impl Namespace {
     }
 }
 
+impl Namespace {
+    /// Carries what comes to an address inside on to one outside.
+    async fn relay_inside(&self, listen: &str, to: SocketAddr) -> Result<Child> {
+        let own = std::env::current_exe().context("finding this program")?;
+        let mut command = tokio::process::Command::new("ip");
+        command.args(["netns", "exec", &self.name]).arg(own).args(["relay", listen, &to.to_string()]);
+        let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().context("starting a relay")?;
+        let mut said = String::new();
+        let output = child.stdout.as_mut().context("its output is piped")?;
+        BufReader::new(output).read_line(&mut said).await.context("reading what a relay says")?;
+        ensure!(!said.is_empty(), "a relay does not listen");
+        Ok(child)
+    }
+}
+
 impl Drop for Namespace {
     fn drop(&mut self) {
         // The cables go with it.
@@ -172,21 +204,25 @@ fn ip(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
+fn free_port(address: Ipv4Addr) -> SocketAddr {
+    (address, 0).into()
+}
+
 fn host_of(rpc_url: &str) -> Result<&str> {
     let rest = rpc_url.strip_prefix("http://").context("the chain is asked by http")?;
     Ok(rest.split('/').next().unwrap_or(rest))
 }
 
-/// Listens at the near end of a cable, and carries what comes to what is behind.
-async fn relay<S, F>(
-    near: Ipv4Addr,
+/// Listens, and carries what comes to what is behind.
+pub(super) async fn relay<S, F>(
+    listen: SocketAddr,
     connect: impl Fn() -> F + Send + Sync + 'static,
 ) -> Result<(SocketAddr, JoinHandle<()>)>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
     F: Future<Output = std::io::Result<S>> + Send + 'static,
 {
-    let listener = TcpListener::bind((near, 0)).await.context("listening at the end of a cable")?;
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
     let address = listener.local_addr()?;
     let task = tokio::spawn(async move {
         while let Ok((mut keeper, _)) = listener.accept().await {

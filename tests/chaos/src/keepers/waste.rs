@@ -1,8 +1,10 @@
 //! How many transactions keepers sent for nothing: by their accounts' nonces, the chain's events and the log.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use keeper_store::{IntentState, Store};
-use keeper_types::{Address, MarketEvent};
+use keeper_types::MarketEvent;
 
 use crate::kill::{stage::Stage, tally};
 
@@ -39,13 +41,13 @@ impl Sent {
     pub(crate) async fn count(
         stage: &Stage,
         store: &dyn Store,
-        accounts: &[Address],
+        accounts: &BTreeSet<usize>,
         transactions: u64,
     ) -> Result<Self> {
         let mut sent = Self { transactions, ..Self::default() };
         let mut recorded = 0;
         for account in accounts {
-            for intent in store.intents_since(*account, 0).await? {
+            for intent in store.intents_since(stage.chain.account(*account).address, 0).await? {
                 recorded += u64::from(intent.state.is_landed());
                 sent.reverted += u64::from(intent.state == IntentState::Reverted);
                 sent.no_ops += u64::from(intent.state == IntentState::Replaced);
