@@ -90,7 +90,22 @@ impl Workplace {
 
     /// A command with this folder and chain, and nothing of the surrounding environment that could matter.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program("CIRO_KEEPER"));
+        self.command_at(None, &self.rpc_url, "data", arguments)
+    }
+
+    /// As [`Workplace::command`], but with another node, another data directory in the folder and, where one is named, in
+    /// a network namespace.
+    pub fn command_at(&self, namespace: Option<&str>, rpc_url: &str, data_dir: &str, arguments: &[&str]) -> Command {
+        let keeper = program("CIRO_KEEPER");
+        let mut command = match namespace {
+            Some(namespace) => {
+                // It becomes the keeper: signals are for that.
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]).arg(keeper);
+                command
+            }
+            None => Command::new(keeper),
+        };
         for (name, _) in std::env::vars() {
             if name.starts_with("STARKNET_") || name.starts_with("KEEPER_") {
                 command.env_remove(name);
@@ -99,7 +114,7 @@ impl Workplace {
         command
             .current_dir(self.folder.path())
             .args(arguments)
-            .args(["--rpc-url", &self.rpc_url, "--data-dir", "data"])
+            .args(["--rpc-url", rpc_url, "--data-dir", data_dir])
             .kill_on_drop(true)
             .stdin(Stdio::null());
         command

@@ -3,6 +3,8 @@
 //! The tests themselves are in the program `chaos` (`tests/chaos`), which this builds and runs. They wait for disks, processes and
 //! chains, so a release build would gain nothing; only the keeper is built as it is shipped where its restarts are timed.
 
+mod keepers;
+
 use std::{
     path::{Path, PathBuf},
     process::{Command, ExitCode},
@@ -10,10 +12,12 @@ use std::{
 
 use anyhow::Result;
 
+use self::keepers::{KeepersArgs, keepers};
 use crate::{
     process::{cargo, run as run_command},
     repo::Repo,
     setup,
+    system::{self, IPROUTE, POSTGRES},
 };
 
 const BUILD_HINT: &str = "the compiler's first error above is the one to look at";
@@ -24,6 +28,8 @@ const HINT: &str = "the lines above say what was lost; the same --seed draws the
 pub(crate) enum Chaos {
     /// Have the keeper die at every commit and send, one after the other
     Failpoints(FailpointsArgs),
+    /// Stop, kill and cut off one of several keepers on one database while jobs come in
+    Keepers(KeepersArgs),
     /// Kill the keeper, and sometimes a worker's agent, while jobs come in
     Kill(KillArgs),
     /// Lose, forget, hold back and double transactions on their way to the chain
@@ -170,6 +176,11 @@ pub(crate) fn run(repo: &Repo, chaos: &Chaos) -> Result<ExitCode> {
         Chaos::Failpoints(args) => {
             let keeper = setup::failpoints_keeper(repo)?;
             with_programs(failpoints(&program, args), repo, &keeper)?
+        }
+        Chaos::Keepers(args) => {
+            system::ensure(&[POSTGRES, IPROUTE])?;
+            let keeper = if args.sabotage { setup::failpoints_keeper } else { setup::release_keeper }(repo)?;
+            with_programs(keepers(&program, args), repo, &keeper)?
         }
         Chaos::Kill(args) => {
             // What is done wrong on purpose is in no keeper that is shipped.

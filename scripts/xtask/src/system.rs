@@ -48,6 +48,10 @@ pub(crate) const POSTGRES: Need = Need {
     packages: &["postgresql"],
 };
 
+/// Gives keepers networks of their own, so that they can be cut off.
+pub(crate) const IPROUTE: Need =
+    Need { name: "ip, of iproute2", probe: &["ip", "-Version"], packages: &["iproute2"] };
+
 /// Makes sure that all of `needs` are there.
 pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
     let missing: Vec<Need> = needs.iter().copied().filter(|need| !is_present(need)).collect();

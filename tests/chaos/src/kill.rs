@@ -5,15 +5,15 @@
 //! the middle of a round, of an exit, of an offer), and into a restart. What is counted at the end is what the chain holds,
 //! what jobs left behind when they ran, and the keeper's log of what it sent; never what the keeper says of itself.
 
-mod agents;
+pub(crate) mod agents;
 pub(crate) mod failpoints;
 mod figures;
 mod keeper;
 mod moment;
-mod sight;
-mod stage;
-mod submitting;
-mod tally;
+pub(crate) mod sight;
+pub(crate) mod stage;
+pub(crate) mod submitting;
+pub(crate) mod tally;
 
 use std::{
     path::PathBuf,
@@ -41,7 +41,7 @@ const AGENT_SHARE: f64 = 0.15;
 const TELL_EVERY: u32 = 20;
 /// How long nothing may change on chain before what is open counts as stuck. An attempt whose agent died is over after its
 /// time (30 s) and a grace (60 s); the next attempt may need as long.
-const STUCK_AFTER: Duration = Duration::from_secs(240);
+pub(crate) const STUCK_AFTER: Duration = Duration::from_secs(240);
 
 /// How often the keeper is killed, and how much is to be done meanwhile.
 #[derive(Debug, clap::Args)]
@@ -111,7 +111,7 @@ async fn kill_again_and_again(args: &Args, seed: u64) -> Result<Figures> {
     let stage = Arc::new(Stage::set(args.workers, false).await?);
     let sight = Sight::open(&stage);
     let mut keeper = Keeper::start(&stage, sight.seen.clone(), args.sabotage).await?;
-    let mut agents = Agents::hire(&stage, args.workers, keeper.listen()).await?;
+    let mut agents = Agents::hire(&stage, args.workers, &[keeper.listen()]).await?;
     let pace = Pace::new(args.jobs, args.kills);
     let submitting = Submitting::begin(&stage, &pace, sight.seen.clone());
     let mut run = Run {
@@ -133,7 +133,8 @@ async fn kill_again_and_again(args: &Args, seed: u64) -> Result<Figures> {
             keeper.until_ready().await?;
         }
         keeper.stop().await?;
-        run.figures.tally = tally::count(&stage, &acknowledged, &agents).await?;
+        let store = tally::records(&stage).await?;
+        run.figures.tally = tally::count(&stage, &store, &acknowledged, &agents).await?;
         run.figures.chain_rss_mb = stage.chain_rss_mb();
         run.figures.took = run.began.elapsed();
         Ok(run.figures)

@@ -1,13 +1,14 @@
 //! The program behind `cargo xtask chaos NAME`: faults on purpose, and a count of what did not survive them.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to its terminal")]
 
+mod keepers;
 mod kill;
 mod nonce;
 mod power;
 mod reorg;
 mod rpc;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::Error;
 use clap::{Parser, Subcommand};
@@ -24,6 +25,8 @@ struct Cli {
 enum Verb {
     /// Have the keeper die at every named place
     Failpoints(kill::failpoints::Args),
+    /// Stop, kill and cut off one of several keepers on one database
+    Keepers(keepers::Args),
     /// Kill the keeper, and sometimes a worker's agent, while jobs come in
     Kill(kill::Args),
     /// Lose, forget, hold back and double transactions on their way to the chain
@@ -34,6 +37,14 @@ enum Verb {
     Rpc(rpc::Args),
     /// Have a chain take blocks back while it is followed
     Reorg(reorg::Args),
+    /// Carry what comes to one address on to another (what `keepers` runs in a network of its own)
+    #[command(hide = true)]
+    Relay {
+        /// Where to listen
+        listen: SocketAddr,
+        /// Where to carry it to
+        to: SocketAddr,
+    },
     /// Write to a store and say what was committed (what `power` runs)
     #[command(hide = true)]
     PowerWriter {
@@ -50,9 +61,11 @@ enum Verb {
 fn main() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Failpoints(args) => kill::failpoints::run(&args),
+        Verb::Keepers(args) => keepers::run(&args),
         Verb::Kill(args) => kill::run(&args),
         Verb::Nonce(args) => nonce::run(&args),
         Verb::Power(args) => power::run(&args),
+        Verb::Relay { listen, to } => keepers::relay(listen, to),
         Verb::Rpc(args) => rpc::run(&args),
         Verb::Reorg(args) => reorg::run(&args),
         Verb::PowerWriter { database, seed, sabotage } => power::write(&database, seed, sabotage),

@@ -27,9 +27,10 @@ struct Agent {
 }
 
 impl Agents {
-    /// Registers workers and starts their agents.
-    pub(crate) async fn hire(stage: &Arc<Stage>, count: u8, listen: &str) -> Result<Self> {
-        let mut hired = Self { stage: Arc::clone(stage), keeper: format!("ws://{listen}"), agents: Vec::new() };
+    /// Registers workers and starts their agents, which connect to these addresses.
+    pub(crate) async fn hire(stage: &Arc<Stage>, count: u8, listen: &[&str]) -> Result<Self> {
+        let keepers: Vec<String> = listen.iter().map(|address| format!("ws://{address}")).collect();
+        let mut hired = Self { stage: Arc::clone(stage), keeper: keepers.join(","), agents: Vec::new() };
         for account in FIRST_WORKER..FIRST_WORKER + usize::from(count) {
             let arguments =
                 ["worker", "register", "--slots", SLOTS, "--region", "test", "--rate", "1", "--allow-processes"];

@@ -100,7 +100,7 @@ async fn die(stage: &Arc<Stage>, chosen: &[Failpoint]) -> Result<(Figures, Value
         let recovery = die_once(&mut keeper, failpoint, &mut figures).await?;
         places[failpoint.name()] = json!({ "recovery_ms": recovery.as_millis() });
     }
-    let agents = Agents::hire(stage, WORKERS, keeper.listen()).await?;
+    let agents = Agents::hire(stage, WORKERS, &[keeper.listen()]).await?;
     let mut acknowledged = Vec::new();
     for failpoint in chosen.iter().copied().filter(|failpoint| !needs_a_fork(*failpoint)) {
         keeper.kill().await?;
@@ -114,7 +114,8 @@ async fn die(stage: &Arc<Stage>, chosen: &[Failpoint]) -> Result<(Figures, Value
     }
     sight.until_all_is_over(acknowledged.len(), STUCK_AFTER).await?;
     keeper.stop().await?;
-    figures.tally = tally::count(stage, &acknowledged, &agents).await?;
+    let store = tally::records(stage).await?;
+    figures.tally = tally::count(stage, &store, &acknowledged, &agents).await?;
     Ok((figures, places))
 }
 

@@ -26,10 +26,15 @@ pub(crate) struct Stage {
 impl Stage {
     /// Starts a chain with a block every second and deploys the contracts.
     pub(crate) async fn set(workers: u8, can_fork: bool) -> Result<Self> {
+        Self::set_for(workers, 0, can_fork).await
+    }
+
+    /// As [`Stage::set`], with accounts for more keepers behind those of the workers.
+    pub(crate) async fn set_for(workers: u8, more_keepers: u8, can_fork: bool) -> Result<Self> {
         let options = LocalnetOptions {
             block_time: Some(1),
             archive: can_fork,
-            accounts: Some(u8::try_from(FIRST_WORKER - 1)? + workers),
+            accounts: Some(u8::try_from(FIRST_WORKER - 1)? + workers + more_keepers),
             balance: Some(1_000_000_000 * STRK),
         };
         let chain = Localnet::start(options);
@@ -43,6 +48,11 @@ impl Stage {
 
     /// A command as the n-th account: by an account file and a key, as on a public network.
     pub(crate) fn command(&self, account: usize, arguments: &[&str]) -> tokio::process::Command {
+        self.signed_by(account, self.place.command(arguments))
+    }
+
+    /// Has a command sign as the n-th account, and tell in JSON.
+    pub(crate) fn signed_by(&self, account: usize, mut command: tokio::process::Command) -> tokio::process::Command {
         let held = self.chain.account(account);
         let name = format!("account-{account}.json");
         if !self.place.path(&name).exists() {
@@ -53,7 +63,6 @@ impl Stage {
             });
             self.place.write(&name, &descriptor.to_string());
         }
-        let mut command = self.place.command(arguments);
         command.args(["--account", &name, "--json"]).env("STARKNET_PRIVATE_KEY", &held.private_key);
         command
     }

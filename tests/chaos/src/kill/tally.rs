@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail};
 use keeper_chain::{ChainJob, Follower, Step};
-use keeper_store::{SqliteStore, Store as _};
+use keeper_store::{SqliteStore, Store};
 use keeper_types::{Attempt, BlockHeader, EventPosition, Felt, JobId, JobState, MarketEvent, TxHash, WorkerId};
 
 use super::{agents::Agents, stage::Stage, submitting::Acknowledged};
@@ -50,15 +50,27 @@ struct Evidence {
     open_intents: u64,
 }
 
+/// The database of the one keeper of the stage.
+///
+/// # Errors
+/// Fails where it cannot be read.
+pub(crate) async fn records(stage: &Stage) -> Result<SqliteStore> {
+    Ok(SqliteStore::open_read_only(&stage.place.path("data/keeper.sqlite")).await?)
+}
+
 /// Looks at everything and counts.
 ///
 /// # Errors
 /// Fails where the chain does not answer, or the keeper's database cannot be read.
-pub(crate) async fn count(stage: &Stage, acknowledged: &[Acknowledged], agents: &Agents) -> Result<Tally> {
+pub(crate) async fn count(
+    stage: &Stage,
+    store: &dyn Store,
+    acknowledged: &[Acknowledged],
+    agents: &Agents,
+) -> Result<Tally> {
     let events = events(stage).await?;
     let jobs = stage.contracts.jobs().await?;
     let state = |job: ChainJob| (job.job_id, (job.state, job.result_hash));
-    let store = SqliteStore::open_read_only(&stage.place.path("data/keeper.sqlite")).await?;
     let mut recorded = BTreeSet::new();
     for tx_hash in rounds(&events) {
         if store.intent_by_tx(tx_hash).await?.is_some() {
@@ -78,7 +90,7 @@ pub(crate) async fn count(stage: &Stage, acknowledged: &[Acknowledged], agents: 
 }
 
 /// Everything that the contracts said, read anew from their deployment on.
-async fn events(stage: &Stage) -> Result<Vec<(EventPosition, MarketEvent)>> {
+pub(crate) async fn events(stage: &Stage) -> Result<Vec<(EventPosition, MarketEvent)>> {
     let follower = Follower::new(stage.contracts.rpc(), stage.contracts.deployment());
     let (mut events, mut cursor) = (Vec::new(), None::<BlockHeader>);
     loop {
