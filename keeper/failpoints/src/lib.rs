@@ -51,7 +51,7 @@ failpoints! {
     FinalAfterCommit = "store::record_final::after_commit",
     /// Times are written, not committed.
     ObserveBeforeCommit = "store::observe::before_commit",
-    /// Times are committed; what was read is not yet believed.
+    /// Times are committed; nobody knows yet.
     ObserveAfterCommit = "store::observe::after_commit",
     /// Explanations are written, not committed.
     ExplainBeforeCommit = "store::save_explanations::before_commit",
@@ -94,19 +94,19 @@ impl fmt::Display for Failpoint {
 /// What can be done wrong on purpose, to see that tests notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sabotage {
-    /// What is about to be sent is not written down.
-    NoIntents,
+    /// What was sent is forgotten at each start.
+    ForgetIntents,
     /// Of several keepers on one database none asks whether another is at work.
     NoLeases,
 }
 
 impl Sabotage {
-    const ALL: [Self; 2] = [Self::NoIntents, Self::NoLeases];
+    const ALL: [Self; 2] = [Self::ForgetIntents, Self::NoLeases];
 
     /// Its name, as the variable has it.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::NoIntents => "no-intents",
+            Self::ForgetIntents => "forget-intents",
             Self::NoLeases => "no-leases",
         }
     }
@@ -211,13 +211,13 @@ mod tests {
         let error = asked(Some("store::nowhere"), None).unwrap_err().to_string();
         assert!(error.starts_with("KEEPER_FAILPOINT names `store::nowhere`, which is none of: store::"), "{error}");
         let error = asked(None, Some("everything")).unwrap_err().to_string();
-        assert_eq!(error, "KEEPER_SABOTAGE names `everything`, which is none of: no-intents, no-leases");
+        assert_eq!(error, "KEEPER_SABOTAGE names `everything`, which is none of: forget-intents, no-leases");
     }
 
     #[test]
     fn nothing_dies_where_nothing_is_asked_for() {
         Failpoint::ALL.iter().copied().for_each(reach);
-        assert!(!is_sabotaged(Sabotage::NoIntents));
+        assert!(!is_sabotaged(Sabotage::ForgetIntents));
     }
 
     /// The table in docs/reliability.md has every failpoint, with what is said of it here.

@@ -156,7 +156,7 @@ async fn try_on(stage: &Arc<Stage>, args: &Args, seed: u64) -> Result<Figures> {
     pace.kills_are_over();
     let acknowledged = submitting.finish().await?;
     let Run { mut figures, began, mut members, watching, sight, .. } = run;
-    sight.until_all_is_over(STUCK_AFTER).await?;
+    sight.until_all_is_over(acknowledged.len(), STUCK_AFTER).await?;
     // Keepers that stand by find out what became of what they had sent.
     let waiting = Instant::now();
     while !store.open_intents().await?.is_empty() && waiting.elapsed() < PATIENCE {
