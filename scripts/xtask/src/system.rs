@@ -49,8 +49,7 @@ pub(crate) const POSTGRES: Need = Need {
 };
 
 /// Gives keepers networks of their own, so that they can be cut off.
-pub(crate) const IPROUTE: Need =
-    Need { name: "ip, of iproute2", probe: &["ip", "-Version"], packages: &["iproute2"] };
+pub(crate) const IPROUTE: Need = Need { name: "ip, of iproute2", probe: &["ip", "-Version"], packages: &["iproute2"] };
 
 /// Makes sure that all of `needs` are there.
 pub(crate) fn ensure(needs: &[Need]) -> Result<()> {

@@ -25,9 +25,10 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use keeper_store::{PostgresStore, Store as _, conformance::Server};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use serde_json::Value;
 use tokio::{net::TcpStream, time::sleep};
 
-use self::{fault::Fault, figures::Figures, member::Member, network::Place, waste::Sent, watching::Watching};
+use self::{fault::{Fault, Target}, figures::Figures, member::Member, network::Place, waste::Sent, watching::Watching};
 use crate::kill::{
     STUCK_AFTER,
     agents::Agents,
@@ -155,11 +156,14 @@ async fn try_on(stage: &Arc<Stage>, args: &Args, seed: u64) -> Result<Figures> {
     pace.kills_are_over();
     let acknowledged = submitting.finish().await?;
     let Run { mut figures, began, mut members, watching, sight, .. } = run;
-    sight.until_all_is_over(STUCK_AFTER).await?;
+    sight.until_all_is_over(acknowledged.len(), STUCK_AFTER).await?;
     // Keepers that stand by find out what became of what they had sent.
     let waiting = Instant::now();
     while !store.open_intents().await?.is_empty() && waiting.elapsed() < PATIENCE {
         sleep(LOOK_EVERY).await;
+    }
+    if !args.sabotage {
+        until_it_is_told_who_leads(stage, &members, &watching, &url.to_string()).await?;
     }
     for member in &mut members {
         // What was done wrong may have ended some.
@@ -174,6 +178,35 @@ async fn try_on(stage: &Arc<Stage>, args: &Args, seed: u64) -> Result<Figures> {
     figures.tally = tally::count(stage, &*store, &acknowledged, &agents).await?;
     figures.took = began.elapsed();
     Ok(figures)
+}
+
+/// Waits until `/ready` of each keeper and `keeper status` say who leads as the database has it.
+async fn until_it_is_told_who_leads(
+    stage: &Stage,
+    members: &[Member],
+    watching: &Watching,
+    database: &str,
+) -> Result<()> {
+    let began = Instant::now();
+    loop {
+        let leader = watching.led.borrow().leader.clone();
+        let status = stage.place.command(&["status", "--database", database, "--json"]);
+        let status: Value =
+            serde_json::from_str(&stage.place.finish(status).await.stdout).context("reading the status")?;
+        let mut is_told = leader.is_some() && status["leader"]["keeper"].as_str() == leader.as_deref();
+        for member in members {
+            let (role, other) = member.role().await?;
+            is_told &= match leader.as_deref() == Some(member.name()) {
+                true => role == "leads",
+                false => role == "stands_by" && other == leader,
+            };
+        }
+        if is_told {
+            return Ok(());
+        }
+        ensure!(began.elapsed() < PATIENCE, "it is not told that {leader:?} leads: {}", status["leader"]);
+        sleep(LOOK_EVERY).await;
+    }
 }
 
 /// The keepers, which do not run yet.
@@ -230,12 +263,16 @@ impl Run<'_> {
     async fn hit_again_and_again(&mut self, pace: &Pace, submitting: &Submitting) -> Result<()> {
         for number in 0..self.args.faults {
             pace.wait_for(number, submitting).await;
-            let (fault, hits_leader) = Fault::draw(&mut self.rng, !self.args.signals_only);
+            let (fault, target) = Fault::draw(&mut self.rng, !self.args.signals_only);
             let leader = self.leader().await?;
             let others: Vec<usize> = (0..self.members.len()).filter(|place| *place != leader).collect();
             let other = others[self.rng.random_range(0..others.len())];
-            let target = if hits_leader { leader } else { other };
-            self.hit(fault, target, hits_leader).await.with_context(|| format!("fault {number}, {}", fault.name()))?;
+            if target == (Target::Leader { sends: true }) {
+                self.members[leader].until_it_sends().await;
+            }
+            let hits_leader = target != Target::Another;
+            let place = if hits_leader { leader } else { other };
+            self.hit(fault, place, hits_leader).await.with_context(|| format!("fault {number}, {}", fault.name()))?;
             if number % TELL_EVERY == TELL_EVERY - 1 {
                 let seen = *self.sight.seen.borrow();
                 println!("{}", self.figures.progress(number + 1, seen, self.began.elapsed()));

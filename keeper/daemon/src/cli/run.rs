@@ -89,11 +89,7 @@ impl Keeper {
         let (store, shared) = open_store(&context, &contracts).await?;
         let socket = listen(settings.listen, "--listen")?;
         let probes = settings.health_listen.map(|address| listen(address, "--health-listen")).transpose()?;
-        let audience = settings.public_name(socket.local_addr()?)?;
-        let cdc_pool = contracts.deployment().cdc_pool.address;
-        let config = ServerConfig::new(audience, settings.network.chain_id(), cdc_pool);
-        let authenticator = ChainAuthenticator { contracts: contracts.clone() };
-        let (server, reports) = DispatchServer::new(config, Arc::new(authenticator));
+        let (server, reports) = dispatch_server(settings, &contracts, socket.local_addr()?)?;
         let health = Arc::new(Health::new());
         health.admitted();
         health.watch_endpoints(context.rpc.clone());
@@ -107,11 +103,7 @@ impl Keeper {
             sending: settings.sending.lane(settings.poll())?,
         };
         let lane = lanes.add(sender);
-        let mut exit_lanes = Vec::new();
-        for account in &settings.sending.exit_accounts {
-            exit_lanes.push(lanes.add(Arc::new(context.sender_of(account).await?)));
-        }
-        check_exit_accounts(lane.address(), &exit_lanes)?;
+        let exit_lanes = lanes.add_exit_accounts(lane.address(), &context).await?;
         let Lanes { shared, claims, .. } = lanes;
         let leasing = shared.zip(installation.as_ref()).map(|(leases, installation)| Leasing {
             leases,
@@ -120,7 +112,7 @@ impl Keeper {
             silence: settings.leaders_silence(),
             lanes: claims,
             leader: Claim::to(LEADER),
-            latch: latch.clone(),
+            held: latch.closed(),
             health: health.clone(),
         });
         let shared = leasing.as_ref().map(|leasing| Leadership::Shared(leasing.leader.tenure()));
@@ -158,38 +150,7 @@ impl Keeper {
             health: self.health.clone(),
         };
         supervisor.add("following the chain", Stage::Belief, move |cancel| following.clone().run(cancel));
-        let allocating = Allocating {
-            contracts: self.contracts.clone(),
-            lane: self.lane.clone(),
-            store: self.store.clone(),
-            artifacts: self.artifacts.clone(),
-            policy: settings.policy.clone(),
-            believed: self.believed.subscribe(),
-            sessions: self.server.sessions(),
-            health: self.health.clone(),
-            latch: self.latch.clone(),
-            leadership: self.leadership.clone(),
-        };
-        supervisor.add(ALLOCATING, Stage::Work, move |cancel| allocating.clone().run(cancel));
-        let admission = Admission {
-            contracts: self.contracts.clone(),
-            account: self.lane.address(),
-            policy: settings.policy.clone(),
-            believed: self.believed.subscribe(),
-            health: self.health.clone(),
-        };
-        supervisor.add("applying rounds", Stage::Work, move |cancel| admission.clone().run(cancel));
-        if settings.exits {
-            let exiting = Exiting {
-                contracts: self.contracts,
-                lanes: if self.exit_lanes.is_empty() { vec![self.lane.clone()] } else { self.exit_lanes.clone() },
-                believed: self.believed.subscribe(),
-                sessions: self.server.sessions(),
-                latch: self.latch,
-                leadership: self.leadership.clone(),
-            };
-            supervisor.add("ending what is due", Stage::Work, move |cancel| exiting.clone().run(cancel));
-        }
+        self.add_decisions(&mut supervisor);
         let lanes = std::iter::once(self.lane).chain(self.exit_lanes).collect();
         let sending = Sending { lanes, health: self.health.clone() };
         supervisor.add("sending transactions", Stage::Work, move |cancel| sending.clone().run(cancel));
@@ -222,6 +183,43 @@ impl Keeper {
         supervisor
     }
 
+    /// The services that decide what is sent.
+    fn add_decisions(&self, supervisor: &mut Supervisor) {
+        let settings = &self.context.settings;
+        let allocating = Allocating {
+            contracts: self.contracts.clone(),
+            lane: self.lane.clone(),
+            store: self.store.clone(),
+            artifacts: self.artifacts.clone(),
+            policy: settings.policy.clone(),
+            believed: self.believed.subscribe(),
+            sessions: self.server.sessions(),
+            health: self.health.clone(),
+            latch: self.latch.clone(),
+            leadership: self.leadership.clone(),
+        };
+        supervisor.add(ALLOCATING, Stage::Work, move |cancel| allocating.clone().run(cancel));
+        let admission = Admission {
+            contracts: self.contracts.clone(),
+            account: self.lane.address(),
+            policy: settings.policy.clone(),
+            believed: self.believed.subscribe(),
+            health: self.health.clone(),
+        };
+        supervisor.add("applying rounds", Stage::Work, move |cancel| admission.clone().run(cancel));
+        if settings.exits {
+            let exiting = Exiting {
+                contracts: self.contracts.clone(),
+                lanes: if self.exit_lanes.is_empty() { vec![self.lane.clone()] } else { self.exit_lanes.clone() },
+                believed: self.believed.subscribe(),
+                sessions: self.server.sessions(),
+                latch: self.latch.clone(),
+                leadership: self.leadership.clone(),
+            };
+            supervisor.add("ending what is due", Stage::Work, move |cancel| exiting.clone().run(cancel));
+        }
+    }
+
     /// Tells whoever started the keeper when it has caught up, and where agents connect to.
     fn announce(&self) {
         let settings = &self.context.settings;
@@ -251,6 +249,19 @@ impl Keeper {
     }
 }
 
+/// What agents connect to, known to them by the URL of `address`, and what they will report.
+fn dispatch_server(
+    settings: &Settings,
+    contracts: &Contracts,
+    address: SocketAddr,
+) -> Result<(DispatchServer, mpsc::Receiver<Report>)> {
+    let audience = settings.public_name(address)?;
+    let cdc_pool = contracts.deployment().cdc_pool.address;
+    let config = ServerConfig::new(audience, settings.network.chain_id(), cdc_pool);
+    let authenticator = ChainAuthenticator { contracts: contracts.clone() };
+    Ok(DispatchServer::new(config, Arc::new(authenticator)))
+}
+
 /// What lanes have in common.
 struct Lanes<'a> {
     /// Where accounts have leases.
@@ -270,6 +281,15 @@ impl Lanes<'_> {
             lease
         });
         Lane::under(lease, self.latch.closed(), sender, self.store.clone(), self.sending)
+    }
+
+    async fn add_exit_accounts(&mut self, first: Address, context: &Context) -> Result<Vec<Lane>> {
+        let mut lanes = Vec::new();
+        for account in &context.settings.sending.exit_accounts {
+            lanes.push(self.add(Arc::new(context.sender_of(account).await?)));
+        }
+        check_exit_accounts(first, &lanes)?;
+        Ok(lanes)
     }
 }
 

@@ -11,9 +11,14 @@
 //!
 //! [`lane_lease`]: keeper_store::lane_lease
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use keeper_follow::Latch;
 use keeper_store::{Fence, Leases, StoreError, Tenure, TenureHolder};
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -138,7 +143,8 @@ pub(crate) struct Leasing {
     /// The accounts' leases; the first is that of the account that applies rounds.
     pub(crate) lanes: Vec<Arc<Claim>>,
     pub(crate) leader: Arc<Claim>,
-    pub(crate) latch: Arc<Latch>,
+    /// Set where nothing may be sent.
+    pub(crate) held: Arc<AtomicBool>,
     pub(crate) health: Arc<Health>,
 }
 
@@ -155,7 +161,7 @@ impl Leasing {
         while cancel.run_until_cancelled(ticks.tick()).await.is_some() {
             futures::future::join_all(lanes.iter_mut().map(|lane| lane.keep())).await;
             // What may send nothing need not decide anything.
-            let may_send = lanes.first().is_some_and(|lane| lane.is_held()) && self.latch.is_open();
+            let may_send = lanes.first().is_some_and(|lane| lane.is_held()) && !self.held.load(Ordering::Relaxed);
             if may_send && self.health.follows_within(self.silence) {
                 leader.keep().await;
             } else {
@@ -239,3 +245,6 @@ impl<'a> Keeping<'a> {
         let _ = timeout(self.service.time / TURNS, self.service.leases.release(&fence)).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

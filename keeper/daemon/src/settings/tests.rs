@@ -140,3 +140,15 @@ fn agents_know_the_keeper_by_where_it_listens_or_by_its_public_url() {
         assert!(error.contains("hint: pass the URL") && error.contains("--public-url ws://HOST:7070"), "{error}");
     }
 }
+
+#[test]
+fn a_lease_has_bounds_and_the_time_that_a_leader_may_not_see_the_chain_follows_it() {
+    for lease in [999, 60_001] {
+        let error = resolve(&format!("[keeper]\nlease_ms = {lease}\n")).unwrap_err().to_string();
+        assert_eq!(error, format!("keeper.lease_ms is {lease}, but must be 1000 to 60000"));
+    }
+    let ms = |settings: &Settings| (settings.lease().as_millis(), settings.leaders_silence().as_millis());
+    assert_eq!(ms(&resolve("").unwrap()), (3_000, 4_000));
+    assert_eq!(ms(&resolve("[chain]\npoll_ms = 2000\n").unwrap()), (3_000, 8_000), "the node is left alone for 2 s");
+    assert_eq!(ms(&resolve("[keeper]\nlease_ms = 9000\n").unwrap()), (9_000, 12_000));
+}

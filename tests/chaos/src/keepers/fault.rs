@@ -8,6 +8,8 @@ use super::network::Cable;
 
 /// Of the faults, how many hit the keeper that leads.
 const LEADER_SHARE: f64 = 0.75;
+/// Of those, how many hit it while it is about to send a round.
+const SENDING_SHARE: f64 = 0.6;
 /// How long a fault lasts: about one to three leases, so that some are over before anybody took over and most are not.
 const SHORTEST: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_secs(9);
@@ -25,10 +27,21 @@ pub(crate) enum Fault {
     CutOff(Duration),
 }
 
+/// Whom it hits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// The keeper that leads, at any time or when it is about to send a round.
+    Leader { sends: bool },
+    /// One that stands by.
+    Another,
+}
+
 impl Fault {
-    /// Draws one, and whether it hits the keeper that leads.
-    pub(crate) fn draw(rng: &mut StdRng, has_cables: bool) -> (Self, bool) {
+    /// Draws one, and whom it hits.
+    pub(crate) fn draw(rng: &mut StdRng, has_cables: bool) -> (Self, Target) {
         let hits_leader = rng.random_bool(LEADER_SHARE);
+        let sends = rng.random_bool(SENDING_SHARE);
+        let target = if hits_leader { Target::Leader { sends } } else { Target::Another };
         let time = SHORTEST + (LONGEST - SHORTEST).mul_f64(rng.random());
         let kinds = if has_cables { 5 } else { 2 };
         let fault = match rng.random_range(0..kinds) {
@@ -38,7 +51,7 @@ impl Fault {
             3 => Self::Cut(Cable::Database, time),
             _ => Self::CutOff(time),
         };
-        (fault, hits_leader)
+        (fault, target)
     }
 
     /// How long it lasts.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, ChildStderr, Command},
@@ -24,6 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// What a keeper logs once a round of its own is in a block.
 const APPLIED: &str = "round applied";
+/// What it logs once a round is signed and written down, and about to be sent.
+const SENDING: &str = "sending the round";
+/// How long a round is waited for: where no job waits there is none.
+const NO_ROUND: Duration = Duration::from_secs(3);
 /// What keepers are configured with: a local chain makes a block every second.
 const SETTINGS: &str = "[chain.rpc]\ntimeout_ms = 5000\n[sending]\nresend_after_s = 5\n";
 
@@ -42,6 +47,8 @@ pub(crate) struct Member {
     logging: Option<JoinHandle<()>>,
     /// When it last applied a round.
     applied: watch::Sender<Option<Instant>>,
+    /// Rounds that it was about to send.
+    sending: watch::Sender<u64>,
 }
 
 impl Member {
@@ -53,7 +60,7 @@ impl Member {
         number: u8,
         sabotage: Option<&'static str>,
     ) -> Self {
-        let (http, applied) = (reqwest::Client::new(), watch::Sender::new(None));
+        let (http, applied, sending) = (reqwest::Client::new(), watch::Sender::new(None), watch::Sender::new(0));
         Self {
             stage: Arc::clone(stage),
             place,
@@ -65,6 +72,7 @@ impl Member {
             child: None,
             logging: None,
             applied,
+            sending,
         }
     }
 
@@ -76,6 +84,13 @@ impl Member {
     /// When it last applied a round.
     pub(crate) fn applied(&self) -> Option<Instant> {
         *self.applied.borrow()
+    }
+
+    /// Waits until it is about to send a round, unless there is none to send.
+    pub(crate) async fn until_it_sends(&self) {
+        let mut sending = self.sending.subscribe();
+        // Hit all the same.
+        let _ = timeout(NO_ROUND, sending.changed()).await;
     }
 
     /// Starts it where it was.
@@ -95,7 +110,7 @@ impl Member {
         let log = log.context("opening a keeper's log")?;
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().context("starting a keeper")?;
         let logged = child.stderr.take().context("its log is piped")?;
-        self.logging = Some(tokio::spawn(follow_log(logged, log, self.applied.clone())));
+        self.logging = Some(tokio::spawn(follow_log(logged, log, self.applied.clone(), self.sending.clone())));
         self.child = Some(child);
         Ok(())
     }
@@ -120,6 +135,14 @@ impl Member {
             self.name = Some(std::fs::read_to_string(file).context("reading a keeper's name")?.trim().to_owned());
         }
         Ok(())
+    }
+
+    /// What it says that it does among the keepers, and who leads where it does not.
+    pub(crate) async fn role(&self) -> Result<(String, Option<String>)> {
+        let url = format!("http://{}/ready", self.place.probes);
+        let told: Value = self.http.get(&url).timeout(Duration::from_secs(5)).send().await?.json().await?;
+        let text = |name: &str| told[name].as_str().map(ToOwned::to_owned);
+        Ok((text("role").unwrap_or_default(), text("leader")))
     }
 
     pub(crate) fn is_alive(&mut self) -> bool {
@@ -167,13 +190,21 @@ impl Member {
 }
 
 /// Keeps what a process logs, and notes its rounds.
-async fn follow_log(logged: ChildStderr, mut log: std::fs::File, applied: watch::Sender<Option<Instant>>) {
+async fn follow_log(
+    logged: ChildStderr,
+    mut log: std::fs::File,
+    applied: watch::Sender<Option<Instant>>,
+    sending: watch::Sender<u64>,
+) {
     let mut logged = BufReader::new(logged).lines();
     while let Ok(Some(line)) = logged.next_line().await {
         // A log that cannot be written is no reason to stop reading: the keeper must not die of a full pipe.
         let _ = writeln!(log, "{line}");
         if line.contains(APPLIED) {
             applied.send_replace(Some(Instant::now()));
+        }
+        if line.contains(SENDING) {
+            sending.send_modify(|rounds| *rounds += 1);
         }
     }
 }

@@ -244,3 +244,21 @@ fn executors(worker: &Worker, args: &AgentArgs) -> Result<Executors> {
     let helper = HelperCommand::own_binary(EXEC_JOB).context("finding this program")?;
     Ok(Executors::safe().with_processes(ProcessExecutor::new(helper, ProcessConfig::default())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_keeper_is_connected_to_once_and_known_by_its_url() {
+        let urls = ["ws://a:7070", "ws://b:7070/v1/session", "ws://a:7070/v1/session"].map(ToOwned::to_owned);
+        let (first, audience, others) = keepers(&urls, None).unwrap();
+        assert_eq!((first.target(), audience.as_str()), (audience.clone(), "ws://a:7070/v1/session"));
+        let others: Vec<_> = others.iter().map(|other| other.audience.as_str()).collect();
+        assert_eq!(others, ["ws://b:7070/v1/session"]);
+        let error = keepers(&urls, Some("ws://c:7070")).map(drop).unwrap_err().to_string();
+        assert!(error.starts_with("--keeper-name is for one --keeper"), "{error}");
+        let (_, audience, others) = keepers(&urls[..1], Some("ws://c:7070")).unwrap();
+        assert_eq!((audience.as_str(), others.len()), ("ws://c:7070/v1/session", 0));
+    }
+}
