@@ -6,6 +6,7 @@ mod nonce;
 mod power;
 mod reorg;
 mod rpc;
+mod sim;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -34,6 +35,8 @@ enum Verb {
     Rpc(rpc::Args),
     /// Have a chain take blocks back while it is followed
     Reorg(reorg::Args),
+    /// Run the keeper's decisions in simulated worlds where everything goes wrong
+    Sim(sim::Args),
     /// Write to a store and say what was committed (what `power` runs)
     #[command(hide = true)]
     PowerWriter {
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Verb::Power(args) => power::run(&args),
         Verb::Rpc(args) => rpc::run(&args),
         Verb::Reorg(args) => reorg::run(&args),
+        Verb::Sim(args) => sim::run(&args),
         Verb::PowerWriter { database, seed, sabotage } => power::write(&database, seed, sabotage),
     };
     result.unwrap_or_else(|error: Error| {

@@ -17,6 +17,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
+pub use self::sight::is_repeatable;
 use self::sight::{Seen, observe, restored_slot};
 use super::{
     Command, Lane, LaneError, LaneStatus, Outcome, Paused, Submission,

@@ -42,7 +42,7 @@ pub(super) async fn observe(lane: &Lane, mut sweep: Sweep, asks_finality: bool) 
 
 /// Whether an action means the same on another fork: an exit is checked by the contract for what it finds there, while a
 /// batch was decided for jobs that may now be others.
-pub(super) fn is_repeatable(action: &IntentAction) -> bool {
+pub fn is_repeatable(action: &IntentAction) -> bool {
     !matches!(action, IntentAction::ApplyBatch { .. })
 }
 
