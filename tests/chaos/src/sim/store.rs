@@ -179,6 +179,17 @@ impl Store for MemoryStore {
         self.commit(|disk| disk.append(blocks)).await
     }
 
+    async fn append_after(&self, base: Option<BlockHeader>, blocks: &[BlockEvents]) -> Result<(), StoreError> {
+        self.commit(|disk| {
+            let (expected, found) = (base.map(|header| header.number), disk.cursor().map(|header| header.number));
+            if base != disk.cursor() {
+                return Err(StoreError::CursorMoved { expected, found });
+            }
+            disk.append(blocks)
+        })
+        .await
+    }
+
     async fn revert_to(&self, block: BlockNumber) -> Result<(), StoreError> {
         let keeps_events = self.sabotage == Some(Sabotage::NoRollback);
         self.commit(|disk| {
