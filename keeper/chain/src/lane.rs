@@ -32,7 +32,7 @@ use keeper_types::{Address, Fri, TxHash};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 pub use self::{
-    driver::is_repeatable,
+    driver::{above, is_repeatable},
     fees::FeeCeiling,
     state::{Action, Answer, LaneState, LaneTimes, Look, Observation, Signed, Slot, Stage},
     sweep::{Checked, Sweep},

@@ -46,6 +46,11 @@ pub fn is_repeatable(action: &IntentAction) -> bool {
     !matches!(action, IntentAction::ApplyBatch { .. })
 }
 
+/// The nonce that comes after the one that an intent holds; 0 where it holds none.
+pub fn above(intent: &Intent) -> u64 {
+    intent.nonce.filter(|_| intent.state.holds_nonce()).map_or(0, |nonce| nonce + 1)
+}
+
 pub(super) fn restored_slot(intent: &Intent, now_ms: u64) -> Slot {
     let transactions = intent.transactions.iter().map(signed).collect();
     let stands = (intent.state, intent.landed);

@@ -14,7 +14,7 @@ use futures::{
 };
 use keeper_chain::{
     RpcError,
-    lane::{Action, Answer, LaneState, LaneTimes, Observation, Outcome, Slot, Sweep, is_repeatable},
+    lane::{Action, Answer, LaneState, LaneTimes, Observation, Outcome, Slot, Sweep, above, is_repeatable},
 };
 use keeper_store::{IntentAction, IntentId, IntentState, IntentUpdate, Store as _, StoreError};
 use keeper_types::TxHash;
@@ -25,6 +25,7 @@ use crate::sim::{history::Violation, node::Head, setting::Sabotage};
 
 const WINDOW: usize = 8;
 const TICK_MS: u64 = 1_000;
+const HOUR_MS: u64 = 3_600_000;
 const FINALITY_EVERY_MS: u64 = 60_000;
 /// The pause before a lane that failed is started again.
 const RESTART_MS: u64 = 500;
@@ -150,6 +151,10 @@ impl Driver {
     async fn restore(lane: Lane) -> Result<Self, StoreError> {
         let process = &lane.process;
         let slots = slots(process).await?;
+        let since_ms = process.sim.now_ms().saturating_sub(HOUR_MS);
+        let lately = process.store.intents_since(process.account, since_ms).await?;
+        let forgets = process.sabotage == Some(Sabotage::ForgetIntents);
+        let logged = lately.iter().filter(|_| !forgets).map(above).max().unwrap_or_default();
         let chain_nonce = loop {
             match process.node.pending_nonce(process.account).await {
                 Ok(nonce) => break nonce,
@@ -157,7 +162,7 @@ impl Driver {
             }
         };
         Ok(Self {
-            state: LaneState::restore(LaneTimes::default(), slots, chain_nonce),
+            state: LaneState::restore(LaneTimes::default(), slots, chain_nonce.max(logged)),
             lane,
             waiting: VecDeque::new(),
             outcomes: BTreeMap::new(),

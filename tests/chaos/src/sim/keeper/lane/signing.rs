@@ -125,13 +125,18 @@ impl Driver {
 
     /// A replacement, or a filler of a hole, can be signed.
     pub(super) async fn drafted(&mut self, nonce: u64, draft: Result<Draft, RpcError>) -> Result<(), StoreError> {
-        let Ok(draft) = draft else { return self.step(&Observation::NotSigned { nonce }).await };
+        let not_signed = Observation::NotSigned { nonce };
+        let Some(draft) = draft.ok().filter(|_| !self.is_held()) else { return self.step(&not_signed).await };
         let Some(intent_id) = self.state.slot(nonce).map(|slot| slot.intent) else {
             // Otherwise it was lost meanwhile.
-            if self.state.is_filling(nonce) {
-                self.record(IntentAction::FillNonce, draft, nonce).await?;
+            if !self.state.is_filling(nonce) {
+                return Ok(());
             }
-            return Ok(());
+            return match self.record(IntentAction::FillNonce, draft, nonce).await {
+                Ok(_) => Ok(()),
+                Err(StoreError::NonceHeld { .. }) => self.step(&not_signed).await,
+                Err(error) => Err(error),
+            };
         };
         let transaction = self.sign(nonce, &draft);
         let owner = self.lane.process.owner as u64;
