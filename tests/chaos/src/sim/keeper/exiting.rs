@@ -1,6 +1,6 @@
 //! As the daemon's service that ends what is due, and pays out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use keeper_store::{IntentAction, IntentState, JobAttempt, MaintenanceCall};
 use keeper_types::{Address, BlockHeader, BlockNumber, Fri, Job, JobState, Market};
@@ -12,6 +12,8 @@ use super::{
 
 /// Exits in one transaction.
 const MOST_PER_TRANSACTION: usize = 30;
+/// Blocks after which an exit that failed on chain by itself is tried again.
+const AGAIN_AFTER_BLOCKS: u64 = 30;
 /// Beliefs after which what was ended is tried again where it did not end.
 const PATIENCE: usize = 3;
 
@@ -24,17 +26,18 @@ enum Ended {
 }
 
 pub(super) async fn run(process: Process, lane: Lane) {
-    // What failed by itself is left alone until its job changes.
-    let mut refused: BTreeSet<MaintenanceCall> = BTreeSet::new();
+    // What failed by itself is left alone until its job changes, or for a while.
+    let mut refused: BTreeMap<MaintenanceCall, BlockNumber> = BTreeMap::new();
     let mut paid_until = BlockNumber(0);
     let mut believed = process.news(None).await;
     loop {
         if process.latch.is_open() {
             let mut due = due_exits(&believed.market, &believed.head);
-            refused.retain(|exit| due.contains(exit));
-            due.retain(|exit| !refused.contains(exit));
+            let head = believed.head.number;
+            refused.retain(|exit, at| due.contains(exit) && head.0 < at.0 + AGAIN_AFTER_BLOCKS);
+            due.retain(|exit| !refused.contains_key(exit));
             for group in due.chunks(MOST_PER_TRANSACTION) {
-                refused.extend(end(&lane, group).await);
+                refused.extend(end(&lane, group).await.into_iter().map(|exit| (exit, head)));
             }
             for _ in 0..if due.is_empty() { 0 } else { PATIENCE } {
                 let now = due_exits(&believed.market, &believed.head);
