@@ -105,8 +105,17 @@ pub(super) struct NodeState {
     /// Blocks that it is behind.
     pub(super) lag: usize,
     /// It shows this chain instead, until then.
-    pub(super) instead: Option<(Vec<Arc<Block>>, u64)>,
+    pub(super) instead: Option<Instead>,
     pub(super) down_until_ms: u64,
+}
+
+/// What a node shows instead of the chain.
+#[derive(Debug)]
+pub(super) struct Instead {
+    blocks: Vec<Arc<Block>>,
+    /// Index of the newest block of these that was accepted on L1: L1 knows one chain.
+    accepted: usize,
+    pub(super) until_ms: u64,
 }
 
 /// The chain as it is, whoever sees it how.
@@ -181,11 +190,20 @@ impl Chain {
 
     /// The chain as a keeper's node shows it.
     pub(super) fn shown(&self, node: usize) -> &[Arc<Block>] {
-        let Some(state) = self.nodes.get(node) else { return &self.blocks };
-        match &state.instead {
-            Some((blocks, until_ms)) if *until_ms > self.sim.now_ms() => blocks,
-            _ => &self.blocks[..self.blocks.len().saturating_sub(state.lag).max(1)],
+        match self.instead(node) {
+            Some(instead) => &instead.blocks,
+            None => &self.blocks[..self.blocks.len().saturating_sub(self.nodes[node].lag).max(1)],
         }
+    }
+
+    fn instead(&self, node: usize) -> Option<&Instead> {
+        self.nodes[node].instead.as_ref().filter(|instead| instead.until_ms > self.sim.now_ms())
+    }
+
+    /// The newest block that was accepted on L1, as a keeper's node shows it.
+    pub(super) fn shown_accepted(&self, node: usize) -> Option<&Arc<Block>> {
+        let accepted = self.instead(node).map_or(self.accepted, |instead| instead.accepted);
+        self.shown(node).get(accepted).filter(|_| accepted > 0)
     }
 
     /// Makes a block of what may be in one.
@@ -274,13 +292,14 @@ impl Chain {
         for node in 0..self.nodes.len() {
             if self.sim.fault("old chain", |faults| faults.stale) {
                 let until_ms = now_ms + self.sim.draw(1_000..20_000);
-                self.nodes[node].instead = Some((before.clone(), until_ms));
+                let (blocks, accepted) = (before.clone(), self.accepted);
+                self.nodes[node].instead = Some(Instead { blocks, accepted, until_ms });
             }
         }
     }
 
     /// A chain that parts from this one below what was accepted on L1, and is as long.
-    pub(super) fn other_chain(&mut self) -> Vec<Arc<Block>> {
+    pub(super) fn other_chain(&mut self, until_ms: u64) -> Instead {
         self.fork += 1;
         let from = self.accepted.saturating_sub(2).max(1);
         let mut blocks = self.blocks[..from.min(self.blocks.len())].to_vec();
@@ -292,7 +311,7 @@ impl Chain {
             let (events, txs) = (Vec::new(), Vec::new());
             blocks.push(Arc::new(Block { header, events, txs, contracts, nonces, ..**block }));
         }
-        blocks
+        Instead { blocks, accepted: from - 1, until_ms }
     }
 
     /// What the contracts would say to an action at the next block of a chain.

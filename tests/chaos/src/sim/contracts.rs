@@ -221,10 +221,6 @@ impl Contracts {
         self.rounds.get(&keeper).copied().unwrap_or_default()
     }
 
-    pub(super) fn has_queued(&self) -> bool {
-        self.jobs.values().any(|job| job.state == JobState::Queued)
-    }
-
     /// The job of a submission.
     pub(super) fn submission(&self, spec: &JobSpec) -> Option<(JobId, &ChainJob)> {
         let found = self.jobs.iter().find(|(_, job)| job.spec.manifest_hash == spec.manifest_hash);

@@ -52,6 +52,8 @@ pub(super) struct Process {
     pub(super) latch: Arc<Latch>,
     pub(super) belief: Belief,
     pub(super) online: Online,
+    /// Set once a round was applied, or there was nothing to decide.
+    pub(super) works: Arc<AtomicBool>,
     pub(super) sabotage: Option<Sabotage>,
     /// Whether everything was read anew, and nothing has proved right since.
     pub(super) reread: Arc<AtomicBool>,

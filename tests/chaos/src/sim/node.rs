@@ -148,19 +148,20 @@ impl Node {
         let is_late = self.sim.fault("late receipt", |faults| faults.late_receipt);
         let now_ms = self.sim.now_ms();
         self.view(|blocks| {
-            for block in blocks.iter().rev().take(MOST_SEARCHED) {
-                let found = block.txs.iter().find(|included| {
-                    matches!(&included.tx.body, Body::Keeper(request) if (request.sender, request.nonce) == (account, nonce))
-                });
-                let Some(Included { tx, is_reverted }) = found else { continue };
+            let of_nonce = |included: &&Included| {
+                matches!(&included.tx.body, Body::Keeper(request) if (request.sender, request.nonce) == (account, nonce))
+            };
+            // Receipts are found by their hashes however old they are, another's transaction only in the latest blocks.
+            let is_own = |included: &&Included| hashes.contains(&included.tx.hash);
+            let own = blocks.iter().rev().find_map(|block| Some((block, block.txs.iter().find(is_own)?)));
+            if let Some((block, Included { tx, is_reverted })) = own {
                 let landed = Landed { tx_hash: tx.hash, block: Some(block.header.reference()), fee: Some(FEE) };
-                return match hashes.contains(&tx.hash) {
-                    true if is_late && now_ms < block.at_ms + RECEIPT_DELAY_MS => Look::Nothing,
-                    true => Look::Landed { landed, is_reverted: *is_reverted },
-                    false => Look::Foreign(tx.hash),
-                };
+                let is_known = !is_late || now_ms >= block.at_ms + RECEIPT_DELAY_MS;
+                return if is_known { Look::Landed { landed, is_reverted: *is_reverted } } else { Look::Nothing };
             }
-            Look::Nothing
+            let latest = blocks.iter().rev().take(MOST_SEARCHED);
+            let foreign = latest.flat_map(|block| &block.txs).find(of_nonce);
+            foreign.map_or(Look::Nothing, |included| Look::Foreign(included.tx.hash))
         })
         .await
     }
@@ -193,11 +194,7 @@ impl ChainSource for Node {
     }
 
     async fn accepted_on_l1(&self) -> Result<Option<BlockHeader>, RpcError> {
-        self.ask(|chain, node| {
-            let accepted = chain.accepted;
-            chain.shown(node).get(accepted).filter(|_| accepted > 0).map(|block| block.header)
-        })
-        .await
+        self.ask(|chain, node| chain.shown_accepted(node).map(|block| block.header)).await
     }
 
     async fn index(&self, first: BlockNumber, last: BlockNumber) -> Result<Option<Index>, RpcError> {

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use keeper_follow::Latch;
@@ -10,7 +13,7 @@ use keeper_store::conformance::identity;
 use keeper_types::{Address, Felt, MarketEvent};
 
 use super::{
-    chain::{Block, Chain, NodeState},
+    chain::{Chain, NodeState},
     checks,
     contracts::Contracts,
     executor::{Executor, Owner, Sim, WORLD},
@@ -35,7 +38,7 @@ pub(super) struct Outcome {
     pub(super) jobs: u64,
     pub(super) faults: BTreeMap<&'static str, u64>,
     pub(super) violations: Vec<(Violation, String)>,
-    /// From a crash until the keeper's next round was applied, or no job waited, in milliseconds.
+    /// From a crash until the keeper's next round was applied, or it had nothing to decide, in milliseconds.
     pub(super) recoveries_ms: Vec<u64>,
     pub(super) digest: u64,
     pub(super) notes: u64,
@@ -54,8 +57,10 @@ pub(super) struct World {
     pub(super) disks: Vec<Arc<Mutex<Disk>>>,
     pub(super) beliefs: Vec<Belief>,
     online: Online,
-    /// Keepers that died, when, and the round that they had applied by then.
-    recovering: BTreeMap<Owner, (u64, u64)>,
+    /// Whether each keeper has had a round applied since it started, or found that there was nothing to decide.
+    works: Vec<Arc<AtomicBool>>,
+    /// Keepers that died and do not work again yet, and when they did.
+    recovering: BTreeMap<Owner, u64>,
     recoveries_ms: Vec<u64>,
     is_quiet: bool,
     looked_ms: u64,
@@ -96,6 +101,7 @@ impl World {
             people: Arc::new(Mutex::new(people)),
             disks: (0..setting.keepers).map(|_| disk()).collect(),
             beliefs: (0..setting.keepers).map(|_| Belief::default()).collect(),
+            works: (0..setting.keepers).map(|_| Arc::default()).collect(),
             online,
             recovering: BTreeMap::new(),
             recoveries_ms: Vec::new(),
@@ -149,6 +155,7 @@ impl World {
             latch: Arc::new(Latch::new()),
             belief: self.beliefs[owner].clone(),
             online: self.online.clone(),
+            works: self.works[owner].clone(),
             sabotage,
             reread: Arc::new(AtomicBool::new(false)),
         }
@@ -157,8 +164,8 @@ impl World {
     /// A process has died; somebody starts it again after a while.
     fn died(&mut self, owner: Owner) {
         self.sim.count("crash");
-        let round = self.chain().head().contracts.last_round(account(owner));
-        self.recovering.entry(owner).or_insert((self.sim.now_ms(), round));
+        self.recovering.entry(owner).or_insert(self.sim.now_ms());
+        self.works[owner].store(false, Ordering::Relaxed);
         self.disks[owner].lock().unwrap_or_else(PoisonError::into_inner).log.forget_unwritten();
         *self.beliefs[owner].lock().unwrap_or_else(PoisonError::into_inner) = None;
         let (sim, process) = (self.sim.clone(), self.process(owner));
@@ -201,12 +208,9 @@ impl World {
     }
 
     fn time_recoveries(&mut self, now_ms: u64) {
-        let head: Arc<Block> = self.chain().head().clone();
-        let (beliefs, recoveries) = (&self.beliefs, &mut self.recoveries_ms);
-        self.recovering.retain(|owner, (died_ms, round)| {
-            let is_up = beliefs[*owner].lock().unwrap_or_else(PoisonError::into_inner).is_some();
-            let works = head.contracts.last_round(account(*owner)) > *round || !head.contracts.has_queued();
-            let is_recovered = is_up && works;
+        let (works, recoveries) = (&self.works, &mut self.recoveries_ms);
+        self.recovering.retain(|owner, died_ms| {
+            let is_recovered = works[*owner].load(Ordering::Relaxed);
             if is_recovered {
                 recoveries.push(now_ms - *died_ms);
             }
@@ -279,7 +283,7 @@ fn disturb_keeper(sim: &Sim, chain: &mut Chain, keeper: Owner, now_ms: u64) {
     }
     if sim.fault("another chain", |faults| faults.other_chain) {
         let until_ms = now_ms + sim.draw(3_000..20_000);
-        chain.nodes[keeper].instead = Some((chain.other_chain(), until_ms));
+        chain.nodes[keeper].instead = Some(chain.other_chain(until_ms));
     }
 }
 

@@ -1,6 +1,9 @@
 //! As the daemon's service that decides rounds.
 
-use std::{pin::pin, sync::Arc};
+use std::{
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+};
 
 use futures::future::{Either, select};
 use keeper_chain::lane::Outcome;
@@ -79,11 +82,9 @@ async fn decide(process: &Process, policy: &Policy, believed: &Arc<Believed>, me
         |_| (ManifestStatus::Available, ManifestView::default()),
         |worker_id| process.is_online(worker_id).then(AgentView::default),
     );
-    if snapshot.jobs.is_empty() {
-        return None;
-    }
     let plan = plan(&snapshot, policy);
     if plan.items.is_empty() {
+        process.works.store(true, Ordering::Relaxed);
         return None;
     }
     let last = process.node.last_round(process.account).await.ok()?;
@@ -104,7 +105,7 @@ async fn send(
             memory.round = round;
             wait_for(process, lane, submitted, memory.fork).await
         }
-        Err(NotSent::Failed) => {
+        Err(NotSent::Failed | NotSent::Exists) => {
             memory.is_unsettled = true;
             return None;
         }
@@ -116,6 +117,7 @@ async fn send(
     match outcome {
         Some(Outcome { state: IntentState::AcceptedL2 | IntentState::AcceptedL1, landed }) => {
             memory.failures = 0;
+            process.works.store(true, Ordering::Relaxed);
             landed.and_then(|landed| landed.block).map(|block| block.number)
         }
         Some(_) => {

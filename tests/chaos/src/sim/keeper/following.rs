@@ -6,7 +6,7 @@ use keeper_follow::{Fold, FollowError, Reconciled, Turn};
 use keeper_types::BlockHeader;
 
 use super::{Believed, Process};
-use crate::sim::{executor::clock_ms, history::Violation};
+use crate::sim::{chain::word, executor::clock_ms, history::Violation};
 
 const POLL_MS: u64 = 1_000;
 const LONGEST_BACKOFF_MS: u64 = 30_000;
@@ -67,6 +67,8 @@ impl Follow<'_> {
                 self.reconcile().await
             }
             Turn::Extended { last, head } => {
+                let tell = || format!("keeper {owner} to {} {:x}", last.number, word(last.hash));
+                self.process.sim.note("followed", [owner as u64, last.number.0, word(last.hash)], tell);
                 if last.number >= head {
                     self.publish(last);
                 }
@@ -99,7 +101,8 @@ impl Follow<'_> {
         if self.reconcile_at.is_some_and(|at| at > now_ms) {
             return Ok(POLL_MS);
         }
-        match self.fold.reconcile().await? {
+        let reconciled = self.fold.reconcile().await?;
+        match reconciled {
             Reconciled::Continues => {
                 self.reconcile_at = None;
                 Ok(0)
