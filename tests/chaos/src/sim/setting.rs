@@ -32,6 +32,8 @@ pub(super) struct Faults {
     pub(super) held_back: u32,
     /// A transaction reverts in its block.
     pub(super) revert: u32,
+    /// A call of the database takes some milliseconds.
+    pub(super) slow_store: u32,
     /// In a thousand seconds, for each keeper: it dies.
     pub(super) crash: u32,
     /// In a thousand seconds: blocks are replaced.
@@ -91,6 +93,7 @@ impl Setting {
             late_receipt: upto(700),
             held_back: upto(300),
             revert: upto(60),
+            slow_store: upto(300),
             crash: upto(80),
             reorganise: upto(120),
             halt: upto(20),

@@ -67,11 +67,23 @@ impl MemoryStore {
         }
     }
 
+    /// A call may take a while, in which others of the same database are made.
+    async fn wait(&self) {
+        if let Some((sim, _)) = &self.process
+            && sim.chance(sim.faults().slow_store)
+        {
+            let ms = sim.draw(1..40);
+            sim.sleep(ms).await;
+        }
+    }
+
     /// One transaction: all of it, or nothing.
     async fn commit<R>(&self, write: impl FnOnce(&mut Disk) -> Result<R, StoreError>) -> Result<R, StoreError> {
+        self.wait().await;
         self.step().await;
         let written = write(&mut self.disk());
         self.step().await;
+        self.wait().await;
         written
     }
 }
@@ -172,6 +184,7 @@ impl Store for MemoryStore {
     }
 
     async fn cursor(&self) -> Result<Option<BlockHeader>, StoreError> {
+        self.wait().await;
         Ok(self.disk().cursor())
     }
 
@@ -203,14 +216,17 @@ impl Store for MemoryStore {
     }
 
     async fn block(&self, number: BlockNumber) -> Result<Option<BlockHeader>, StoreError> {
+        self.wait().await;
         Ok(self.disk().blocks.get(&number).copied())
     }
 
     async fn block_at_or_below(&self, number: BlockNumber) -> Result<Option<BlockHeader>, StoreError> {
+        self.wait().await;
         Ok(self.disk().blocks.range(..=number).next_back().map(|(_, header)| *header))
     }
 
     async fn final_block(&self) -> Result<Option<BlockRef>, StoreError> {
+        self.wait().await;
         Ok(self.disk().accepted)
     }
 
@@ -233,6 +249,7 @@ impl Store for MemoryStore {
     fn load_events(&self, from: BlockNumber) -> BoxStream<'_, Result<(EventPosition, MarketEvent), StoreError>> {
         // Read when it is first polled, and then as it was.
         let read = async move {
+            self.wait().await;
             let events: Vec<_> = self.disk().events.range((from, 0)..).map(|(_, event)| Ok(event.clone())).collect();
             stream::iter(events)
         };
