@@ -33,6 +33,7 @@ use keeper_types::{Address, Fri, TxHash};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 pub use self::{
+    driver::{above, is_repeatable},
     fees::FeeCeiling,
     log::LaneLease,
     state::{Action, Answer, LaneState, LaneTimes, Look, Observation, Signed, Slot, Stage},

@@ -248,13 +248,15 @@ impl Fold {
             let reading = read(&*self.chain, Some(last), self.dense_from()).await.ok()?;
             Some((last, reading, Instant::now()))
         };
-        let (appended, ahead) = futures::join!(self.store.append_blocks(&blocks), ahead);
+        let (appended, ahead) = futures::join!(self.store.append_after(before, &blocks), ahead);
         self.ahead = ahead;
         if let Err(error) = appended {
             self.undo(before);
             return match error {
                 // Another keeper on the same store was faster, or reverted meanwhile.
-                StoreError::NotAfterCursor { .. } | StoreError::Fork { .. } => Ok(Turn::Again),
+                StoreError::CursorMoved { .. } | StoreError::NotAfterCursor { .. } | StoreError::Fork { .. } => {
+                    Ok(Turn::Again)
+                }
                 StoreError::FinalityViolation { recorded, told } => Ok(self.violated(Violation { recorded, told })),
                 error => Err(error.into()),
             };

@@ -17,6 +17,15 @@ pub(crate) fn check_follows(block: &BlockHeader, cursor: &BlockHeader) -> Result
     Ok(())
 }
 
+/// Checks that the cursor is still the one that it was when what is to be appended was read.
+pub(crate) fn check_cursor(expected: Option<BlockHeader>, found: Option<BlockHeader>) -> Result<(), StoreError> {
+    if expected == found {
+        return Ok(());
+    }
+    let number = |header: Option<BlockHeader>| header.map(|header| header.number);
+    Err(StoreError::CursorMoved { expected: number(expected), found: number(found) })
+}
+
 /// Checks that the events say that they are this block's, and come in order.
 pub(crate) fn check_events(block: &BlockEvents) -> Result<(), StoreError> {
     let mut expected_from = 0;

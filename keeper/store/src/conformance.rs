@@ -39,6 +39,7 @@ pub async fn exercise<S: Store>(open: impl AsyncFn() -> S) {
     a_new_store_is_empty(&open().await).await;
     blocks_and_events_come_back(&open().await).await;
     what_does_not_follow_is_refused_whole(&open().await).await;
+    what_was_read_after_another_block_is_refused(&open().await).await;
     reverting_forgets_what_was_above(&open().await).await;
     the_block_at_or_below_a_height_is_found(&open().await).await;
     what_was_accepted_on_l1_stays_so(&open().await).await;
@@ -212,6 +213,25 @@ async fn what_does_not_follow_is_refused_whole(store: &dyn Store) {
     assert_eq!(store.cursor().await.expect("reads"), Some(chain[2].header));
     assert_eq!(events_from(store, 14).await, []);
     store.append_blocks(&[next]).await.expect("appends");
+}
+
+async fn what_was_read_after_another_block_is_refused(store: &dyn Store) {
+    let chain = chain();
+    let headers = chain.each_ref().map(|block| Some(block.header));
+    store.append_after(None, &chain[..1]).await.expect("nothing was there, and nothing is");
+    store.append_after(headers[0], &chain[1..2]).await.expect("it is the last");
+    // Another keeper took back what these were read after: to take them would leave a gap without an error.
+    store.revert_to(BlockNumber(11)).await.expect("reverts");
+    for base in [headers[1], None] {
+        let error = store.append_after(base, &chain[2..]).await.expect_err("it is not the last");
+        assert!(matches!(error, StoreError::CursorMoved { found: Some(BlockNumber(11)), .. }), "{error}");
+        assert!(!error.is_transient());
+    }
+    assert_eq!(store.cursor().await.expect("reads"), headers[0]);
+    // The rules of appending hold besides.
+    let error = store.append_after(headers[0], &chain[..1]).await.expect_err("it is not above");
+    assert!(matches!(error, StoreError::NotAfterCursor { .. }), "{error}");
+    store.append_after(headers[0], &chain[1..]).await.expect("appends");
 }
 
 async fn reverting_forgets_what_was_above(store: &dyn Store) {

@@ -130,6 +130,14 @@ pub enum StoreError {
         /// The last stored block.
         cursor: BlockNumber,
     },
+    /// What was to be appended was read after another block than the last that is stored.
+    #[error("{} was the last stored block when this was read, {} is now: read again", shown(.expected), shown(.found))]
+    CursorMoved {
+        /// The last block when what is refused was read.
+        expected: Option<BlockNumber>,
+        /// The last block now.
+        found: Option<BlockNumber>,
+    },
     /// The chain has another block where one was recorded as accepted on L1, which is final.
     #[error(
         "block {} was accepted on L1 as {:#x}, but is now {:#x}: the finality of the chain was violated, or the node is \
@@ -235,6 +243,7 @@ impl StoreError {
             | Self::ReadOnly
             | Self::Fork { .. }
             | Self::NotAfterCursor { .. }
+            | Self::CursorMoved { .. }
             | Self::FinalityViolation { .. }
             | Self::MisplacedEvent { .. }
             | Self::IntentUnknown(_)
@@ -291,6 +300,10 @@ fn is_transient(error: &sqlx::Error) -> bool {
         }
         _ => false,
     }
+}
+
+fn shown(block: &Option<BlockNumber>) -> String {
+    block.map_or_else(|| "none".to_owned(), |block| format!("block {block}"))
 }
 
 fn no_keeper(database: &Location) -> &'static str {

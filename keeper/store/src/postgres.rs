@@ -34,7 +34,7 @@ use sqlx::{
 
 use crate::{
     DatabaseUrl, ExplanationRecord, Identity, Intent, IntentId, IntentTransaction, IntentUpdate, JobTimings, NewIntent,
-    Observation, Store, StoreError, columns,
+    Observation, Store, StoreError, block::check_cursor, columns,
 };
 
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/postgres");
@@ -224,6 +224,16 @@ impl Store for PostgresStore {
     async fn append_blocks(&self, blocks: &[BlockEvents]) -> Result<(), StoreError> {
         answered(async {
             let mut transaction = self.begin_in_turn().await?;
+            blocks::append(&mut transaction, blocks).await?;
+            commit(transaction).await
+        })
+        .await
+    }
+
+    async fn append_after(&self, base: Option<BlockHeader>, blocks: &[BlockEvents]) -> Result<(), StoreError> {
+        answered(async {
+            let mut transaction = self.begin_in_turn().await?;
+            check_cursor(base, blocks::cursor(&mut *transaction).await?)?;
             blocks::append(&mut transaction, blocks).await?;
             commit(transaction).await
         })

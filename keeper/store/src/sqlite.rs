@@ -38,7 +38,7 @@ use sqlx::{
 use self::group::Group;
 use crate::{
     ExplanationRecord, Identity, Intent, IntentId, IntentTransaction, IntentUpdate, JobTimings, NewIntent, Observation,
-    Store, StoreError, columns,
+    Store, StoreError, block::check_cursor, columns,
 };
 
 static MIGRATOR: Migrator = sqlx::migrate!();
@@ -292,6 +292,13 @@ impl Store for SqliteStore {
 
     async fn append_blocks(&self, blocks: &[BlockEvents]) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
+        blocks::append(&mut transaction, blocks).await?;
+        commit(transaction, APPEND).await
+    }
+
+    async fn append_after(&self, base: Option<BlockHeader>, blocks: &[BlockEvents]) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        check_cursor(base, blocks::cursor(&mut *transaction).await?)?;
         blocks::append(&mut transaction, blocks).await?;
         commit(transaction, APPEND).await
     }

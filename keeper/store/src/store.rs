@@ -39,6 +39,15 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// event is not its block's.
     async fn append_blocks(&self, blocks: &[BlockEvents]) -> Result<(), StoreError>;
 
+    /// Appends blocks that were read after `base`, the cursor at that time, as [`Store::append_blocks`] does.
+    ///
+    /// For several keepers on one database: what one has read after a block that another has reverted meanwhile would
+    /// leave a gap, in which events are lost.
+    ///
+    /// # Errors
+    /// [`StoreError::CursorMoved`] where the cursor is another by now, else as [`Store::append_blocks`].
+    async fn append_after(&self, base: Option<BlockHeader>, blocks: &[BlockEvents]) -> Result<(), StoreError>;
+
     /// Appends one block, as [`Store::append_blocks`] does.
     ///
     /// # Errors

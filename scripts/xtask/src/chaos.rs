@@ -1,7 +1,8 @@
 //! `cargo xtask chaos NAME`: faults on purpose, and a count of what did not survive them.
 //!
 //! The tests themselves are in the program `chaos` (`tests/chaos`), which this builds and runs. They wait for disks, processes and
-//! chains, so a release build would gain nothing; only the keeper is built as it is shipped where its restarts are timed.
+//! chains, so a release build would gain nothing, but for the simulation, which waits for nothing; the keeper is built as it is
+//! shipped where its restarts are timed.
 
 mod keepers;
 
@@ -40,6 +41,8 @@ pub(crate) enum Chaos {
     Reorg(ReorgArgs),
     /// Have one of three endpoints before a chain lie in every way
     Rpc(RpcArgs),
+    /// Run the keeper's decisions in simulated worlds where everything goes wrong
+    Sim(SimArgs),
 }
 
 /// Where the keeper dies.
@@ -168,10 +171,47 @@ pub(crate) struct RpcArgs {
     json: Option<PathBuf>,
 }
 
+/// How many worlds are simulated.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SimArgs {
+    /// How many seeds, one after the other
+    #[arg(long, default_value_t = 10_000)]
+    seeds: u64,
+    /// The first of them; a fresh one, which is printed, if none is given
+    #[arg(long, value_name = "SEED")]
+    from_seed: Option<u64>,
+    /// This seed alone, which goes as it went before
+    #[arg(long, conflicts_with_all = ["seeds", "from_seed"])]
+    seed: Option<u64>,
+    /// Print everything that happens; for one seed
+    #[arg(long, requires = "seed")]
+    trace: bool,
+    /// Begin no further seed after so many minutes
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// Threads; as many as there are cores if none are given
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Do something wrong on purpose: no-intents, forget-intents or timeout-is-failure in the lane, no-rollback in the store,
+    /// no-compare in the contracts; proves that the test notices
+    #[arg(long, value_parser = ["no-intents", "forget-intents", "timeout-is-failure", "no-rollback", "no-compare"])]
+    sabotage: Option<String>,
+    /// Write the figures to a file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
 /// Runs one test; the program prints what came of it.
 pub(crate) fn run(repo: &Repo, chaos: &Chaos) -> Result<ExitCode> {
-    run_command(cargo(repo.root()).args(["build", "--locked", "--package", "chaos"]), BUILD_HINT)?;
-    let program = repo.built("chaos");
+    // Only a simulation waits for nothing but itself.
+    let (profile, program) = match chaos {
+        Chaos::Sim(_) => ("release", repo.target().join("release/chaos")),
+        _ => ("dev", repo.built("chaos")),
+    };
+    run_command(
+        cargo(repo.root()).args(["build", "--profile", profile, "--locked", "--package", "chaos"]),
+        BUILD_HINT,
+    )?;
     let mut command = match chaos {
         Chaos::Failpoints(args) => {
             let keeper = setup::failpoints_keeper(repo)?;
@@ -204,6 +244,7 @@ pub(crate) fn run(repo: &Repo, chaos: &Chaos) -> Result<ExitCode> {
             command.env("CIRO_LOCALNET", setup::localnet(repo)?);
             command
         }
+        Chaos::Sim(args) => sim(&program, args),
     };
     run_command(&mut command, HINT)?;
     Ok(ExitCode::SUCCESS)
@@ -301,6 +342,31 @@ fn reorg(program: &Path, args: &ReorgArgs) -> Command {
     command
 }
 
+fn sim(program: &Path, args: &SimArgs) -> Command {
+    let mut command = Command::new(program);
+    command.arg("sim");
+    match args.seed {
+        Some(seed) => command.args(["--seed", &seed.to_string()]),
+        None => command.args(["--seeds", &args.seeds.to_string()]),
+    };
+    let number = |threads: usize| threads as u64;
+    let numbers =
+        [("--from-seed", args.from_seed), ("--minutes", args.minutes), ("--threads", args.threads.map(number))];
+    for (flag, number) in numbers {
+        if let Some(number) = number {
+            command.args([flag, &number.to_string()]);
+        }
+    }
+    if args.trace {
+        command.arg("--trace");
+    }
+    if let Some(sabotage) = &args.sabotage {
+        command.args(["--sabotage", sabotage]);
+    }
+    add_files(&mut command, None, args.json.as_deref());
+    command
+}
+
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
@@ -353,6 +419,29 @@ mod tests {
         let command = reorg(Path::new("chaos"), &args);
         let passed: Vec<&OsStr> = command.get_args().collect();
         let expected = "reorg --reorgs 9 --max-depth 64 --simulated 3 --seed 7 --sabotage --json figures.json";
+        assert_eq!(passed, expected.split(' ').collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn seeds_are_passed_on() {
+        let args = SimArgs {
+            seeds: 9,
+            from_seed: Some(7),
+            seed: None,
+            trace: false,
+            minutes: Some(5),
+            threads: Some(2),
+            sabotage: Some("no-rollback".to_owned()),
+            json: Some("figures.json".into()),
+        };
+        let command = sim(Path::new("chaos"), &args);
+        let passed: Vec<&OsStr> = command.get_args().collect();
+        let expected = "sim --seeds 9 --from-seed 7 --minutes 5 --threads 2 --sabotage no-rollback --json figures.json";
+        assert_eq!(passed, expected.split(' ').collect::<Vec<_>>());
+        let one = SimArgs { seed: Some(7), trace: true, from_seed: None, minutes: None, ..args };
+        let command = sim(Path::new("chaos"), &one);
+        let passed: Vec<&OsStr> = command.get_args().collect();
+        let expected = "sim --seed 7 --threads 2 --trace --sabotage no-rollback --json figures.json";
         assert_eq!(passed, expected.split(' ').collect::<Vec<_>>());
     }
 }

@@ -7,6 +7,7 @@ mod nonce;
 mod power;
 mod reorg;
 mod rpc;
+mod sim;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -45,6 +46,8 @@ enum Verb {
         /// Where to carry it to
         to: SocketAddr,
     },
+    /// Run the keeper's decisions in simulated worlds where everything goes wrong
+    Sim(sim::Args),
     /// Write to a store and say what was committed (what `power` runs)
     #[command(hide = true)]
     PowerWriter {
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Verb::Relay { listen, to } => keepers::relay(listen, to),
         Verb::Rpc(args) => rpc::run(&args),
         Verb::Reorg(args) => reorg::run(&args),
+        Verb::Sim(args) => sim::run(&args),
         Verb::PowerWriter { database, seed, sabotage } => power::write(&database, seed, sabotage),
     };
     result.unwrap_or_else(|error: Error| {

@@ -18,6 +18,7 @@ use tokio::{
 };
 
 use self::sight::{Seen, observe, restored_slot};
+pub use self::sight::{above, is_repeatable};
 use super::{
     Command, Lane, LaneError, LaneStatus, Outcome, Paused, Submission,
     fees::FeeCeiling,
@@ -157,7 +158,10 @@ impl Driver {
             slots.insert(nonce, restored_slot(&intent, now_ms));
         }
         let mut ceiling = FeeCeiling::new(inner.settings.max_fee_per_hour);
+        // A node that lags, or is on another chain, may not know of nonces that were used lately.
+        let mut logged = 0;
         for intent in inner.store.intents_since(account, now_ms.saturating_sub(HOUR_MS)).await? {
+            logged = logged.max(above(&intent));
             ceiling.note(intent.intent_id, intent.fee(), intent.created_ms);
             if !intent.state.is_open() {
                 ceiling.settle(intent.intent_id, intent.fee());
@@ -172,7 +176,7 @@ impl Driver {
             }
             tokio::time::sleep(inner.settings.poll).await;
         };
-        let state = LaneState::restore(inner.settings.times, slots, chain_nonce);
+        let state = LaneState::restore(inner.settings.times, slots, chain_nonce.max(logged));
         Ok(Self {
             lane: lane.clone(),
             log,

@@ -373,13 +373,16 @@ pub struct LaneState {
     pub(super) holes: BTreeMap<u64, u64>,
     /// Holes that are being filled.
     pub(super) filling: BTreeSet<u64>,
+    /// Nonces below were used in blocks that are accepted on L1, whatever a node that is on another chain says.
+    pub(super) final_below: u64,
 }
 
 impl LaneState {
-    /// A lane that goes on where the log ends. `chain_nonce` counts what is sent and in no block yet.
+    /// A lane that goes on where the log ends. `chain_nonce` counts what is sent and in no block yet, and is above every
+    /// nonce that an intent of the log holds.
     pub fn restore(times: LaneTimes, slots: BTreeMap<u64, Slot>, chain_nonce: u64) -> Self {
         let next = slots.last_key_value().map_or(0, |(nonce, _)| nonce + 1).max(chain_nonce);
-        Self { times, slots, next, pin: None, holes: BTreeMap::new(), filling: BTreeSet::new() }
+        Self { times, slots, next, pin: None, holes: BTreeMap::new(), filling: BTreeSet::new(), final_below: 0 }
     }
 
     /// The nonce of the next intent. It is that intent's as soon as it is recorded.

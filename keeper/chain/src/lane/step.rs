@@ -177,9 +177,18 @@ impl LaneState {
 
     fn finalise(&mut self, up_to: BlockNumber, actions: &mut Vec<Action>) {
         let before = self.slots.len();
-        self.slots.retain(|_, slot| match slot.stage {
-            Stage::Landed { landed, .. } => landed.block.is_none_or(|block| block.number > up_to || !slot.is_confirmed),
-            _ => true,
+        let final_below = &mut self.final_below;
+        self.slots.retain(|nonce, slot| {
+            let is_final = match slot.stage {
+                Stage::Landed { landed, .. } => {
+                    slot.is_confirmed && landed.block.is_some_and(|block| block.number <= up_to)
+                }
+                _ => false,
+            };
+            if is_final {
+                *final_below = nonce + 1;
+            }
+            !is_final
         });
         if self.slots.len() < before {
             actions.push(Action::Finalise { up_to });
@@ -222,7 +231,7 @@ impl LaneState {
     /// Nonces that no intent has and that stay unused hold up all above them.
     fn fill_holes(&mut self, pin: Pin, now_ms: u64, actions: &mut Vec<Action>) {
         self.holes.retain(|nonce, _| *nonce >= pin.nonce);
-        for nonce in pin.nonce..self.next {
+        for nonce in pin.nonce.max(self.final_below)..self.next {
             if self.slots.contains_key(&nonce) {
                 continue;
             }

@@ -39,18 +39,18 @@ impl Sweep {
     }
 
     /// Whether there is nothing to ask for as long as `head` is the newest block.
-    pub(super) fn is_idle(&self, head: BlockRef) -> bool {
+    pub fn is_idle(&self, head: BlockRef) -> bool {
         self.pin == Some(head) && self.first.len() == 1
     }
 
     /// The next block to ask for.
-    pub(super) fn next(&self) -> Option<BlockRef> {
+    pub fn next(&self) -> Option<BlockRef> {
         let below = self.confirmed.front().filter(|_| self.is_descending);
         self.first.front().or(below).copied()
     }
 
     /// What stands at the height of the next one.
-    pub(super) fn found(&mut self, found: Option<BlockRef>) {
+    pub fn found(&mut self, found: Option<BlockRef>) {
         let (asked, is_first) = match self.first.pop_front() {
             Some(asked) => (Some(asked), true),
             None => (self.confirmed.pop_front(), false),
@@ -72,7 +72,7 @@ impl Sweep {
     }
 
     /// What was found.
-    pub(super) fn into_checked(self) -> Checked {
+    pub fn into_checked(self) -> Checked {
         self.checked
     }
 }

@@ -218,6 +218,22 @@ fn a_nonce_that_no_intent_has_is_filled() {
 }
 
 #[test]
+fn what_is_final_is_no_hole_on_another_chain() {
+    let mut lane = lane();
+    lane.step(&answered(Answer::Accepted), 10);
+    lane.step(&pinned(4, 6), 1_000);
+    let landed = Landed { tx_hash: hash(1), block: Some(block(3)), fee: None };
+    lane.step(&Observation::Looked { nonce: 5, opening: 0, look: Look::Landed { landed, is_reverted: false } }, 1_010);
+    let standing = Checked { standing: vec![block(3)], ..Checked::default() };
+    lane.step(&Observation::Checked(standing), 1_020);
+    let finalise = Action::Finalise { up_to: BlockNumber(3) };
+    assert_eq!(lane.step(&Observation::AcceptedOnL1 { up_to: BlockNumber(3) }, 1_030), [finalise]);
+    // A node shows a chain on which the account has sent nothing of it.
+    lane.step(&pinned(9, 4), 2_000);
+    assert_eq!(lane.step(&Observation::Tick, 60_000), []);
+}
+
+#[test]
 fn a_node_that_lags_takes_nothing_back() {
     let mut lane = lane();
     lane.step(&answered(Answer::Accepted), 10);

@@ -7,7 +7,10 @@
 //! forgotten which exits failed by themselves, and tries each once more. Told to stop, it waits for what is on its way and
 //! begins nothing else.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use futures::future::join_all;
 use keeper_chain::{
@@ -26,6 +29,8 @@ use super::{Believed, BelievedReceiver, Failure, Leadership, finish};
 
 /// Exits in one transaction: well below what fits, so that one is never refused for its size.
 const MOST_PER_TRANSACTION: usize = 30;
+/// Blocks after which an exit that failed on chain by itself is tried again.
+const AGAIN_AFTER_BLOCKS: u64 = 30;
 
 /// The service.
 #[derive(Clone)]
@@ -60,8 +65,8 @@ impl Exiting {
 
     async fn lead(mut self, duty: Duty) -> Result<(), Failure> {
         let cancel = &duty.cancel;
-        // What failed by itself is left alone until its job changes.
-        let mut refused: BTreeSet<(DueExit, u8)> = BTreeSet::new();
+        // What failed by itself is left alone until its job changes, or for a while: what it failed of may have passed.
+        let mut refused: BTreeMap<(DueExit, u8), BlockNumber> = BTreeMap::new();
         let mut paid_until = BlockNumber(0);
         loop {
             tokio::select! {
@@ -75,12 +80,13 @@ impl Exiting {
             let key = |exit: DueExit| (exit, believed.market.jobs.get(&exit.job_id()).map_or(0, |job| job.attempt.0));
             let mut due = due_exits(&believed);
             let open: BTreeSet<_> = due.iter().copied().map(key).collect();
-            refused.retain(|exit| open.contains(exit));
-            due.retain(|exit| !refused.contains(&key(*exit)));
+            let head = believed.head.number;
+            refused.retain(|exit, at| open.contains(exit) && head.0 < at.0.saturating_add(AGAIN_AFTER_BLOCKS));
+            due.retain(|exit| !refused.contains_key(&key(*exit)));
             let groups = (0..).zip(due.chunks(MOST_PER_TRANSACTION));
             let ending = groups.map(|(number, group)| self.end(number, group, &believed.market, &duty));
             let Some(ended) = finish(cancel, join_all(ending)).await else { return Ok(()) };
-            refused.extend(ended.into_iter().flatten().map(key));
+            refused.extend(ended.into_iter().flatten().map(|exit| (key(exit), head)));
             self.wait_for_effect(&due, cancel).await;
             let Some(paid) = finish(cancel, self.pay_out(paid_until, &duty)).await else { return Ok(()) };
             paid_until = paid.unwrap_or(paid_until);

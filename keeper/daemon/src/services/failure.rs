@@ -97,7 +97,12 @@ fn of_store(error: &StoreError) -> Option<Cause> {
     match error {
         StoreError::IdentityMismatch { .. } => Some(Cause::Market),
         // The node's doing: what it told does not belong where it told it. The next reading may.
-        StoreError::Fork { .. } | StoreError::NotAfterCursor { .. } | StoreError::MisplacedEvent { .. } => None,
+        StoreError::Fork { .. }
+        | StoreError::NotAfterCursor { .. }
+        | StoreError::CursorMoved { .. }
+        | StoreError::MisplacedEvent { .. } => None,
+        // The node knows less of the account's nonces than the log does: it lags, or is on another chain.
+        StoreError::NonceHeld { .. } => None,
         // Another keeper has taken over; whoever starts again begins by asking for the lease or the item anew.
         StoreError::Fenced { .. } | StoreError::ClaimLost { .. } => None,
         error => (!error.is_transient()).then_some(Cause::Store),

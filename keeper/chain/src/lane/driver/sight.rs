@@ -42,8 +42,13 @@ pub(super) async fn observe(lane: &Lane, mut sweep: Sweep, asks_finality: bool) 
 
 /// Whether an action means the same on another fork: an exit is checked by the contract for what it finds there, while a
 /// batch was decided for jobs that may now be others.
-pub(super) fn is_repeatable(action: &IntentAction) -> bool {
+pub fn is_repeatable(action: &IntentAction) -> bool {
     !matches!(action, IntentAction::ApplyBatch { .. })
+}
+
+/// The nonce that comes after the one that an intent holds; 0 where it holds none.
+pub fn above(intent: &Intent) -> u64 {
+    intent.nonce.filter(|_| intent.state.holds_nonce()).map_or(0, |nonce| nonce + 1)
 }
 
 pub(super) fn restored_slot(intent: &Intent, now_ms: u64) -> Slot {

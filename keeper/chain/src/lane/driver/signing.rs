@@ -94,6 +94,9 @@ impl Driver {
                 return self.step(&Observation::NotSigned { nonce }).await;
             }
         };
+        if self.is_held() {
+            return self.step(&Observation::NotSigned { nonce }).await;
+        }
         let intent = self.state.slot(nonce).map(|slot| slot.intent);
         if intent.is_none() && !self.state.is_filling(nonce) {
             // It was lost meanwhile.
@@ -106,8 +109,14 @@ impl Driver {
         let (purpose, max_fee) = (draft.purpose, draft.max_fee());
         let Some(intent_id) = intent else {
             tracing::warn!(nonce, "a nonce that no intent has is filled with a transaction that does nothing");
-            self.record(None, IntentAction::FillNonce, draft, nonce, now_ms).await?;
-            return Ok(());
+            return match self.record(None, IntentAction::FillNonce, draft, nonce, now_ms).await {
+                Ok(_) => Ok(()),
+                // The log knows better than the node: it is no hole.
+                Err(LaneError::Store(StoreError::NonceHeld { .. })) => {
+                    self.step(&Observation::NotSigned { nonce }).await
+                }
+                Err(error) => Err(error),
+            };
         };
         let transaction = draft.sign(&self.lane.inner.sender, nonce, now_ms).await?;
         tracing::warn!(intent = %intent_id, nonce, tx = %transaction.tx_hash, ?purpose, "a transaction is missing; another is sent in its place");
