@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use keeper_dispatch::{Outcome, RefusalCode, ReportKind, SessionEnd};
 use keeper_types::{Attempt, ContentHash, Felt, JobId, JobState, TxHash, WorkerId};

@@ -13,12 +13,12 @@ use super::{fixtures::*, *};
 use crate::{QueueRules, RunningJob, WaitingBound, WorkerView};
 
 /// Seconds between two rounds.
-const PAUSE_S: u64 = 5;
+const PAUSE_S: u32 = 5;
 /// The longest limit of a job, in seconds.
 const LONGEST_S: u32 = 120;
 /// GPUs of the widest job. Workers have as many for each slot, so that a free slot is room for any job.
 const WIDEST: u8 = 2;
-const CLIENTS: u64 = 8;
+const CLIENTS: u8 = 8;
 
 /// Jobs that one client submits one after the other.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ fn bursts() -> impl Strategy<Value = Vec<Burst>> {
     let limit = prop_oneof![3 => 1_u32..15, 1 => 1..=LONGEST_S];
     let job = (1..=WIDEST, limit, 1_u32..=100, queue, 1_u8..=10, proptest::bool::weighted(0.3));
     let when = (0_u64..20, prop_oneof![1_u64..4, 1_u64..80], 0_u64..3);
-    let burst = (0..CLIENTS, when, job).prop_map(|(client, (from_round, count, after_rounds), job)| {
+    let burst = (0..u64::from(CLIENTS), when, job).prop_map(|(client, (from_round, count, after_rounds), job)| {
         let (gpus, limit_s, percent, queue, priority, is_demanding) = job;
         Burst { client, from_round, count, after_rounds, gpus, limit_s, percent, queue, priority, is_demanding }
     });
@@ -55,7 +55,7 @@ fn bursts() -> impl Strategy<Value = Vec<Burst>> {
 fn siege() -> impl Strategy<Value = Vec<Burst>> {
     let victim = (60..=LONGEST_S, 1..=WIDEST, any::<bool>());
     let flood = (40_u64..120, 1_u32..8, 7_u8..=10, 0_u64..3);
-    (victim, proptest::collection::vec(flood, CLIENTS as usize - 1)).prop_map(
+    (victim, proptest::collection::vec(flood, usize::from(CLIENTS) - 1)).prop_map(
         |((limit_s, gpus, is_demanding), floods)| {
             let (queue, priority) = (Queue::Default, 1);
             let (from_round, count, after_rounds, percent) = (0, 1, 1, 100);
@@ -143,7 +143,7 @@ impl Market {
         for burst in bursts {
             for index in 0..burst.count {
                 let round = burst.from_round + index * burst.after_rounds;
-                arrivals.entry(NOW + round * PAUSE_S).or_default().push(burst);
+                arrivals.entry(NOW + round * u64::from(PAUSE_S)).or_default().push(burst);
             }
         }
         let mut now = NOW;
@@ -151,7 +151,7 @@ impl Market {
             market.end(now);
             arrivals.remove(&now).into_iter().flatten().for_each(|burst| market.submit(burst, now));
             market.decide(now);
-            now += PAUSE_S;
+            now += u64::from(PAUSE_S);
         }
         market
     }
@@ -246,12 +246,12 @@ impl Market {
         let gpus: u32 = self.workers.iter().map(|worker| u32::from(worker.capabilities.gpu_count)).sum();
         let bound = WaitingBound {
             weight: weight(&job.client),
-            weights: (1..=CLIENTS).map(|client| u64::from(weight(&Address(Felt::from(client))))).sum(),
+            weights: (1..=u64::from(CLIENTS)).map(|client| u64::from(weight(&Address(Felt::from(client))))).sum(),
             promised_gpus: gpus + 1 - u32::from(WIDEST),
             slots: self.workers.iter().filter(fits).map(|worker| u32::from(worker.slots)).sum(),
             // What ends between two rounds is seen by the next.
-            longest_limit_s: LONGEST_S.next_multiple_of(PAUSE_S as u32),
-            pause_s: PAUSE_S as u32,
+            longest_limit_s: LONGEST_S.next_multiple_of(PAUSE_S),
+            pause_s: PAUSE_S,
         };
         let max_wait_s = |queue| match queue {
             Queue::Default => queues.default.max_wait_s,
@@ -264,7 +264,7 @@ impl Market {
                 && other.start.is_none_or(|start| start >= due_by)
                 && other.job.submitted_at + u64::from(max_wait_s(other.job.queue)) <= due_by
         };
-        let held = |other: &Record| u64::from(other.job.execution_timeout_s) + PAUSE_S;
+        let held = |other: &Record| u64::from(other.job.execution_timeout_s) + u64::from(PAUSE_S);
         bound.start_by(due_by, self.records.values().filter(is_ahead).map(held).sum())
     }
 }
@@ -296,7 +296,7 @@ fn check(bursts: &[Burst], policy: Policy, queues: &QueueRules) -> Result<(), Te
 }
 
 fn weights() -> impl Strategy<Value = Vec<u32>> {
-    proptest::collection::vec(1_u32..5, CLIENTS as usize)
+    proptest::collection::vec(1_u32..5, usize::from(CLIENTS))
 }
 
 proptest! {
