@@ -40,6 +40,22 @@ async fn a_missing_deployment_is_asked_for_before_it_is_made() {
     assert!(checked.stdout.contains("hint: get the deployment file from whoever deployed"), "{}", checked.stdout);
 }
 
+/// A deployment file is at hand, but the chain began anew: there is nothing to be allocated by.
+#[tokio::test]
+async fn a_chain_without_the_contracts_is_said_to_be_one() {
+    let (_chain, place) = market().await;
+    let deployment = std::fs::read_to_string(place.path("deployments/devnet.json")).unwrap();
+    let empty = Localnet::start(LocalnetOptions::default());
+    let elsewhere = Workplace::new(&empty);
+    let file = elsewhere.write("devnet.json", &deployment).display().to_string();
+    let outcome = elsewhere.run(&["verify", "allocation", "1", "--deployment", &file]).await;
+    let error = outcome.error();
+    assert!(error.contains("the chain has no event of these contracts"), "{error}");
+    assert!(error.contains("hint: `keeper contracts deploy` deploys them"), "{error}");
+    elsewhere.run(&["doctor", "--deployment", &file]).await;
+    assert!(!elsewhere.path("data/artifacts").exists(), "a check makes nothing");
+}
+
 #[tokio::test]
 async fn accounts_that_cannot_act_are_refused() {
     let chain = Localnet::start(LocalnetOptions::default());

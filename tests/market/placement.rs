@@ -74,6 +74,8 @@ async fn refusals_placements_and_preferences_decide_and_can_be_recomputed() {
     assert!(dearer["price_fri"].as_str().unwrap().parse::<u128>().unwrap() > asking);
     let text = place.run(&["job", "check", &manifest, "--gpus", "8"]).await.stdout;
     assert!(text.starts_with("NO ") && text.contains("too few GPUs"), "{text}");
+    let named = place.json(3, &["job", "check", "--manifest", &manifest]).await;
+    assert_eq!((&named["verdict"], &named["worker_id"]), (&checked["verdict"], &checked["worker_id"]), "{named}");
     let missing = place.run(&["job", "check", "nothing.json"]).await;
     assert!(missing.error().contains("reading nothing.json"), "{}", missing.error());
 

@@ -91,6 +91,11 @@ async fn jobs_are_allocated_in_batches_run_and_paid_for() {
     assert!(keeper_worker::matmul::check(keeper_types::MatmulJob { size: 24, seed: 1 }, &output));
     assert!(!keeper_worker::matmul::check(keeper_types::MatmulJob { size: 24, seed: 2 }, &output));
 
+    assert_eq!(shown["decision"]["explanation"]["outcome"]["code"], "placed");
+    assert_eq!((&shown["fate"]["state"], &shown["fate"]["round"]), (&json!("applied"), &json!(1)), "{shown}");
+    let text = place.run(&["job", "show", "1"]).await.stdout;
+    assert!(text.contains("round             1, applied by keeper") && text.contains("(placed)"), "{text}");
+
     let explained = place.json(3, &["job", "explain", "1"]).await;
     assert_eq!(explained["decision"]["explanation"]["outcome"]["code"], "placed");
     assert!(explained["decision"]["explanation"]["winner"]["total"].as_u64().unwrap() > 0);

@@ -119,6 +119,25 @@ impl ArtifactStore {
         })
     }
 
+    /// Whether there is a store at `location`; where there is none, whether one can be made is looked at as far as that
+    /// goes without making it.
+    ///
+    /// # Errors
+    /// Fails where the location is of another kind, or the way to it leads through what is no folder.
+    pub fn is_made(location: &str) -> Result<bool, ArtifactError> {
+        let is_made = std::cell::Cell::new(true);
+        Self::open_with(location, |folder| {
+            is_made.set(folder.is_dir());
+            let made = folder.ancestors().find(|part| part.as_os_str().is_empty() || part.exists());
+            match made {
+                Some(part) if part.is_file() => Err(format!("{} is no folder", part.display())),
+                Some(part) if part.is_dir() => at_folder(part),
+                _ => at_folder(FilePath::new(".")),
+            }
+        })?;
+        Ok(is_made.get())
+    }
+
     fn open_with(
         location: &str,
         open_folder: impl Fn(&FilePath) -> Result<LocalFileSystem, String>,

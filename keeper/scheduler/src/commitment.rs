@@ -32,7 +32,8 @@
 mod memory;
 
 use keeper_types::{
-    AllocationItem, Capabilities, ContentHash, Features, Felt, PolicyId, Region, Requirements, WorkerId, poseidon,
+    Address, AllocationItem, Capabilities, ContentHash, Features, Felt, PolicyId, Region, Requirements, WorkerId,
+    poseidon,
 };
 use serde::Serialize;
 
@@ -91,7 +92,10 @@ pub fn snapshot_root(snapshot: &Snapshot) -> Felt {
     SnapshotHasher::default().root(snapshot)
 }
 
-fn root_by(memory: &mut SnapshotHasher, snapshot: &Snapshot) -> Felt {
+/// What the leaves are made of, in their order, each once.
+type Contents<'a> = (Vec<&'a PendingJob>, Vec<&'a WorkerView>, Vec<&'a RunningJob>);
+
+fn contents(snapshot: &Snapshot) -> Contents<'_> {
     let mut jobs: Vec<_> = snapshot.jobs.iter().filter(|job| ruled_out(job, snapshot).is_none()).collect();
     jobs.sort_by_key(|job| job.job_id);
     jobs.dedup_by_key(|job| job.job_id);
@@ -101,28 +105,31 @@ fn root_by(memory: &mut SnapshotHasher, snapshot: &Snapshot) -> Felt {
     workers.dedup_by_key(|worker| worker.worker_id);
     let mut running: Vec<_> = snapshot.running.iter().collect();
     running.sort_by_key(|job| job.job_id);
-    let head = poseidon(&[
+    (jobs, workers, running)
+}
+
+/// The leaf before all others, with the numbers of jobs, workers and running jobs that follow.
+fn head(snapshot: &Snapshot, counts: [usize; 3]) -> Felt {
+    let [jobs, workers, running] = counts.map(Felt::from);
+    poseidon(&[
         word(b"ciro-snapshot-v2"),
         Felt::from(snapshot.block.0),
         Felt::from(snapshot.now),
         Felt::from(snapshot.seed),
-        Felt::from(jobs.len()),
-        Felt::from(workers.len()),
-        Felt::from(running.len()),
+        jobs,
+        workers,
+        running,
         Felt::from(snapshot.used_milli.len()),
-    ]);
-    let mut leaves = vec![head];
-    leaves.extend(jobs.into_iter().map(job_leaf));
-    leaves.extend(memory.workers.hashes(workers.into_iter().map(|worker| (worker.worker_id, worker)), worker_leaf));
-    leaves.extend(memory.running.hashes(running.into_iter().map(|job| (job.job_id, job)), running_leaf));
-    let uses = snapshot.used_milli.iter();
-    leaves.extend(uses.map(|(client, used)| poseidon(&[word(b"ciro-usage-v1"), client.0, Felt::from(*used)])));
-    memory.pairs.root(leaves)
+    ])
 }
 
-fn running_leaf(job: &RunningJob) -> Felt {
+fn usage_felts(client: Address, used_milli: u64) -> [Felt; 3] {
+    [word(b"ciro-usage-v1"), client.0, Felt::from(used_milli)]
+}
+
+fn running_felts(job: &RunningJob) -> [Felt; 8] {
     let RunningJob { job_id, client, worker_id, gpus, execution_timeout_s, submitted_at, ends_by } = job;
-    poseidon(&[
+    [
         word(b"ciro-running-v1"),
         Felt::from(job_id.0),
         client.0,
@@ -131,7 +138,7 @@ fn running_leaf(job: &RunningJob) -> Felt {
         Felt::from(*execution_timeout_s),
         Felt::from(*submitted_at),
         Felt::from(*ends_by),
-    ])
+    ]
 }
 
 /// The content hash of what somebody says, 0 where that is nothing.
@@ -168,20 +175,29 @@ fn job_leaf(job: &PendingJob) -> Felt {
     poseidon(&felts)
 }
 
-fn worker_leaf(worker: &WorkerView) -> Felt {
-    let mut felts = vec![word(b"ciro-worker-v2"), Felt::from(worker.worker_id.0), Felt::from(worker.status as u8)];
-    felts.extend(capabilities(&worker.capabilities));
-    felts.extend([
+/// A worker's leaf without its end, which is whether it is online and what its agent says.
+struct WorkerFelts {
+    fixed: [Felt; 12],
+    load: [Felt; 6],
+}
+
+fn worker_felts(worker: &WorkerView) -> WorkerFelts {
+    let mut fixed = [Felt::ZERO; 12];
+    fixed[..3].copy_from_slice(&[
+        word(b"ciro-worker-v2"),
+        Felt::from(worker.worker_id.0),
+        Felt::from(worker.status as u8),
+    ]);
+    fixed[3..].copy_from_slice(&capabilities(&worker.capabilities));
+    let load = [
         Felt::from(worker.slots),
         Felt::from(worker.free_slots),
         Felt::from(worker.free_gpus),
         Felt::from(worker.rate.0),
         Felt::from(worker.reputation),
         Felt::from(u8::from(worker.is_static)),
-        Felt::from(u8::from(worker.online)),
-        said(&worker.agent),
-    ]);
-    poseidon(&felts)
+    ];
+    WorkerFelts { fixed, load }
 }
 
 /// In the contracts' order, as all of them are listed here.

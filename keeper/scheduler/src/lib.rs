@@ -55,7 +55,7 @@ pub use commitment::{SnapshotHasher, plan_root, policy_id, snapshot_root};
 pub use explanation::{Explanation, Outcome, Reservation};
 pub use feasibility::Rejection;
 pub use inputs::{InputsError, RoundInputs, seed_of};
-pub use plan::{Plan, plan};
+pub use plan::{Plan, WaitingBound, plan};
 pub use policy::{Assignment, FULL_BPS, Ordering, OverflowRule, Policy, PolicyError, QueueRule, QueueRules, Weights};
 pub use score::{ScoreBreakdown, Terms};
 pub use snapshot::{ManifestStatus, PendingJob, RunningJob, Snapshot, WorkerView};

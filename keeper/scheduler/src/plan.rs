@@ -16,9 +16,11 @@ mod line;
 mod pools;
 mod reservations;
 mod round;
+mod waiting;
 
 use line::Line;
 use round::Round;
+pub use waiting::WaitingBound;
 
 /// What was decided.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,3 +129,5 @@ mod property_tests;
 mod rules_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod waiting_tests;

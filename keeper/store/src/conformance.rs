@@ -364,6 +364,12 @@ async fn the_latest_explanation_stands(store: &dyn Store) {
     assert_eq!(store.explanation(JobId(1)).await.expect("reads"), Some(explanation(1, Some(2), 6)));
     assert_eq!(store.explanation(JobId(2)).await.expect("reads"), Some(explanation(2, Some(1), 5)));
     assert_eq!(store.explanation(JobId(3)).await.expect("reads"), None);
+    // Many at once, two of them about one job.
+    let many: Vec<_> = (100..1_300).map(|id| explanation(id, Some(id), 7)).chain([explanation(100, None, 8)]).collect();
+    store.save_explanations(&many).await.expect("writes");
+    assert_eq!(store.explanation(JobId(100)).await.expect("reads"), Some(explanation(100, None, 8)));
+    assert_eq!(store.explanation(JobId(1_299)).await.expect("reads"), Some(explanation(1_299, Some(1_299), 7)));
+    store.save_explanations(&[]).await.expect("writes nothing");
 }
 
 async fn the_first_observation_stands(store: &dyn Store) {

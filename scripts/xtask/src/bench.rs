@@ -8,6 +8,7 @@ mod matching;
 mod philly;
 mod queue;
 mod queues;
+mod round;
 mod scheduler;
 
 use std::process::ExitCode;
@@ -35,6 +36,8 @@ pub(crate) enum Bench {
     Queue(queue::Args),
     /// Memory of a million pending jobs, and a million allocations with failing workers
     Queues(queues::Args),
+    /// What a keeper's round costs, stage by stage
+    Round(round::Args),
     /// How fast jobs are placed one after the other, beside slurmctld
     Scheduler(scheduler::Args),
 }
@@ -50,6 +53,7 @@ pub(crate) fn run(repo: &Repo, bench: &Bench) -> Result<ExitCode> {
         Bench::Philly(args) => philly::run(repo, args),
         Bench::Queue(args) => queue::run(repo, args),
         Bench::Queues(args) => queues::run(repo, args),
+        Bench::Round(args) => round::run(repo, args),
         Bench::Scheduler(args) => scheduler::run(repo, args),
     }
 }

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, anyhow, bail};
 use keeper_chain::{Contracts, EndpointHealth, Follower, Rpc, Sender, Standing};
+use keeper_dispatch::ArtifactStore;
 use keeper_store::PostgresStore;
 use keeper_worker::{MachineProbe, Probe as _};
 use serde::Serialize;
@@ -52,8 +53,7 @@ async fn run_checks(global: &Global, checks: &mut Vec<Check>) {
     };
     note("configuration", Ok(format!("network {}", settings.network)));
     note("machine", Ok(machine()));
-    let artifacts = keeper_dispatch::ArtifactStore::open(&settings.artifacts);
-    note("artifacts", artifacts.map(|_| settings.artifacts.clone()).map_err(Into::into));
+    note("artifacts", check_artifacts(&settings.artifacts));
     if let Some(url) = &settings.database {
         let version = PostgresStore::server_version(url).await;
         let told = version.map(|version| format!("{url}, PostgreSQL {version}, durable"));
@@ -96,6 +96,14 @@ fn machine() -> String {
     let gpus: Vec<String> = found.gpus.iter().map(|gpu| gpu.name.clone()).collect();
     let gpus = if gpus.is_empty() { "no GPU".to_owned() } else { gpus.join(", ") };
     format!("{gpus}, {} cores, {} GiB memory", found.cpu_cores, found.memory_bytes >> 30)
+}
+
+/// Whether artifacts can be kept there. Nothing is made: a check only looks.
+fn check_artifacts(location: &str) -> Result<String> {
+    if ArtifactStore::is_made(location)? {
+        return Ok(location.to_owned());
+    }
+    Ok(format!("{location}, which is not there yet: what first keeps something makes it"))
 }
 
 /// Whether an endpoint is asked, and if not, why.
@@ -174,6 +182,20 @@ async fn check_account(context: &Context, contracts: Option<&Contracts>) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn looking_for_artifacts_makes_no_folder() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("data/artifacts");
+        let told = check_artifacts(folder.to_str().unwrap()).unwrap();
+        assert!(told.contains("not there yet"), "{told}");
+        assert!(!place.path().join("data").exists());
+        std::fs::create_dir_all(&folder).unwrap();
+        assert_eq!(check_artifacts(folder.to_str().unwrap()).unwrap(), folder.to_str().unwrap());
+        std::fs::write(place.path().join("file"), "").unwrap();
+        let error = check_artifacts(place.path().join("file").to_str().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("no folder"), "{error}");
+    }
 
     #[test]
     fn a_pause_names_the_contract_what_it_stops_and_the_remedy() {

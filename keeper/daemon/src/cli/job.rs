@@ -149,8 +149,16 @@ fn done(context: &Context, receipt: &Receipt, job_id: JobId, what: &str) -> Resu
 
 async fn show(context: &Context, contracts: &Contracts, job_id: JobId) -> Result<()> {
     let job = known_job(contracts, job_id).await?;
+    let placement = explain::placement(context, contracts, &job).await;
     if context.json {
-        return output::json(&list::job_json(&job));
+        let mut value = list::job_json(&job);
+        let placement = placement.ok().flatten();
+        if let Some(fields) = value.as_object_mut() {
+            let (decision, fate) = placement.map(|placement| (placement.decision, placement.fate)).unzip();
+            fields.insert("decision".to_owned(), json!(decision));
+            fields.insert("fate".to_owned(), json!(fate.flatten()));
+        }
+        return output::json(&value);
     }
     let spec = &job.spec;
     let needs = &spec.requirements;
@@ -159,7 +167,21 @@ async fn show(context: &Context, contracts: &Contracts, job_id: JobId) -> Result
     println!("client            {}", job.client);
     println!("attempt           {} of {}", job.attempt, spec.max_attempts);
     if let Some(worker_id) = job.worker_id {
-        println!("worker            {worker_id}");
+        println!(
+            "worker            {worker_id}, allocated at {} with a score of {}",
+            time(job.allocated_at),
+            job.score
+        );
+    }
+    match placement {
+        Ok(Some(placement)) => placement.print(),
+        Ok(None) => println!("decision          this keeper has recorded none about attempt {}", job.attempt),
+        Err(_) if job.worker_id.is_some() => {
+            println!(
+                "decision          not recorded here; `keeper verify allocation {job_id}` reads it from the chain"
+            );
+        }
+        Err(_) => println!("decision          not recorded here; `keeper job explain {job_id}` says why"),
     }
     if let Some(price) = list::price(&job) {
         println!("agreed price      {price}");

@@ -115,6 +115,17 @@ async fn locate(global: &Global, args: &AllocationArgs) -> Result<Located> {
     let deployment = Deployment::load(&context.settings.deployment, context.settings.network)?;
     let follower = Follower::new(&context.rpc, &deployment);
     let blocks = round::read(&follower).await?;
+    if blocks.iter().all(|block| block.events.is_empty()) {
+        // Nothing was ever said: where there are no contracts, that is the news, not that a job is not allocated.
+        if let Err(error) = context.contracts()?.allocation_stats().await {
+            bail!(
+                "TaskAllocator {} does not answer on {}, and the chain has no event of these contracts: {error}\n\
+                 hint: `keeper contracts deploy` deploys them; --deployment names the file of those that are deployed",
+                deployment.task_allocator.address,
+                context.settings.network
+            );
+        }
+    }
     let round = round::find(&blocks, which)?;
     Ok(Located { context, follower, blocks, round })
 }

@@ -172,7 +172,54 @@ fn what_cannot_be_placed_does_not_count() {
     assert_eq!(snapshot_root(&more), snapshot_root(&base));
 }
 
+/// The root as it is stated, of everything anew.
+fn stated_root(snapshot: &Snapshot) -> Felt {
+    let (jobs, workers, running) = contents(snapshot);
+    let mut level = vec![head(snapshot, [jobs.len(), workers.len(), running.len()])];
+    level.extend(jobs.into_iter().map(job_leaf));
+    for worker in workers {
+        let mut felts = vec![word(b"ciro-worker-v2"), worker.worker_id.0.into(), (worker.status as u8).into()];
+        felts.extend(capabilities(&worker.capabilities));
+        felts.extend([worker.slots, worker.free_slots, worker.free_gpus].map(Felt::from));
+        felts.extend([Felt::from(worker.rate.0), Felt::from(worker.reputation)]);
+        felts.extend([worker.is_static, worker.online].map(|is_so| Felt::from(u8::from(is_so))));
+        felts.push(said(&worker.agent));
+        level.push(poseidon(&felts));
+    }
+    level.extend(running.into_iter().map(|job| poseidon(&running_felts(job))));
+    level.extend(snapshot.used_milli.iter().map(|(client, used)| poseidon(&usage_felts(*client, *used))));
+    while level.len() > 1 {
+        let pair = |pair: &[Felt]| match *pair {
+            [left, right] => poseidon(&[word(b"ciro-node-v1"), left, right]),
+            _ => pair[0],
+        };
+        level = level.chunks(2).map(pair).collect();
+    }
+    level[0]
+}
+
+/// Roots are on chain: what was committed to has to be found again.
+#[test]
+fn a_root_that_was_once_made_is_made_again() {
+    let mut snapshot = snapshot((1..6).map(job).collect(), (1..5).map(worker).collect());
+    snapshot.running.push(running(9, 1));
+    snapshot.used_milli.insert(Address(Felt::TWO), 1);
+    snapshot.workers[0].agent.latency_ms = Some(9);
+    snapshot.jobs[0].excluded.push(WorkerId(1));
+    snapshot.jobs[1].manifest_view.placement.disk_gib = 1;
+    let known = "0x0";
+    assert_eq!(snapshot_root(&snapshot), Felt::from_hex_unchecked(known));
+}
+
 proptest! {
+    #[test]
+    fn a_root_is_what_is_stated(rounds in proptest::collection::vec(any_snapshot(12, 12), 1..6)) {
+        let mut hasher = SnapshotHasher::default();
+        for snapshot in rounds {
+            prop_assert_eq!(hasher.root(&snapshot), stated_root(&snapshot));
+        }
+    }
+
     #[test]
     fn what_was_hashed_before_does_not_matter(rounds in proptest::collection::vec(any_snapshot(8, 6), 1..5)) {
         let mut hasher = SnapshotHasher::default();

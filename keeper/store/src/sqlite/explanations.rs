@@ -1,6 +1,7 @@
 //! The latest explanation of each job.
 
 use keeper_types::{BlockNumber, JobId};
+use serde_json::Value;
 use sqlx::{SqliteConnection, SqlitePool};
 
 use super::columns::{bound, from_json, integer, json, number};
@@ -8,21 +9,32 @@ use crate::{ExplanationRecord, StoreError};
 
 type Row = (Option<i64>, i64, i64, String);
 
+/// Explanations that one statement writes: every statement goes to the database's thread and back.
+const TOGETHER: usize = 500;
+
 pub(super) async fn save(connection: &mut SqliteConnection, records: &[ExplanationRecord]) -> Result<(), StoreError> {
-    for record in records {
+    for records in records.chunks(TOGETHER) {
+        let rows: Result<Vec<Value>, StoreError> = records.iter().map(row).collect();
+        // Of several for one job the last stands.
         sqlx::query(
             "INSERT OR REPLACE INTO explanations (job_id, round, snapshot_block, time_ms, explanation) \
-             VALUES (?, ?, ?, ?, ?)",
+             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?) ORDER BY key",
         )
-        .bind(integer("job id", record.explanation.job_id.0)?)
-        .bind(record.round.map(|round| integer("round", round)).transpose()?)
-        .bind(integer("block number", record.snapshot_block.0)?)
-        .bind(integer("time", record.time_ms)?)
-        .bind(json("explanation", &record.explanation)?)
+        .bind(Value::from(rows?).to_string())
         .execute(&mut *connection)
         .await?;
     }
     Ok(())
+}
+
+fn row(record: &ExplanationRecord) -> Result<Value, StoreError> {
+    Ok(serde_json::json!([
+        integer("job id", record.explanation.job_id.0)?,
+        record.round.map(|round| integer("round", round)).transpose()?,
+        integer("block number", record.snapshot_block.0)?,
+        integer("time", record.time_ms)?,
+        json("explanation", &record.explanation)?,
+    ]))
 }
 
 pub(super) async fn latest(pool: &SqlitePool, job_id: JobId) -> Result<Option<ExplanationRecord>, StoreError> {

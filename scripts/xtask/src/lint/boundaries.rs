@@ -29,8 +29,29 @@ const IMPURE_PACKAGES: [&str; 12] = [
     "tracing-subscriber",
 ];
 
-/// Words that no decision may contain: a clock, floating point, chance, threads.
-const IMPURE_WORDS: [&str; 6] = ["Instant", "SystemTime", "f32", "f64", "rand", "thread"];
+/// Words that no decision may contain: a clock, floating point, chance and what has an order by it, threads, files, the
+/// network, the environment, output.
+const IMPURE_WORDS: [&str; 19] = [
+    "Instant",
+    "SystemTime",
+    "f32",
+    "f64",
+    "rand",
+    "HashMap",
+    "HashSet",
+    "RandomState",
+    "thread",
+    "File",
+    "fs",
+    "net",
+    "io",
+    "env",
+    "stdin",
+    "stdout",
+    "stderr",
+    "println",
+    "eprintln",
+];
 
 /// Packages that make a crate speak to Starknet.
 const STARKNET_PACKAGES: [&str; 6] =
@@ -140,6 +161,8 @@ mod tests {
     fn words_count_as_words_and_comments_do_not() {
         let text = "let now = Instant::now(); // no SystemTime\nlet x = 1.5_f64;\nlet threads = 3;\n/// as f32\nstd::thread::yield_now();";
         assert_eq!(impure_words(text), [(1, "Instant"), (2, "f64"), (5, "thread")]);
+        let text = "let text = std::fs::read_to_string(path)?;\nlet home = env!(\"HOME\");\nuse std::{io, net::TcpStream};\nprintln!();";
+        assert_eq!(impure_words(text), [(1, "fs"), (2, "env"), (3, "io"), (3, "net"), (4, "println")]);
     }
 
     #[test]

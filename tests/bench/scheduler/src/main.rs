@@ -1,8 +1,9 @@
 //! The program behind `cargo xtask bench scheduler`.
 //!
-//! `stream WORKERS DECISIONS kinds|varied SEED` places jobs one after the other, `pending JOBS` packs jobs that wait;
-//! each answers with a line of figures.
+//! `stream WORKERS DECISIONS kinds|varied SEED` places jobs one after the other, `pending JOBS` packs jobs that wait,
+//! `round WORKERS PENDING TURNOVER ROUNDS SEED` makes whole rounds; each answers with a line of figures.
 
+mod round;
 mod workload;
 
 use std::{collections::VecDeque, hint::black_box, io::Write as _, time::Instant};
@@ -37,7 +38,16 @@ fn main() -> Result<()> {
             stream(workers.parse()?, decisions.parse()?, fleet, seed.parse()?)
         }
         ["pending", jobs] => pending(jobs.parse()?)?,
-        _ => bail!("usage: scheduler-bench pending JOBS | scheduler-bench stream WORKERS DECISIONS kinds|varied SEED"),
+        ["round", workers, pending, turnover, rounds, seed] => {
+            let (workers, seed) = (workers.parse()?, seed.parse()?);
+            let (pending, turnover, rounds) = (pending.parse()?, turnover.parse()?, rounds.parse()?);
+            ensure!(rounds > 0, "ROUNDS is 0, but at least one has to be measured");
+            round::measure(&round::Case { workers, pending, turnover, rounds, seed })?
+        }
+        _ => bail!(
+            "usage: scheduler-bench pending JOBS | round WORKERS PENDING TURNOVER ROUNDS SEED | \
+             stream WORKERS DECISIONS kinds|varied SEED"
+        ),
     };
     Ok(writeln!(std::io::stdout(), "{figures}")?)
 }

@@ -64,7 +64,8 @@ const MODELS: [Model; 4] = [
 ];
 const REGIONS: [&str; 4] = ["eu-w1", "eu-n1", "us-e1", "ap-s1"];
 const MAX_REPUTATION: u64 = 1_000;
-const NOW: u64 = 1_800_000_000;
+/// The time at which jobs are submitted at the latest: Unix timestamp in seconds.
+pub(crate) const NOW: u64 = 1_800_000_000;
 
 fn region(lots: &mut Lots) -> Option<Region> {
     lots.one_of(&REGIONS).parse().ok()

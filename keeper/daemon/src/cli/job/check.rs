@@ -32,8 +32,11 @@ const ANY_PRICE: Fri = Fri(1 << 100);
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
     /// What would be run (JSON; docs/manifest.md describes it)
-    #[arg(value_name = "SPEC")]
-    manifest: PathBuf,
+    #[arg(value_name = "SPEC", required_unless_present = "manifest", conflicts_with = "manifest")]
+    spec: Option<PathBuf>,
+    /// The same, as `job submit` takes it
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
     /// What would go into escrow and be paid at most, in STRK [default: whatever it costs]
     #[arg(long, value_name = "STRK", value_parser = Fri::from_strk)]
     max_price: Option<Fri>,
@@ -47,7 +50,8 @@ impl CheckArgs {
     /// # Errors
     /// Names the file and the field that is wrong.
     pub(super) fn manifest(&self) -> Result<(bytes::Bytes, Manifest)> {
-        submit::read_manifest(&self.manifest, self.terms.verification())
+        let path = self.spec.as_ref().or(self.manifest.as_ref()).context("no manifest is named")?;
+        submit::read_manifest(path, self.terms.verification())
     }
 }
 

@@ -50,6 +50,40 @@ pub(super) async fn run(context: &Context, contracts: &Contracts, job_id: JobId)
     Ok(())
 }
 
+/// How the job's present attempt came to its worker, or why it has none.
+pub(super) struct Placement {
+    pub(super) decision: ExplanationRecord,
+    pub(super) fate: Option<Fate>,
+}
+
+impl Placement {
+    /// The lines of `keeper job show`.
+    pub(super) fn print(&self) {
+        let Explanation { outcome, winner, runner_up, .. } = &self.decision.explanation;
+        if let Some(fate) = &self.fate {
+            println!("round             {fate}");
+        }
+        println!("decision          {} ({}), at block {}", outcome, outcome.code(), self.decision.snapshot_block);
+        if let Some(winner) = winner {
+            let ahead = runner_up.map_or_else(
+                || "nobody else could have had it".to_owned(),
+                |other| format!("ahead of worker {} with {}", other.worker_id, other.total),
+            );
+            println!("score             {} of 10000, {ahead}", winner.total);
+        }
+    }
+}
+
+/// What the keeper on this machine decided about the job's present attempt.
+///
+/// # Errors
+/// Fails where no keeper has run here, or its records are of another chain.
+pub(super) async fn placement(context: &Context, contracts: &Contracts, job: &ChainJob) -> Result<Option<Placement>> {
+    let Recorded { decision, fate, .. } = recorded(context, contracts, job.job_id).await?;
+    let decision = decision.filter(|decision| decision.explanation.attempt == job.attempt);
+    Ok(decision.map(|decision| Placement { decision, fate }))
+}
+
 /// What the keeper on this machine recorded about a job.
 struct Recorded {
     decision: Option<ExplanationRecord>,
