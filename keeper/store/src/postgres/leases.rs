@@ -11,7 +11,11 @@ use super::{
     columns::{integer, millis, number},
     commit, intents,
 };
-use crate::{Fence, IntentId, Lease, Leases, NewIntent, StoreError, queue::check_name};
+use crate::{
+    Fence, IntentId, Lease, Leases, NewIntent, StoreError,
+    places::{ACQUIRE, RECORD_UNDER, RELEASE, RENEW},
+    queue::check_name,
+};
 
 type Row = (String, String, i64, i64);
 
@@ -24,7 +28,7 @@ impl Leases for PostgresStore {
         answered(async {
             let mut transaction = self.begin().await?;
             let granted = acquire(&mut transaction, name, holder, ttl).await?;
-            commit(transaction).await?;
+            commit(transaction, ACQUIRE).await?;
             granted.map(lease).transpose()
         })
         .await
@@ -43,7 +47,7 @@ impl Leases for PostgresStore {
             .bind(ttl)
             .fetch_optional(&mut *transaction)
             .await?;
-            commit(transaction).await?;
+            commit(transaction, RENEW).await?;
             renewed.map(lease).transpose()?.ok_or_else(|| fence.refusal())
         })
         .await
@@ -61,7 +65,7 @@ impl Leases for PostgresStore {
             .bind(term)
             .execute(&mut *transaction)
             .await?;
-            commit(transaction).await?;
+            commit(transaction, RELEASE).await?;
             if ended.rows_affected() == 0 { Err(fence.refusal()) } else { Ok(()) }
         })
         .await
@@ -76,7 +80,7 @@ impl Leases for PostgresStore {
             let mut transaction = self.begin().await?;
             check(&mut transaction, fence).await?;
             let intent_id = intents::record(&mut transaction, intent).await?;
-            commit(transaction).await?;
+            commit(transaction, RECORD_UNDER).await?;
             Ok(intent_id)
         })
         .await

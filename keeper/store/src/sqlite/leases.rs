@@ -8,9 +8,13 @@ use sqlx::{SqliteConnection, SqliteExecutor};
 use super::{
     SqliteStore,
     columns::{integer, millis, number},
-    intents,
+    commit, intents,
 };
-use crate::{Fence, IntentId, Lease, Leases, NewIntent, StoreError, queue::check_name};
+use crate::{
+    Fence, IntentId, Lease, Leases, NewIntent, StoreError,
+    places::{ACQUIRE, RECORD_UNDER, RELEASE, RENEW},
+    queue::check_name,
+};
 
 type Row = (String, String, i64, i64);
 
@@ -40,7 +44,7 @@ impl Leases for SqliteStore {
         .bind(now)
         .fetch_optional(&mut *transaction)
         .await?;
-        transaction.commit().await?;
+        commit(transaction, ACQUIRE).await?;
         granted.map(lease).transpose()
     }
 
@@ -58,7 +62,7 @@ impl Leases for SqliteStore {
         .bind(now)
         .fetch_optional(&mut *transaction)
         .await?;
-        transaction.commit().await?;
+        commit(transaction, RENEW).await?;
         renewed.map(lease).transpose()?.ok_or_else(|| fence.refusal())
     }
 
@@ -70,7 +74,7 @@ impl Leases for SqliteStore {
             .bind(integer("term", fence.term)?)
             .execute(&mut *transaction)
             .await?;
-        transaction.commit().await?;
+        commit(transaction, RELEASE).await?;
         if ended.rows_affected() == 0 { Err(fence.refusal()) } else { Ok(()) }
     }
 
@@ -82,7 +86,7 @@ impl Leases for SqliteStore {
         let mut transaction = self.begin().await?;
         check(&mut transaction, fence).await?;
         let intent_id = intents::record(&mut transaction, intent).await?;
-        transaction.commit().await?;
+        commit(transaction, RECORD_UNDER).await?;
         Ok(intent_id)
     }
 }
