@@ -167,17 +167,17 @@ impl fmt::Display for Failpoint {
 /// What can be done wrong on purpose, to see that tests notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sabotage {
-    /// What is about to be sent is not written down.
-    NoIntents,
+    /// What was sent is forgotten at each start.
+    ForgetIntents,
 }
 
 impl Sabotage {
-    const ALL: [Self; 1] = [Self::NoIntents];
+    const ALL: [Self; 1] = [Self::ForgetIntents];
 
     /// Its name, as the variable has it.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::NoIntents => "no-intents",
+            Self::ForgetIntents => "forget-intents",
         }
     }
 }
@@ -281,13 +281,13 @@ mod tests {
         let error = asked(Some("store::nowhere"), None).unwrap_err().to_string();
         assert!(error.starts_with("KEEPER_FAILPOINT names `store::nowhere`, which is none of: store::"), "{error}");
         let error = asked(None, Some("everything")).unwrap_err().to_string();
-        assert_eq!(error, "KEEPER_SABOTAGE names `everything`, which is none of: no-intents");
+        assert_eq!(error, "KEEPER_SABOTAGE names `everything`, which is none of: forget-intents");
     }
 
     #[test]
     fn nothing_dies_where_nothing_is_asked_for() {
         Failpoint::ALL.iter().copied().for_each(reach);
-        assert!(!is_sabotaged(Sabotage::NoIntents));
+        assert!(!is_sabotaged(Sabotage::ForgetIntents));
     }
 
     /// The table in docs/reliability.md has every failpoint, with what is said of it here.

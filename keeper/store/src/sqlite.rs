@@ -132,6 +132,9 @@ impl SqliteStore {
         if found != identity {
             identity::begin_at(pool, &found, &identity).await?;
         }
+        if is_sabotaged(Sabotage::ForgetIntents) {
+            intents::forget(pool).await?;
+        }
         let readers = readers(path).await?;
         tracing::debug!(path = %path.display(), "store opened");
         Ok(Self { identity, writer: Some(writer), readers, queue_writes: Group::default() })
@@ -294,9 +297,6 @@ impl Store for SqliteStore {
     async fn record_intent(&self, intent: &NewIntent) -> Result<IntentId, StoreError> {
         let mut transaction = self.begin().await?;
         let intent_id = intents::record(&mut transaction, intent).await?;
-        if is_sabotaged(Sabotage::NoIntents) {
-            return Ok(intent_id);
-        }
         commit(transaction, RECORD).await?;
         Ok(intent_id)
     }
@@ -307,18 +307,12 @@ impl Store for SqliteStore {
         nonce: u64,
         signed: &IntentTransaction,
     ) -> Result<(), StoreError> {
-        if is_sabotaged(Sabotage::NoIntents) {
-            return Ok(());
-        }
         let mut transaction = self.begin().await?;
         intents::record_transaction(&mut transaction, intent_id, nonce, signed).await?;
         commit(transaction, TRANSACTION).await
     }
 
     async fn update_intent(&self, intent_id: IntentId, update: &IntentUpdate) -> Result<(), StoreError> {
-        if is_sabotaged(Sabotage::NoIntents) {
-            return Ok(());
-        }
         let mut transaction = self.begin().await?;
         intents::update(&mut transaction, intent_id, update).await?;
         commit(transaction, UPDATE).await

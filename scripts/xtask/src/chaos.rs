@@ -67,9 +67,9 @@ pub(crate) struct KillArgs {
     /// What the moments are drawn from; a fresh one, which is printed, if none is given
     #[arg(long)]
     seed: Option<u64>,
-    /// Do something wrong on purpose: no-intents (the keeper does not write down what it sends) or no-restart (nobody
-    /// starts it again after the last kill); proves that the test notices
-    #[arg(long, value_parser = ["no-intents", "no-restart"])]
+    /// Do something wrong on purpose: forget-intents (the keeper forgets at each start what it has sent) or no-restart
+    /// (nobody starts it again after the last kill); proves that the test notices
+    #[arg(long, value_parser = ["forget-intents", "no-restart"])]
     sabotage: Option<String>,
     /// Keep the processes' logs in this folder
     #[arg(long, value_name = "DIR")]
@@ -173,7 +173,7 @@ pub(crate) fn run(repo: &Repo, chaos: &Chaos) -> Result<ExitCode> {
         }
         Chaos::Kill(args) => {
             // What is done wrong on purpose is in no keeper that is shipped.
-            let needs_failpoints = args.sabotage.as_deref() == Some("no-intents");
+            let needs_failpoints = args.sabotage.as_deref() == Some("forget-intents");
             let keeper = if needs_failpoints { setup::failpoints_keeper } else { setup::release_keeper }(repo)?;
             with_programs(kill(&program, args), repo, &keeper)?
         }

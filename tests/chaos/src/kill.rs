@@ -75,8 +75,8 @@ pub(crate) struct Args {
 /// What can be done wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Sabotage {
-    /// The keeper does not write down what it is about to send
-    NoIntents,
+    /// The keeper forgets at each start what it has sent
+    ForgetIntents,
     /// Nobody starts the keeper again after the last kill
     NoRestart,
 }
@@ -97,7 +97,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let is_noticed = match args.sabotage {
         None => return Ok(if figures.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
-        Some(Sabotage::NoIntents) => figures.tally.unrecorded > 0,
+        Some(Sabotage::ForgetIntents) => figures.tally.unrecorded > 0,
         Some(Sabotage::NoRestart) => figures.tally.stuck > 0,
     };
     if !is_noticed {
@@ -125,7 +125,13 @@ async fn kill_again_and_again(args: &Args, seed: u64) -> Result<Figures> {
         result?;
         pace.kills_are_over();
         let acknowledged = submitting.finish().await?;
-        sight.until_all_is_over(STUCK_AFTER).await?;
+        sight.until_all_is_over(acknowledged.len(), STUCK_AFTER).await?;
+        if args.sabotage == Some(Sabotage::ForgetIntents) {
+            // Whatever was sent was sent before this start.
+            keeper.kill().await?;
+            keeper.start_again()?;
+            keeper.until_ready().await?;
+        }
         keeper.stop().await?;
         run.figures.tally = tally::count(&stage, &acknowledged, &agents).await?;
         run.figures.chain_rss_mb = stage.chain_rss_mb();

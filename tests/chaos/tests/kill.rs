@@ -46,8 +46,8 @@ fn a_keeper_that_is_killed_again_and_again_loses_and_doubles_nothing() {
 }
 
 #[test]
-fn a_keeper_that_writes_nothing_down_before_it_sends_is_caught() {
-    let arguments = ["kill", "--kills", "1", "--jobs", "5", "--workers", "1", "--sabotage", "no-intents"];
+fn a_keeper_that_forgets_what_it_sent_is_caught() {
+    let arguments = ["kill", "--kills", "1", "--jobs", "5", "--workers", "1", "--sabotage", "forget-intents"];
     let (output, figures) = chaos(failpoints_keeper(), &arguments).unwrap();
     assert!(output.status.success(), "{figures}\n{}", String::from_utf8_lossy(&output.stderr));
     assert!(figures["unrecorded"].as_u64().unwrap() > 0, "{figures}");

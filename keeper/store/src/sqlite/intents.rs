@@ -3,7 +3,7 @@
 pub(crate) mod rows;
 
 use keeper_types::{Address, Attempt, BlockNumber, JobId, TxHash};
-use sqlx::{SqliteConnection, SqlitePool};
+use sqlx::{AssertSqlSafe, SqliteConnection, SqlitePool};
 
 use super::columns::{bound, from_json, hex, integer, json, number, parsed};
 use crate::{Intent, IntentAction, IntentId, IntentState, IntentTransaction, IntentUpdate, NewIntent, StoreError};
@@ -51,6 +51,14 @@ pub(super) async fn record(connection: &mut SqliteConnection, intent: &NewIntent
     }
     take_keys(connection, intent_id, &keys).await?;
     Ok(intent_id)
+}
+
+/// Forgets every intent: what the chaos tests have to notice.
+pub(super) async fn forget(pool: &SqlitePool) -> Result<(), StoreError> {
+    for table in ["intent_keys", "intent_transactions", "intents"] {
+        sqlx::query(AssertSqlSafe(format!("DELETE FROM {table}"))).execute(pool).await?;
+    }
+    Ok(())
 }
 
 /// The intent that a key belongs to.

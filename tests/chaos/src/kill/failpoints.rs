@@ -117,7 +117,7 @@ async fn die(stage: &Arc<Stage>, chosen: &[Failpoint]) -> Result<(Figures, Value
         let recovery = die_once(&mut keeper, failpoint, &mut figures).await?;
         places[failpoint.name()] = json!({ "recovery_ms": recovery.as_millis() });
     }
-    sight.until_all_is_over(STUCK_AFTER).await?;
+    sight.until_all_is_over(acknowledged.len(), STUCK_AFTER).await?;
     keeper.stop().await?;
     figures.tally = tally::count(stage, &acknowledged, &agents).await?;
     Ok((figures, places))

@@ -225,8 +225,8 @@ impl Process {
 /// The command that starts the keeper, or starts it again.
 fn command(stage: &Stage, sabotage: Option<Sabotage>, listen: &str, probes: &str) -> Command {
     let mut command = stage.command(KEEPER, &["run", "--post-bond", "--listen", listen, "--health-listen", probes]);
-    if sabotage == Some(Sabotage::NoIntents) {
-        command.env(keeper_failpoints::SABOTAGE_VARIABLE, keeper_failpoints::Sabotage::NoIntents.name());
+    if sabotage == Some(Sabotage::ForgetIntents) {
+        command.env(keeper_failpoints::SABOTAGE_VARIABLE, keeper_failpoints::Sabotage::ForgetIntents.name());
     }
     command
 }

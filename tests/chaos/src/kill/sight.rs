@@ -53,8 +53,8 @@ impl Sight {
         Self { seen, reading: tokio::spawn(read(Arc::clone(stage), tell)) }
     }
 
-    /// Waits until no job is open, or nothing has happened for `patience`.
-    pub(crate) async fn until_all_is_over(mut self, patience: Duration) -> Result<()> {
+    /// Waits until this many jobs are seen and none is open, or nothing has happened for `patience`.
+    pub(crate) async fn until_all_is_over(mut self, jobs: usize, patience: Duration) -> Result<()> {
         let (mut last, mut since) = (*self.seen.borrow(), Instant::now());
         loop {
             if self.reading.is_finished() {
@@ -64,7 +64,7 @@ impl Sight {
             if now != last {
                 (last, since) = (now, Instant::now());
             }
-            if now.open == 0 || since.elapsed() > patience {
+            if (now.open == 0 && now.submitted >= jobs) || since.elapsed() > patience {
                 return Ok(());
             }
             sleep(POLL).await;

@@ -60,8 +60,18 @@ pub(super) struct Outcome {
 #[derive(Debug, Default)]
 struct Open {
     todo: VecDeque<u64>,
+    /// Somebody sees to them.
+    taken: BTreeSet<u64>,
     done: BTreeSet<u64>,
     moved: Option<Instant>,
+}
+
+impl Open {
+    fn take(&mut self) -> Option<u64> {
+        let payment = self.todo.pop_front()?;
+        self.taken.insert(payment);
+        Some(payment)
+    }
 }
 
 type Shared = Arc<Mutex<Open>>;
@@ -139,6 +149,10 @@ impl Load {
             open.moved = Some(Instant::now());
             open.done.extend(read.done);
         }
+        // What somebody else's transaction took the nonce of is to be asked for again, and nobody waits for its outcome.
+        let is_left = |payment: &u64| !open.taken.contains(payment) && !open.done.contains(payment);
+        let left: Vec<u64> = read.todo.into_iter().filter(is_left).collect();
+        open.todo.extend(left);
     }
 
     /// What the log says is done, and what is to be asked for.
@@ -200,7 +214,7 @@ struct Payer {
 impl Payer {
     async fn run(mut self) {
         loop {
-            let next = lock(&self.shared).todo.pop_front();
+            let next = lock(&self.shared).take();
             let Some(payment) = next else {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
@@ -215,6 +229,7 @@ impl Payer {
                 open.moved = Some(Instant::now());
                 open.done.insert(payment);
             } else {
+                open.taken.remove(&payment);
                 open.todo.push_back(payment);
             }
         }
