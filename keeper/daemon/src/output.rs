@@ -8,7 +8,7 @@ use anyhow::Result;
 use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use keeper_chain::{CredentialsError, DeploymentError, EndpointHealth, Network, RpcError, SendError, Standing};
-use keeper_store::{Location, StoreError};
+use keeper_store::StoreError;
 use keeper_types::{Address, TxHash};
 use serde::Serialize;
 
@@ -106,8 +106,8 @@ fn hint_for(error: &anyhow::Error) -> Option<String> {
         if let Some(DeploymentError::Missing { network, path }) = cause.downcast_ref() {
             return Some(missing_deployment(*network, path));
         }
-        if let Some(StoreError::NoDatabase { database }) = cause.downcast_ref() {
-            return Some(missing_database(database));
+        if let Some(error) = cause.downcast_ref::<StoreError>() {
+            return error.remedy();
         }
         match cause.downcast_ref() {
             Some(CredentialsError::LegacyAccount { .. }) => {
@@ -125,20 +125,6 @@ fn missing_deployment(network: Network, path: &Path) -> String {
         "get the deployment file from whoever deployed the contracts and keep it as {file}, or name it with \
          --deployment; only for a market of your own, `keeper contracts deploy --network {network}` makes both"
     )
-}
-
-/// What a keeper recorded is where it recorded it, and nowhere on chain.
-fn missing_database(database: &Location) -> String {
-    match database {
-        Location::File(path) => format!(
-            "explanations are kept only where the keeper runs: run this there, with the keeper's own --data-dir \
-             (or KEEPER_DATA_DIR); here it is {}",
-            path.parent().unwrap_or(path).display()
-        ),
-        Location::Server(_) => "make the database with PostgreSQL's `createdb`, and `keeper run` lays it out; or name \
-                                the one that the keepers use, with --database (or KEEPER_DATABASE)"
-            .to_owned(),
-    }
 }
 
 /// How an endpoint is, in one line.

@@ -15,21 +15,30 @@ pub const VARIABLE: &str = "KEEPER_FAILPOINT";
 pub const SABOTAGE_VARIABLE: &str = "KEEPER_SABOTAGE";
 
 macro_rules! failpoints {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
+    (
+        keeper { $($(#[$doc:meta])* $variant:ident = $name:literal,)* }
+        store { $($(#[$store_doc:meta])* $store_variant:ident = $store_name:literal,)* }
+    ) => {
         /// A place to die at.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Failpoint {
             $($(#[$doc])* $variant,)*
+            $($(#[$store_doc])* $store_variant,)*
         }
 
         impl Failpoint {
             /// Every one.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)* $(Self::$store_variant),*];
+            /// Those that every keeper gets to within a few rounds. `cargo xtask chaos failpoints` goes through them
+            /// with the real keeper; the others take what a short run does not bring about, or what only keepers that
+            /// share work do, and are gone through by the store's own tests, with a process that does that one call.
+            pub const OF_KEEPER: &'static [Self] = &[$(Self::$variant),*];
 
             /// Its name, as the variable and the log have it.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)*
+                    $(Self::$store_variant => $store_name,)*
                 }
             }
         }
@@ -37,52 +46,120 @@ macro_rules! failpoints {
 }
 
 failpoints! {
-    /// Blocks and events are written, not committed.
-    AppendBeforeCommit = "store::append_blocks::before_commit",
-    /// Blocks and events are committed; nobody knows yet.
-    AppendAfterCommit = "store::append_blocks::after_commit",
-    /// Blocks are taken back, not committed.
-    RevertBeforeCommit = "store::revert_to::before_commit",
-    /// Blocks are taken back for good; the market is still the old one.
-    RevertAfterCommit = "store::revert_to::after_commit",
-    /// What is accepted on L1 is written, not committed.
-    FinalBeforeCommit = "store::record_final::before_commit",
-    /// What is accepted on L1 is committed; nobody knows yet.
-    FinalAfterCommit = "store::record_final::after_commit",
-    /// Times are written, not committed.
-    ObserveBeforeCommit = "store::observe::before_commit",
-    /// Times are committed; nobody knows yet.
-    ObserveAfterCommit = "store::observe::after_commit",
-    /// Explanations are written, not committed.
-    ExplainBeforeCommit = "store::save_explanations::before_commit",
-    /// Explanations are committed; nothing of the round is recorded.
-    ExplainAfterCommit = "store::save_explanations::after_commit",
-    /// An intent is written, not committed; nothing is sent.
-    RecordBeforeCommit = "store::record_intent::before_commit",
-    /// An intent is committed; its transaction is not sent.
-    RecordAfterCommit = "store::record_intent::after_commit",
-    /// What became of an intent is written, not committed.
-    UpdateBeforeCommit = "store::update_intent::before_commit",
-    /// What became of an intent is committed.
-    UpdateAfterCommit = "store::update_intent::after_commit",
-    /// A transaction, whichever, is signed and about to be sent.
-    InvokeBeforeSend = "send::invoke::before_send",
-    /// The node has taken a transaction, whichever; nobody knows yet.
-    InvokeAfterSend = "send::invoke::after_send",
-    /// A round is decided; nothing of it is signed or recorded.
-    RoundBeforeRecord = "send::round::before_record",
-    /// A round is recorded; it may be sent or not.
-    RoundAfterRecord = "send::round::after_record",
-    /// A round is in a block, and that is recorded; it is not yet believed.
-    RoundAfterReceipt = "send::round::after_receipt",
-    /// Exits are due; nothing is sent.
-    ExitsBeforeSend = "send::exits::before_send",
-    /// Exits are in a block; it is not yet believed.
-    ExitsAfterReceipt = "send::exits::after_receipt",
-    /// Workers are owed; nothing is sent.
-    PayoutBeforeSend = "send::payout::before_send",
-    /// Workers are paid out; it is not yet believed.
-    PayoutAfterReceipt = "send::payout::after_receipt",
+    keeper {
+        /// Blocks and events are written, not committed.
+        AppendBeforeCommit = "store::append_blocks::before_commit",
+        /// Blocks and events are committed; nobody knows yet.
+        AppendAfterCommit = "store::append_blocks::after_commit",
+        /// Blocks are taken back, not committed.
+        RevertBeforeCommit = "store::revert_to::before_commit",
+        /// Blocks are taken back for good; the market is still the old one.
+        RevertAfterCommit = "store::revert_to::after_commit",
+        /// What is accepted on L1 is written, not committed.
+        FinalBeforeCommit = "store::record_final::before_commit",
+        /// What is accepted on L1 is committed; nobody knows yet.
+        FinalAfterCommit = "store::record_final::after_commit",
+        /// Times are written, not committed.
+        ObserveBeforeCommit = "store::observe::before_commit",
+        /// Times are committed; nobody knows yet.
+        ObserveAfterCommit = "store::observe::after_commit",
+        /// Explanations are written, not committed.
+        ExplainBeforeCommit = "store::save_explanations::before_commit",
+        /// Explanations are committed; nothing of the round is recorded.
+        ExplainAfterCommit = "store::save_explanations::after_commit",
+        /// An intent is written, not committed; nothing is sent.
+        RecordBeforeCommit = "store::record_intent::before_commit",
+        /// An intent is committed; its transaction is not sent.
+        RecordAfterCommit = "store::record_intent::after_commit",
+        /// What became of an intent is written, not committed.
+        UpdateBeforeCommit = "store::update_intent::before_commit",
+        /// What became of an intent is committed.
+        UpdateAfterCommit = "store::update_intent::after_commit",
+        /// A transaction, whichever, is signed and about to be sent.
+        InvokeBeforeSend = "send::invoke::before_send",
+        /// The node has taken a transaction, whichever; nobody knows yet.
+        InvokeAfterSend = "send::invoke::after_send",
+        /// A round is decided; nothing of it is signed or recorded.
+        RoundBeforeRecord = "send::round::before_record",
+        /// A round is recorded; it may be sent or not.
+        RoundAfterRecord = "send::round::after_record",
+        /// A round is in a block, and that is recorded; it is not yet believed.
+        RoundAfterReceipt = "send::round::after_receipt",
+        /// Exits are due; nothing is sent.
+        ExitsBeforeSend = "send::exits::before_send",
+        /// Exits are in a block; it is not yet believed.
+        ExitsAfterReceipt = "send::exits::after_receipt",
+        /// Workers are owed; nothing is sent.
+        PayoutBeforeSend = "send::payout::before_send",
+        /// Workers are paid out; it is not yet believed.
+        PayoutAfterReceipt = "send::payout::after_receipt",
+    }
+    store {
+        /// The database has the new layout, not committed.
+        MigrateBeforeCommit = "store::migrate::before_commit",
+        /// The database has the new layout for good; nothing else was done yet.
+        MigrateAfterCommit = "store::migrate::after_commit",
+        /// Another first block is written, and what began too late is removed, not committed.
+        BeginAtBeforeCommit = "store::begin_at::before_commit",
+        /// Another first block is committed.
+        BeginAtAfterCommit = "store::begin_at::after_commit",
+        /// What was accepted on L1 is forgotten, not committed.
+        ForgetFinalBeforeCommit = "store::forget_final::before_commit",
+        /// What was accepted on L1 is forgotten for good.
+        ForgetFinalAfterCommit = "store::forget_final::after_commit",
+        /// A replacement is written, not committed; it is not sent.
+        TransactionBeforeCommit = "store::record_transaction::before_commit",
+        /// A replacement is committed, and not sent.
+        TransactionAfterCommit = "store::record_transaction::after_commit",
+        /// Intents below a final block are closed, not committed.
+        FinaliseBeforeCommit = "store::finalise_intents::before_commit",
+        /// Intents below a final block are closed for good.
+        FinaliseAfterCommit = "store::finalise_intents::after_commit",
+        /// What is over and old is removed, not committed.
+        HistoryBeforeCommit = "store::forget_history::before_commit",
+        /// What is over and old is removed for good.
+        HistoryAfterCommit = "store::forget_history::after_commit",
+        /// A lease is granted, not committed.
+        AcquireBeforeCommit = "store::acquire_lease::before_commit",
+        /// A lease is granted for good; its holder does not know.
+        AcquireAfterCommit = "store::acquire_lease::after_commit",
+        /// A lease is renewed, not committed.
+        RenewBeforeCommit = "store::renew_lease::before_commit",
+        /// A lease is renewed for good; its holder does not know.
+        RenewAfterCommit = "store::renew_lease::after_commit",
+        /// A lease is ended, not committed.
+        ReleaseBeforeCommit = "store::release_lease::before_commit",
+        /// A lease is ended for good; its holder does not know.
+        ReleaseAfterCommit = "store::release_lease::after_commit",
+        /// An intent is written under a lease, not committed.
+        RecordUnderBeforeCommit = "store::record_intent_under::before_commit",
+        /// An intent is committed under a lease; its transaction is not sent.
+        RecordUnderAfterCommit = "store::record_intent_under::after_commit",
+        /// Items are written, not committed; whoever enqueued them was not answered.
+        EnqueueBeforeCommit = "store::enqueue::before_commit",
+        /// Items are committed; whoever enqueued them was not answered.
+        EnqueueAfterCommit = "store::enqueue::after_commit",
+        /// Items are claimed, not committed.
+        ClaimBeforeCommit = "store::claim::before_commit",
+        /// Items are claimed for good; their claimer does not know.
+        ClaimAfterCommit = "store::claim::after_commit",
+        /// Items are removed, not committed.
+        AcknowledgeBeforeCommit = "store::acknowledge::before_commit",
+        /// Items are removed for good; their claimer does not know.
+        AcknowledgeAfterCommit = "store::acknowledge::after_commit",
+        /// Claims are extended, not committed.
+        ExtendBeforeCommit = "store::extend::before_commit",
+        /// Claims are extended for good; their claimer does not know.
+        ExtendAfterCommit = "store::extend::after_commit",
+        /// An item is given back or buried, not committed.
+        FailBeforeCommit = "store::fail::before_commit",
+        /// An item is given back or buried for good; its claimer does not know.
+        FailAfterCommit = "store::fail::after_commit",
+        /// Dead letters are raised, not committed.
+        RequeueBeforeCommit = "store::requeue::before_commit",
+        /// Dead letters are raised for good.
+        RequeueAfterCommit = "store::requeue::after_commit",
+    }
 }
 
 impl fmt::Display for Failpoint {

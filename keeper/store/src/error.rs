@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use keeper_types::{BlockHeader, BlockNumber, BlockRef, EventPosition};
-use sqlx::postgres::PgDatabaseError;
+use sqlx::{migrate::MigrateError, postgres::PgDatabaseError};
 
 use crate::{Identity, IntentId, ItemId, Location};
 
@@ -18,7 +18,7 @@ pub enum StoreError {
         database: Location,
     },
     /// Another process has the database open for writing.
-    #[error("another keeper is running on `{path}`; stop it, or use another --data-dir")]
+    #[error("another keeper is running on `{path}`")]
     InUse {
         /// The database's file.
         path: PathBuf,
@@ -38,8 +38,8 @@ pub enum StoreError {
     },
     /// The database was laid out by another version of the keeper.
     #[error(
-        "`{database}` has layout {found}, but this version of the keeper knows {known}; use the version that wrote it, \
-         or bring it up with `keeper db migrate` of this version if it is the newer one"
+        "`{database}` has layout {found}, which {} version of the keeper wrote; this one knows layout {known}",
+        if .found > .known { "a newer" } else { "an earlier" }
     )]
     Layout {
         /// Where the database is.
@@ -219,6 +219,12 @@ pub enum StoreError {
     /// The database could not be brought to this version's layout.
     #[error("migrating the database")]
     Migrate(#[source] Box<sqlx::migrate::MigrateError>),
+    /// The layout cannot be changed while somebody else uses what is to be changed. Nothing was.
+    #[error("`{database}` cannot be migrated: somebody has used it for more than 10 s without a pause")]
+    MigrationBlocked {
+        /// The database.
+        database: Location,
+    },
     /// The database failed.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
@@ -229,7 +235,11 @@ impl StoreError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Database(error) => is_transient(error),
-            Self::CommitUnknown(_) | Self::Unanswered { .. } => true,
+            Self::CommitUnknown(_) | Self::Unanswered { .. } | Self::MigrationBlocked { .. } => true,
+            Self::Migrate(error) => match error.as_ref() {
+                MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => is_transient(error),
+                _ => false,
+            },
             Self::NoDatabase { .. }
             | Self::InUse { .. }
             | Self::IdentityMismatch { .. }
@@ -253,8 +263,35 @@ impl StoreError {
             | Self::OutOfRange { .. }
             | Self::Unreadable { .. }
             | Self::Unwritable { .. }
-            | Self::File { .. }
-            | Self::Migrate(_) => false,
+            | Self::File { .. } => false,
+        }
+    }
+
+    /// What to do about it, where that is always the same.
+    pub fn remedy(&self) -> Option<String> {
+        match self {
+            Self::NoDatabase { database: Location::File(path) } => Some(format!(
+                "name the keeper's own data directory with --data-dir (or KEEPER_DATA_DIR), on the machine where it \
+                 runs; here it is {}",
+                path.parent().unwrap_or(path).display()
+            )),
+            Self::NoDatabase { database: Location::Server(_) } => Some(
+                "make the database with PostgreSQL's `createdb`, and `keeper run` lays it out; or name the one that \
+                 the keepers use, with --database (or KEEPER_DATABASE)"
+                    .to_owned(),
+            ),
+            Self::InUse { .. } => Some("stop it, or use another --data-dir".to_owned()),
+            Self::Layout { found, known, .. } if found > known => Some(
+                "upgrade this keeper to the version that the others have; the way back is a copy from before"
+                    .to_owned(),
+            ),
+            Self::Layout { .. } => Some("stop every keeper, then `keeper db migrate` with this version".to_owned()),
+            Self::MigrationBlocked { .. } => Some(
+                "end what reads it for long, such as `pg_dump` or an open `psql` (`SELECT * FROM pg_stat_activity`), \
+                 and try again"
+                    .to_owned(),
+            ),
+            _ => None,
         }
     }
 }

@@ -16,15 +16,22 @@
 //! [`Market`]: keeper_types::Market
 
 mod block;
+#[cfg(test)]
+mod child;
 mod columns;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+#[cfg(test)]
+mod earlier;
 mod error;
 mod identity;
 mod intent;
+#[cfg(test)]
+mod killed;
 mod lease;
 mod location;
 mod observation;
+mod places;
 mod postgres;
 mod queue;
 mod sqlite;

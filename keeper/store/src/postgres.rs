@@ -14,6 +14,7 @@ mod finality;
 mod history;
 mod identity;
 mod intents;
+mod layout;
 mod leases;
 mod maintenance;
 mod observations;
@@ -23,18 +24,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use keeper_failpoints::reach;
 use keeper_types::{
     Address, Attempt, BlockEvents, BlockHeader, BlockNumber, BlockRef, EventPosition, JobId, MarketEvent, TxHash,
 };
 use sqlx::{
     Connection as _, PgConnection, PgPool, Postgres, Transaction,
-    migrate::{MigrateError, Migrator},
+    migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
 use crate::{
     DatabaseUrl, ExplanationRecord, Identity, Intent, IntentId, IntentTransaction, IntentUpdate, JobTimings, NewIntent,
     Observation, Store, StoreError, block::check_cursor, columns,
+    places::{APPEND, EXPLAIN, FINAL, FINALISE, FORGET_FINAL, HISTORY, OBSERVE, Places, RECORD, REVERT, TRANSACTION, UPDATE},
 };
 
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/postgres");
@@ -58,6 +61,9 @@ const INVALID_CATALOG_NAME: &str = "3D000";
 #[derive(Debug)]
 pub struct PostgresStore {
     identity: Identity,
+    url: DatabaseUrl,
+    /// The layout that it writes; another version may bring the database to the next while this one runs.
+    layout: i64,
     /// None where the store was opened for reading.
     writers: Option<PgPool>,
     readers: PgPool,
@@ -72,8 +78,13 @@ impl PostgresStore {
     /// follows another deployment, [`StoreError::Layout`] where a newer version wrote it, [`StoreError::NotDurable`]
     /// where the server is set up to lose commits, and where it cannot be reached.
     pub async fn open(url: &DatabaseUrl, identity: Identity) -> Result<Self, StoreError> {
-        let writers = Self::open_writers(url).await?;
-        MIGRATOR.run(&writers).await.map_err(|error| migration_error(url, error))?;
+        Self::open_by(&MIGRATOR, url, identity).await
+    }
+
+    async fn open_by(migrator: &Migrator, url: &DatabaseUrl, identity: Identity) -> Result<Self, StoreError> {
+        let options = Self::options_for_writing(url).await?;
+        layout::bring_up(migrator, url, &options).await?;
+        let writers = pool(MAX_WRITERS).connect_with(options).await?;
         let found = identity::read_or_write(&writers, &identity).await?;
         if !found.is_same_market(&identity) {
             let (found, expected) = (Box::new(found), Box::new(identity));
@@ -83,20 +94,23 @@ impl PostgresStore {
             identity::begin_at(&writers, &identity).await?;
         }
         tracing::debug!(database = %url, "store opened");
-        Ok(Self { identity, writers: Some(writers), readers: readers(url) })
+        let layout = layout::newest_layout(migrator);
+        Ok(Self { identity, url: url.clone(), layout, writers: Some(writers), readers: readers(url) })
     }
 
-    async fn open_writers(url: &DatabaseUrl) -> Result<PgPool, StoreError> {
+    /// How connections are set up that write, where the server keeps what it commits.
+    async fn options_for_writing(url: &DatabaseUrl) -> Result<PgConnectOptions, StoreError> {
         let mut connection = connect(url, &options(url)).await?;
         let synchronous_commit = durability::check(&mut connection).await?;
         connection.close().await?;
         // Each connection says again what was read, so that it holds whatever the server is told later.
-        let options = options(url).options([
+        Ok(options(url).options([
             ("synchronous_commit", synchronous_commit.as_str()),
+            // What a statement reads after it has waited for a lock is what it waited for.
+            ("default_transaction_isolation", "read committed"),
             ("lock_timeout", LOCK_TIMEOUT),
             ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION),
-        ]);
-        Ok(pool(MAX_WRITERS).connect_with(options).await?)
+        ]))
     }
 
     /// Opens the database for reading, for whatever deployment it follows. Keepers may be running on it.
@@ -107,13 +121,13 @@ impl PostgresStore {
     pub async fn open_read_only(url: &DatabaseUrl) -> Result<Self, StoreError> {
         connect(url, &options(url)).await?.close().await?;
         let readers = readers(url);
-        let (found, known) = (layout(url, &readers).await?, known_layout());
+        let (found, known) = (layout::layout(url, &readers).await?, layout::known_layout());
         if found != known {
             return Err(StoreError::Layout { database: url.into(), found, known });
         }
         let identity = identity::read(&readers).await?;
         let identity = identity.ok_or_else(|| StoreError::NoDatabase { database: url.into() })?;
-        Ok(Self { identity, writers: None, readers })
+        Ok(Self { identity, url: url.clone(), layout: known, writers: None, readers })
     }
 
     /// Closes the connections once what is running on them is done. Dropping the store is safe too, and faster.
@@ -128,8 +142,11 @@ impl PostgresStore {
         self.writers.as_ref().ok_or(StoreError::ReadOnly)
     }
 
+    /// Begins a transaction that writes, where the layout is still the one that was opened.
     async fn begin(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
-        Ok(self.writers()?.begin().await?)
+        let mut transaction = self.writers()?.begin().await?;
+        layout::check(&mut transaction, &self.url, self.layout).await?;
+        Ok(transaction)
     }
 
     /// Begins a transaction that writes blocks. What it reads of them cannot change before it ends.
@@ -164,36 +181,14 @@ async fn connect(url: &DatabaseUrl, options: &PgConnectOptions) -> Result<PgConn
     }
 }
 
-/// The newest layout that this version knows.
-fn known_layout() -> i64 {
-    MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0)
-}
-
-fn migration_error(url: &DatabaseUrl, error: MigrateError) -> StoreError {
-    match error {
-        MigrateError::VersionMissing(found) => {
-            StoreError::Layout { database: url.into(), found, known: known_layout() }
-        }
-        error => StoreError::Migrate(Box::new(error)),
-    }
-}
-
-/// The layout that the database has.
-async fn layout(url: &DatabaseUrl, pool: &PgPool) -> Result<i64, StoreError> {
-    let has_layout: bool =
-        sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").fetch_one(pool).await?;
-    if !has_layout {
-        return Err(StoreError::NoDatabase { database: url.into() });
-    }
-    let found: Option<i64> =
-        sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success").fetch_one(pool).await?;
-    Ok(found.unwrap_or(0))
-}
-
 /// Commits. Where the connection goes while it does, nobody here can know whether it did.
-async fn commit(transaction: Transaction<'static, Postgres>) -> Result<(), StoreError> {
+async fn commit(transaction: Transaction<'_, Postgres>, (before, after): Places) -> Result<(), StoreError> {
+    reach(before);
     match transaction.commit().await {
-        Ok(()) => Ok(()),
+        Ok(()) => {
+            reach(after);
+            Ok(())
+        }
         Err(error @ (sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_))) => {
             Err(StoreError::CommitUnknown(error))
         }
@@ -225,7 +220,7 @@ impl Store for PostgresStore {
         answered(async {
             let mut transaction = self.begin_in_turn().await?;
             blocks::append(&mut transaction, blocks).await?;
-            commit(transaction).await
+            commit(transaction, APPEND).await
         })
         .await
     }
@@ -235,7 +230,7 @@ impl Store for PostgresStore {
             let mut transaction = self.begin_in_turn().await?;
             check_cursor(base, blocks::cursor(&mut *transaction).await?)?;
             blocks::append(&mut transaction, blocks).await?;
-            commit(transaction).await
+            commit(transaction, APPEND).await
         })
         .await
     }
@@ -246,7 +241,7 @@ impl Store for PostgresStore {
             blocks::revert_to(&mut transaction, block).await?;
             explanations::revert_to(&mut transaction, block).await?;
             observations::revert_to(&mut transaction, block).await?;
-            commit(transaction).await
+            commit(transaction, REVERT).await
         })
         .await
     }
@@ -267,7 +262,7 @@ impl Store for PostgresStore {
         answered(async {
             let mut transaction = self.begin_in_turn().await?;
             finality::record(&mut transaction, block).await?;
-            commit(transaction).await
+            commit(transaction, FINAL).await
         })
         .await
     }
@@ -276,7 +271,7 @@ impl Store for PostgresStore {
         answered(async {
             let mut transaction = self.begin_in_turn().await?;
             finality::forget(&mut transaction).await?;
-            commit(transaction).await
+            commit(transaction, FORGET_FINAL).await
         })
         .await
     }
@@ -293,7 +288,7 @@ impl Store for PostgresStore {
         answered(async {
             let mut transaction = self.begin().await?;
             let intent_id = intents::record(&mut transaction, intent).await?;
-            commit(transaction).await?;
+            commit(transaction, RECORD).await?;
             Ok(intent_id)
         })
         .await
@@ -308,7 +303,7 @@ impl Store for PostgresStore {
         answered(async {
             let mut transaction = self.begin().await?;
             intents::record_transaction(&mut transaction, intent_id, nonce, signed).await?;
-            commit(transaction).await
+            commit(transaction, TRANSACTION).await
         })
         .await
     }
@@ -317,7 +312,7 @@ impl Store for PostgresStore {
         answered(async {
             let mut transaction = self.begin().await?;
             let count = intents::finalise(&mut transaction, account, up_to).await?;
-            commit(transaction).await?;
+            commit(transaction, FINALISE).await?;
             Ok(count)
         })
         .await
@@ -327,7 +322,7 @@ impl Store for PostgresStore {
         answered(async {
             let mut transaction = self.begin().await?;
             let forgotten = history::forget(&mut transaction, before_ms, below, most).await?;
-            commit(transaction).await?;
+            commit(transaction, HISTORY).await?;
             Ok(forgotten)
         })
         .await
@@ -345,7 +340,7 @@ impl Store for PostgresStore {
         answered(async {
             let mut transaction = self.begin().await?;
             intents::update(&mut transaction, intent_id, update).await?;
-            commit(transaction).await
+            commit(transaction, UPDATE).await
         })
         .await
     }
@@ -370,7 +365,7 @@ impl Store for PostgresStore {
         answered(async {
             let mut transaction = self.begin().await?;
             explanations::save(&mut transaction, explanations).await?;
-            commit(transaction).await
+            commit(transaction, EXPLAIN).await
         })
         .await
     }
@@ -383,7 +378,7 @@ impl Store for PostgresStore {
         answered(async {
             let mut transaction = self.begin().await?;
             observations::record(&mut transaction, observations).await?;
-            commit(transaction).await
+            commit(transaction, OBSERVE).await
         })
         .await
     }

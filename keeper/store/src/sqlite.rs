@@ -11,6 +11,7 @@ mod group;
 mod history;
 mod identity;
 pub(crate) mod intents;
+mod layout;
 mod leases;
 pub(crate) mod maintenance;
 mod observations;
@@ -25,13 +26,13 @@ use std::{
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use keeper_failpoints::{Failpoint, Sabotage, is_sabotaged, reach};
+use keeper_failpoints::{Sabotage, is_sabotaged, reach};
 use keeper_types::{
     Address, Attempt, BlockEvents, BlockHeader, BlockNumber, BlockRef, EventPosition, JobId, MarketEvent, TxHash,
 };
 use sqlx::{
-    Sqlite, SqliteConnection, SqlitePool, Transaction,
-    migrate::{MigrateError, Migrator},
+    Sqlite, SqlitePool, Transaction,
+    migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -39,6 +40,7 @@ use self::group::Group;
 use crate::{
     ExplanationRecord, Identity, Intent, IntentId, IntentTransaction, IntentUpdate, JobTimings, NewIntent, Observation,
     Store, StoreError, block::check_cursor, columns,
+    places::{APPEND, EXPLAIN, FINAL, FINALISE, FORGET_FINAL, HISTORY, OBSERVE, Places, RECORD, REVERT, TRANSACTION, UPDATE},
 };
 
 static MIGRATOR: Migrator = sqlx::migrate!();
@@ -47,6 +49,11 @@ static MIGRATOR: Migrator = sqlx::migrate!();
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections for reading; the API and the planner read at the same time.
 const MAX_READERS: u32 = 4;
+/// Pages of the log after which a commit copies them into the database, and waits for that too. Four times SQLite's own
+/// number: pages that are written again and again, as a queue's last ones are, are then copied more seldom.
+const CHECKPOINT_PAGES: &str = "4000";
+/// What the writing connection keeps in memory, in KiB below zero: more than the largest transaction changes.
+const WRITER_CACHE: &str = "-16384";
 /// What `PRAGMA synchronous` says for FULL.
 const SYNCHRONOUS_FULL: i64 = 2;
 
@@ -100,10 +107,13 @@ impl SqliteStore {
         let lock = lock(path)?;
         let options =
             options(path).create_if_missing(true).journal_mode(SqliteJournalMode::Wal).synchronous(synchronous);
+        let options = options.pragma("wal_autocheckpoint", CHECKPOINT_PAGES).pragma("cache_size", WRITER_CACHE);
         let pool = SqlitePoolOptions::new()
             .max_connections(1)
             .idle_timeout(None)
             .max_lifetime(None)
+            // It is in this process, and does not go by itself.
+            .test_before_acquire(false)
             .connect_with(options)
             .await?;
         Ok(Writer { pool, _lock: lock })
@@ -111,7 +121,7 @@ impl SqliteStore {
 
     async fn open_with(path: &Path, identity: Identity, writer: Writer) -> Result<Self, StoreError> {
         let pool = &writer.pool;
-        MIGRATOR.run(pool).await.map_err(|error| migration_error(path, error))?;
+        layout::bring_up(&MIGRATOR, path, pool).await?;
         let found = identity::read_or_write(pool, &identity).await?;
         if !found.is_same_market(&identity) {
             return Err(StoreError::IdentityMismatch {
@@ -144,7 +154,7 @@ impl SqliteStore {
             return Err(none());
         }
         let readers = readers(path).await?;
-        check_layout(path, &readers).await?;
+        layout::check_layout(path, &readers).await?;
         let identity = identity::read(&readers).await?.ok_or_else(none)?;
         Ok(Self { identity, writer: None, readers, queue_writes: Group::default() })
     }
@@ -164,16 +174,6 @@ impl SqliteStore {
         Ok(writer.pool.begin_with("BEGIN IMMEDIATE").await?)
     }
 }
-
-/// The places before and after a commit.
-type Places = (Failpoint, Failpoint);
-const APPEND: Places = (Failpoint::AppendBeforeCommit, Failpoint::AppendAfterCommit);
-const REVERT: Places = (Failpoint::RevertBeforeCommit, Failpoint::RevertAfterCommit);
-const FINAL: Places = (Failpoint::FinalBeforeCommit, Failpoint::FinalAfterCommit);
-const OBSERVE: Places = (Failpoint::ObserveBeforeCommit, Failpoint::ObserveAfterCommit);
-const EXPLAIN: Places = (Failpoint::ExplainBeforeCommit, Failpoint::ExplainAfterCommit);
-const RECORD: Places = (Failpoint::RecordBeforeCommit, Failpoint::RecordAfterCommit);
-const UPDATE: Places = (Failpoint::UpdateBeforeCommit, Failpoint::UpdateAfterCommit);
 
 /// Commits what a call has written.
 async fn commit(transaction: Transaction<'static, Sqlite>, (before, after): Places) -> Result<(), StoreError> {
@@ -208,7 +208,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
 }
 
 async fn readers(path: &Path) -> Result<SqlitePool, StoreError> {
-    let pool = SqlitePoolOptions::new().max_connections(MAX_READERS);
+    let pool = SqlitePoolOptions::new().max_connections(MAX_READERS).test_before_acquire(false);
     Ok(pool.connect_with(options(path).read_only(true)).await?)
 }
 
@@ -237,47 +237,6 @@ async fn check_durability(pool: &SqlitePool) -> Result<(), StoreError> {
         return Err(StoreError::NotDurable { setting: "synchronous", found, expected: "2 (FULL)" });
     }
     Ok(())
-}
-
-/// The newest layout that this version knows.
-fn known_layout() -> i64 {
-    newest_layout(&MIGRATOR)
-}
-
-fn newest_layout(migrator: &Migrator) -> i64 {
-    migrator.iter().map(|migration| migration.version).max().unwrap_or(0)
-}
-
-fn migration_error(path: &Path, error: MigrateError) -> StoreError {
-    match error {
-        MigrateError::VersionMissing(found) => {
-            StoreError::Layout { database: path.into(), found, known: known_layout() }
-        }
-        error => StoreError::Migrate(Box::new(error)),
-    }
-}
-
-/// A reader cannot migrate, so it only reads what this very version would have laid out.
-async fn check_layout(path: &Path, pool: &SqlitePool) -> Result<(), StoreError> {
-    let (found, known) = (layout(path, pool).await?, known_layout());
-    if found == known { Ok(()) } else { Err(StoreError::Layout { database: path.into(), found, known }) }
-}
-
-/// The layout that the database has.
-async fn layout(path: &Path, pool: &SqlitePool) -> Result<i64, StoreError> {
-    layout_of(path, &mut *pool.acquire().await?).await
-}
-
-async fn layout_of(path: &Path, connection: &mut SqliteConnection) -> Result<i64, StoreError> {
-    let has_layout: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'")
-        .fetch_one(&mut *connection)
-        .await?;
-    if has_layout == 0 {
-        return Err(StoreError::NoDatabase { database: path.into() });
-    }
-    let found: Option<i64> =
-        sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success").fetch_one(connection).await?;
-    Ok(found.unwrap_or(0))
 }
 
 #[async_trait]
@@ -332,7 +291,7 @@ impl Store for SqliteStore {
     async fn forget_final(&self) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         finality::forget(&mut transaction).await?;
-        Ok(transaction.commit().await?)
+        commit(transaction, FORGET_FINAL).await
     }
 
     async fn recent_blocks(&self, limit: u32) -> Result<Vec<BlockHeader>, StoreError> {
@@ -358,7 +317,7 @@ impl Store for SqliteStore {
     ) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         intents::record_transaction(&mut transaction, intent_id, nonce, signed).await?;
-        Ok(transaction.commit().await?)
+        commit(transaction, TRANSACTION).await
     }
 
     async fn update_intent(&self, intent_id: IntentId, update: &IntentUpdate) -> Result<(), StoreError> {
@@ -370,14 +329,14 @@ impl Store for SqliteStore {
     async fn finalise_intents(&self, account: Address, up_to: BlockNumber) -> Result<u64, StoreError> {
         let mut transaction = self.begin().await?;
         let count = intents::finalise(&mut transaction, account, up_to).await?;
-        transaction.commit().await?;
+        commit(transaction, FINALISE).await?;
         Ok(count)
     }
 
     async fn forget_history(&self, before_ms: u64, below: JobId, most: u32) -> Result<u64, StoreError> {
         let mut transaction = self.begin().await?;
         let forgotten = history::forget(&mut transaction, before_ms, below, most).await?;
-        transaction.commit().await?;
+        commit(transaction, HISTORY).await?;
         Ok(forgotten)
     }
 

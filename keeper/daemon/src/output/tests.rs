@@ -15,14 +15,23 @@ fn a_missing_deployment_is_first_to_be_asked_for() {
 }
 
 #[test]
-fn a_missing_database_says_where_explanations_are() {
-    let error =
-        anyhow::Error::from(StoreError::NoDatabase { database: std::path::Path::new("data/keeper.sqlite").into() });
-    let (message, hint) = described(&error);
-    assert!(message.contains("no keeper has run with this data directory"), "{message}");
-    let hint = hint.unwrap();
-    assert!(hint.contains("only where the keeper runs") && hint.contains("--data-dir"), "{hint}");
-    assert!(hint.ends_with("here it is data"), "{hint}");
+fn what_is_to_be_done_about_a_database_is_the_hint_and_not_in_the_error() {
+    let told = |error: StoreError| described(&anyhow::Error::from(error).context("opening the database"));
+    let path = PathBuf::from("data/keeper.sqlite");
+    let (message, hint) = told(StoreError::NoDatabase { database: path.clone().into() });
+    assert!(
+        message
+            .ends_with("no keeper has run with this data directory: `data/keeper.sqlite` does not exist or is empty")
+    );
+    assert!(hint.unwrap().starts_with("name the keeper's own data directory with --data-dir"));
+    let (message, hint) = told(StoreError::InUse { path: path.clone() });
+    assert_eq!(message, "opening the database: another keeper is running on `data/keeper.sqlite`");
+    assert_eq!(hint.unwrap(), "stop it, or use another --data-dir");
+    let (message, hint) = told(StoreError::Layout { database: path.into(), found: 9, known: 4 });
+    let expected =
+        "`data/keeper.sqlite` has layout 9, which a newer version of the keeper wrote; this one knows layout 4";
+    assert_eq!(message, format!("opening the database: {expected}"));
+    assert!(hint.unwrap().starts_with("upgrade this keeper"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use keeper_types::BlockNumber;
 use sqlx::{PgConnection, PgPool};
 
 use super::columns::{integer, number, parsed};
-use crate::{Identity, StoreError};
+use crate::{Identity, StoreError, places::BEGIN_AT};
 
 type Row = (String, String, String, String, i64);
 
@@ -40,7 +40,7 @@ pub(super) async fn begin_at(pool: &PgPool, identity: &Identity) -> Result<(), S
     if first < found {
         sqlx::query("DELETE FROM blocks").execute(&mut *transaction).await?;
     }
-    super::commit(transaction).await
+    super::commit(transaction, BEGIN_AT).await
 }
 
 /// The identity that the database has, or `identity` where it had none and has it now.

@@ -12,7 +12,9 @@ use super::{
     commit, intents,
 };
 use crate::{
-    Fence, IntentId, IntentTransaction, IntentUpdate, Lease, Leases, NewIntent, StoreError, lease::LANE,
+    Fence, IntentId, IntentTransaction, IntentUpdate, Lease, Leases, NewIntent, StoreError,
+    lease::LANE,
+    places::{ACQUIRE, RECORD_UNDER, RELEASE, RENEW, TRANSACTION, UPDATE},
     queue::check_name,
 };
 
@@ -27,7 +29,7 @@ impl Leases for PostgresStore {
         answered(async {
             let mut transaction = self.begin().await?;
             let granted = acquire(&mut transaction, name, holder, ttl).await?;
-            commit(transaction).await?;
+            commit(transaction, ACQUIRE).await?;
             granted.map(lease).transpose()
         })
         .await
@@ -46,7 +48,7 @@ impl Leases for PostgresStore {
             .bind(ttl)
             .fetch_optional(&mut *transaction)
             .await?;
-            commit(transaction).await?;
+            commit(transaction, RENEW).await?;
             renewed.map(lease).transpose()?.ok_or_else(|| fence.refusal())
         })
         .await
@@ -64,7 +66,7 @@ impl Leases for PostgresStore {
             .bind(term)
             .execute(&mut *transaction)
             .await?;
-            commit(transaction).await?;
+            commit(transaction, RELEASE).await?;
             if ended.rows_affected() == 0 { Err(fence.refusal()) } else { Ok(()) }
         })
         .await
@@ -83,7 +85,7 @@ impl Leases for PostgresStore {
             intents::take_turn(&mut transaction).await?;
             free_keys(&mut transaction, intent).await?;
             let intent_id = intents::record(&mut transaction, intent).await?;
-            commit(transaction).await?;
+            commit(transaction, RECORD_UNDER).await?;
             Ok(intent_id)
         })
         .await
@@ -100,7 +102,7 @@ impl Leases for PostgresStore {
             let mut transaction = self.begin().await?;
             check(&mut transaction, fence).await?;
             intents::record_transaction(&mut transaction, intent_id, nonce, signed).await?;
-            commit(transaction).await
+            commit(transaction, TRANSACTION).await
         })
         .await
     }
@@ -115,7 +117,7 @@ impl Leases for PostgresStore {
             let mut transaction = self.begin().await?;
             check(&mut transaction, fence).await?;
             intents::update(&mut transaction, intent_id, update).await?;
-            commit(transaction).await
+            commit(transaction, UPDATE).await
         })
         .await
     }

@@ -8,7 +8,9 @@ use keeper_types::{BlockHeader, MarketEvent, TxHash};
 use sqlx::{Connection as _, PgConnection};
 
 use super::{
-    MIGRATOR, PostgresStore, blocks, connect, durability, known_layout, layout, migration_error, options, readers,
+    MIGRATOR, PostgresStore, blocks, connect, durability,
+    layout::{bring_up, known_layout, layout},
+    options, pool, readers,
 };
 use crate::{
     DatabaseUrl, IntentState, Migrated, Purpose, RebuildError, Report, Stage, StoreError,
@@ -36,14 +38,13 @@ impl PostgresStore {
     /// [`StoreError::NoDatabase`] where no keeper has run there, [`StoreError::Layout`] where a newer version wrote
     /// it: nothing is changed then.
     pub async fn migrate(url: &DatabaseUrl) -> Result<Migrated, StoreError> {
-        let pool = Self::open_writers(url).await?;
-        let (from, to) = (layout(url, &pool).await?, known_layout());
-        if from > to {
-            return Err(StoreError::Layout { database: url.into(), found: from, known: to });
-        }
-        MIGRATOR.run(&pool).await.map_err(|error| migration_error(url, error))?;
-        pool.close().await;
-        Ok(Migrated { from, to, backup: None })
+        let options = Self::options_for_writing(url).await?;
+        // None is laid out here: who migrates means one that is there.
+        let reader = pool(1).connect_with(options.clone()).await?;
+        layout(url, &reader).await?;
+        reader.close().await;
+        let from = bring_up(&MIGRATOR, url, &options).await?;
+        Ok(Migrated { from, to: known_layout(), backup: None })
     }
 
     /// Checks what the database holds, as [`check`](crate::check) does for a file. Keepers may be running on it. Its

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     Claim, ClaimTerms, ClaimToken, DeadLetter, Failed, ItemId, NewItem, QueueStats, RetryPolicy, StoreError, WorkQueue,
+    places::{ACKNOWLEDGE, CLAIM, ENQUEUE, EXTEND, FAIL, REQUEUE},
     queue::{ClaimRow, DeadRow, NEVER_FINISHED, StatsRow, check_items, check_name},
 };
 
@@ -22,7 +23,7 @@ impl WorkQueue for PostgresStore {
         answered(async {
             let mut transaction = self.begin().await?;
             let added = enqueue(&mut transaction, queue, items).await?;
-            commit(transaction).await?;
+            commit(transaction, ENQUEUE).await?;
             Ok(added)
         })
         .await
@@ -35,7 +36,7 @@ impl WorkQueue for PostgresStore {
         answered(async {
             let mut transaction = self.begin().await?;
             let claims = claim(&mut transaction, queue, terms, visibility).await?;
-            commit(transaction).await?;
+            commit(transaction, CLAIM).await?;
             Ok(claims)
         })
         .await
@@ -54,7 +55,7 @@ impl WorkQueue for PostgresStore {
             .bind(attempts)
             .fetch_all(&mut *transaction)
             .await?;
-            commit(transaction).await?;
+            commit(transaction, ACKNOWLEDGE).await?;
             without(&claims, done)
         })
         .await
@@ -76,7 +77,7 @@ impl WorkQueue for PostgresStore {
             .bind(visibility)
             .fetch_all(&mut *transaction)
             .await?;
-            commit(transaction).await?;
+            commit(transaction, EXTEND).await?;
             without(&claims, kept)
         })
         .await
@@ -90,7 +91,7 @@ impl WorkQueue for PostgresStore {
                 Some(delay) => retry_later(&mut transaction, claim, delay).await?,
                 None => bury(&mut transaction, claim, error).await?,
             };
-            commit(transaction).await?;
+            commit(transaction, FAIL).await?;
             failed.ok_or(StoreError::ClaimLost { item_id: claim.item_id })
         })
         .await
@@ -124,7 +125,7 @@ impl WorkQueue for PostgresStore {
             .bind(dead)
             .execute(&mut *transaction)
             .await?;
-            commit(transaction).await?;
+            commit(transaction, REQUEUE).await?;
             Ok(done.rows_affected())
         })
         .await

@@ -7,7 +7,7 @@ use std::{
 use keeper_types::Felt;
 use proptest::prelude::*;
 
-use super::*;
+use super::{layout::known_layout, *};
 use crate::conformance::{self, Server, block, events_from, identity, submitted};
 
 async fn opened(url: &DatabaseUrl) -> PostgresStore {
@@ -125,7 +125,7 @@ async fn a_keeper_that_stands_still_in_a_transaction_does_not_hold_up_another() 
     blocks::append(&mut unfinished, &[block(11, 1, 0, vec![])]).await.unwrap();
     let next = block(11, 0, 0, vec![submitted(1)]);
     other.append_blocks(std::slice::from_ref(&next)).await.unwrap();
-    let error = commit(unfinished).await.unwrap_err();
+    let error = commit(unfinished, APPEND).await.unwrap_err();
     assert!(error.is_transient(), "it may go on with another transaction: {error}: {:?}", error.source());
     assert_eq!(paused.cursor().await.unwrap(), Some(next.header));
 }

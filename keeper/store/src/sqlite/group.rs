@@ -10,10 +10,11 @@ use std::{
 };
 
 use async_trait::async_trait;
+use keeper_failpoints::reach;
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::sync::{Mutex as Turn, oneshot};
 
-use crate::StoreError;
+use crate::{StoreError, places::Places};
 
 /// A call that can share its transaction with others. What it finds wrong it says in its answer; an error undoes the
 /// whole transaction.
@@ -21,6 +22,9 @@ use crate::StoreError;
 pub(super) trait Call: Send + Sync + 'static {
     /// What it answers.
     type Answer: Send + 'static;
+
+    /// The places before and after its commit.
+    fn places(&self) -> Places;
 
     /// Does it.
     async fn execute(&self, connection: &mut SqliteConnection) -> Result<Self::Answer, StoreError>;
@@ -108,11 +112,14 @@ async fn together<'a, C: Call>(
     calls: impl Iterator<Item = &'a C> + Send,
 ) -> Result<Vec<C::Answer>, StoreError> {
     let mut transaction: Transaction<'static, Sqlite> = pool.begin_with("BEGIN IMMEDIATE").await?;
-    let mut answers = Vec::new();
+    let (mut answers, mut places) = (Vec::new(), Vec::new());
     for call in calls {
         answers.push(call.execute(&mut transaction).await?);
+        places.push(call.places());
     }
+    places.iter().for_each(|(before, _)| reach(*before));
     transaction.commit().await?;
+    places.iter().for_each(|(_, after)| reach(*after));
     Ok(answers)
 }
 

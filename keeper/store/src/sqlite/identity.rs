@@ -3,8 +3,11 @@
 use keeper_types::BlockNumber;
 use sqlx::SqlitePool;
 
-use super::columns::{integer, number, parsed};
-use crate::{Identity, StoreError};
+use super::{
+    columns::{integer, number, parsed},
+    commit,
+};
+use crate::{Identity, StoreError, places::BEGIN_AT};
 
 type Row = (String, String, String, String, i64);
 
@@ -34,7 +37,7 @@ pub(super) async fn begin_at(pool: &SqlitePool, found: &Identity, identity: &Ide
     if identity.deployment_block < found.deployment_block {
         sqlx::query("DELETE FROM blocks").execute(&mut *transaction).await?;
     }
-    Ok(transaction.commit().await?)
+    commit(transaction, BEGIN_AT).await
 }
 
 /// The identity that the database has, or `identity` where it had none and has it now.

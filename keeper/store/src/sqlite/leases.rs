@@ -8,10 +8,12 @@ use sqlx::{SqliteConnection, SqliteExecutor};
 use super::{
     SqliteStore,
     columns::{integer, millis, number},
-    intents,
+    commit, intents,
 };
 use crate::{
-    Fence, IntentId, IntentTransaction, IntentUpdate, Lease, Leases, NewIntent, StoreError, lease::LANE,
+    Fence, IntentId, IntentTransaction, IntentUpdate, Lease, Leases, NewIntent, StoreError,
+    lease::LANE,
+    places::{ACQUIRE, RECORD_UNDER, RELEASE, RENEW, TRANSACTION, UPDATE},
     queue::check_name,
 };
 
@@ -43,7 +45,7 @@ impl Leases for SqliteStore {
         .bind(now)
         .fetch_optional(&mut *transaction)
         .await?;
-        transaction.commit().await?;
+        commit(transaction, ACQUIRE).await?;
         granted.map(lease).transpose()
     }
 
@@ -61,7 +63,7 @@ impl Leases for SqliteStore {
         .bind(now)
         .fetch_optional(&mut *transaction)
         .await?;
-        transaction.commit().await?;
+        commit(transaction, RENEW).await?;
         renewed.map(lease).transpose()?.ok_or_else(|| fence.refusal())
     }
 
@@ -73,7 +75,7 @@ impl Leases for SqliteStore {
             .bind(integer("term", fence.term)?)
             .execute(&mut *transaction)
             .await?;
-        transaction.commit().await?;
+        commit(transaction, RELEASE).await?;
         if ended.rows_affected() == 0 { Err(fence.refusal()) } else { Ok(()) }
     }
 
@@ -88,7 +90,7 @@ impl Leases for SqliteStore {
         }
         free_keys(&mut transaction, intent).await?;
         let intent_id = intents::record(&mut transaction, intent).await?;
-        transaction.commit().await?;
+        commit(transaction, RECORD_UNDER).await?;
         Ok(intent_id)
     }
 
@@ -102,7 +104,7 @@ impl Leases for SqliteStore {
         let mut transaction = self.begin().await?;
         check(&mut transaction, fence).await?;
         intents::record_transaction(&mut transaction, intent_id, nonce, signed).await?;
-        Ok(transaction.commit().await?)
+        commit(transaction, TRANSACTION).await
     }
 
     async fn update_intent_under(
@@ -114,7 +116,7 @@ impl Leases for SqliteStore {
         let mut transaction = self.begin().await?;
         check(&mut transaction, fence).await?;
         intents::update(&mut transaction, intent_id, update).await?;
-        Ok(transaction.commit().await?)
+        commit(transaction, UPDATE).await
     }
 }
 

@@ -192,7 +192,7 @@ async fn a_second_keeper_is_kept_out_until_the_first_has_gone() {
     let first = opened(&folder).await;
     let error = SqliteStore::open(&database(&folder), identity()).await.unwrap_err();
     assert!(matches!(error, StoreError::InUse { .. }), "{error}");
-    assert!(error.to_string().ends_with("use another --data-dir"), "{error}");
+    assert!(error.remedy().unwrap().ends_with("use another --data-dir"), "{error}");
     drop(first);
     opened(&folder).await;
 }

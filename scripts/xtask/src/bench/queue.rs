@@ -96,7 +96,9 @@ pub(crate) fn run(repo: &Repo, args: &Args) -> Result<ExitCode> {
 fn build_peers(repo: &Repo) -> Result<PathBuf> {
     let target = repo.cache().join("target-queue-peers");
     let mut build = cargo(&repo.path(PEERS));
-    run_command(build.args(["build", "--locked", "--release"]).env("CARGO_TARGET_DIR", &target), HINT)?;
+    // A folder for builds that the caller has set is the main workspace's, and is kept apart from this one.
+    build.args(["build", "--locked", "--release"]).env("CARGO_TARGET_DIR", &target).env_remove("CARGO_BUILD_BUILD_DIR");
+    run_command(&mut build, HINT)?;
     Ok(target.join("release/queue-peers"))
 }
 

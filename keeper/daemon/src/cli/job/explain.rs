@@ -1,9 +1,9 @@
 //! `keeper job explain`.
 
-use anyhow::Result;
+use anyhow::{Error, Result, anyhow};
 use keeper_chain::{ChainJob, Contracts};
 use keeper_scheduler::{Explanation, Outcome, Reservation, ScoreBreakdown};
-use keeper_store::{ExplanationRecord, JobTimings, rebuild_market};
+use keeper_store::{ExplanationRecord, JobTimings, Location, StoreError, rebuild_market};
 use keeper_types::{Job, JobId, JobState, Strategy};
 use serde_json::json;
 
@@ -93,7 +93,7 @@ struct Recorded {
 }
 
 async fn recorded(context: &Context, contracts: &Contracts, job_id: JobId) -> Result<Recorded> {
-    let store = records::open(context, contracts).await?;
+    let store = records::open(context, contracts).await.map_err(only_where_the_keeper_runs)?;
     let mut market = rebuild_market(&*store).await?;
     let decision = store.explanation(job_id).await?;
     let fate = match &decision {
@@ -101,6 +101,18 @@ async fn recorded(context: &Context, contracts: &Contracts, job_id: JobId) -> Re
         None => None,
     };
     Ok(Recorded { decision, fate, timings: store.timings(job_id).await?, job: market.jobs.remove(&job_id) })
+}
+
+/// What a keeper decided is where it recorded it, and nowhere on chain.
+fn only_where_the_keeper_runs(error: Error) -> Error {
+    match error.downcast_ref() {
+        Some(none @ StoreError::NoDatabase { database: Location::File(path) }) => anyhow!(
+            "{none}\nhint: explanations are kept only where the keeper runs: run this there, with the keeper's own \
+             --data-dir (or KEEPER_DATA_DIR); here it is {}",
+            path.parent().unwrap_or(path).display()
+        ),
+        _ => error,
+    }
 }
 
 fn print_decision(job: &ChainJob, record: &ExplanationRecord, fate: Option<&Fate>) {

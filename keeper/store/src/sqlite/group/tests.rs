@@ -11,6 +11,10 @@ struct Add(i64, Arc<AtomicU64>);
 impl Call for Add {
     type Answer = i64;
 
+    fn places(&self) -> Places {
+        crate::places::ENQUEUE
+    }
+
     async fn execute(&self, connection: &mut SqliteConnection) -> Result<i64, StoreError> {
         self.1.fetch_add(1, Ordering::SeqCst);
         sqlx::query("INSERT INTO numbers VALUES (?)").bind(self.0).execute(&mut *connection).await?;

@@ -12,7 +12,11 @@ use sqlx::{Connection as _, SqliteConnection};
 use super::check::{Report, check, check_pages};
 use crate::{
     StoreError,
-    sqlite::{folder_of, known_layout, layout_of, options},
+    sqlite::{
+        folder_of,
+        layout::{known_layout, layout_of},
+        options,
+    },
 };
 
 /// Writes a copy of the database at `path`, as it is at one moment, to the file `to`, and checks the copy before it

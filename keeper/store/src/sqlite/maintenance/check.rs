@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::Serialize;
 use sqlx::SqliteConnection;
 
-use crate::{RebuildError, SqliteStore, StoreError, rebuild_market, sqlite::known_layout};
+use crate::{RebuildError, SqliteStore, StoreError, rebuild_market, sqlite::layout::known_layout};
 
 /// What to do where the file itself, or what it says of the chain, is wrong.
 pub(crate) const REREAD: &str = "stop the keeper, then put a backup in the file's place, or remove it: `keeper run` reads the \
@@ -19,6 +19,8 @@ pub(crate) const LOOK_UP: &str = "stop the keeper, look up on chain what became 
                        a backup in the file's place, or remove it";
 /// What to do where something is wrong that is only shown.
 pub(crate) const ONLY_SHOWN: &str = "nothing is decided by it; a backup from before has it right";
+/// What to do where items of a queue would not be claimed.
+const ENQUEUE_AGAIN: &str = "stop the keeper, then put a backup in the file's place, or enqueue again what is named";
 /// How many findings of one kind are told one by one.
 const MOST_TOLD: usize = 10;
 
@@ -26,7 +28,7 @@ const MOST_TOLD: usize = 10;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// What was checked: `pages`, `references`, `identity`, `blocks`, `events`, `market`, `intents`,
-    /// `explanations` or `observations`.
+    /// `explanations`, `observations` or `queues`.
     pub check: &'static str,
     /// What is wrong.
     pub detail: String,

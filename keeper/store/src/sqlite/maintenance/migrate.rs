@@ -10,7 +10,11 @@ use sqlx::{
 use super::backup::{backup, with_suffix};
 use crate::{
     StoreError,
-    sqlite::{MIGRATOR, check_durability, layout, lock, migration_error, newest_layout, options},
+    sqlite::{
+        MIGRATOR, check_durability,
+        layout::{bring_up, layout, newest_layout},
+        lock, options,
+    },
 };
 
 /// What a migration did.
@@ -51,7 +55,7 @@ pub(super) async fn migrate_by(migrator: &Migrator, path: &Path, keep_copy: bool
         // One of an earlier try holds the same.
         backup(path, copy, true).await?;
     }
-    migrator.run(&pool).await.map_err(|error| migration_error(path, error))?;
+    bring_up(migrator, path, &pool).await?;
     pool.close().await;
     Ok(Migrated { from, to, backup: copy })
 }

@@ -11,7 +11,12 @@ use super::*;
 use crate::{
     IntentAction, IntentState, IntentUpdate, Landed, NewIntent, SqliteStore, Store as _, StoreError,
     conformance::{block, identity, signed, submitted},
-    sqlite::{MIGRATOR, known_layout, maintenance::migrate::migrate_by, newest_layout, options},
+    sqlite::{
+        MIGRATOR,
+        layout::{known_layout, newest_layout},
+        maintenance::migrate::migrate_by,
+        options,
+    },
 };
 
 fn database(folder: &TempDir) -> PathBuf {
@@ -63,7 +68,7 @@ async fn a_whole_database_has_no_findings_also_while_a_keeper_runs() {
 
 #[tokio::test]
 async fn each_fault_is_found_and_told_with_a_remedy() {
-    let faults: [(&[&'static str], &str, &str); 14] = [
+    let faults: [(&[&'static str], &str, &str); 16] = [
         (&["UPDATE blocks SET parent_hash = '0x1' WHERE number = 12"], "blocks", "the chain has forked"),
         (&["UPDATE blocks SET timestamp = 1 WHERE number = 13"], "blocks", "block 13 is earlier than"),
         (&["UPDATE identity SET deployment_block = 12"], "blocks", "block 11 is below the deployment's first, 12"),
@@ -82,6 +87,19 @@ async fn each_fault_is_found_and_told_with_a_remedy() {
             "intents 1 and 2 both hold nonce 1",
         ),
         (&["INSERT INTO explanations VALUES (7, NULL, 11, 0, '[]')"], "explanations", "job 7 cannot be read"),
+        (
+            &["INSERT INTO queue_items VALUES (4, 'q', 'k', x'', 5, 5)", "INSERT INTO queue_marks VALUES ('q', 5)"],
+            "queues",
+            "item 4 of queue q, with the key k, is not where",
+        ),
+        (
+            &[
+                "INSERT INTO queue_items VALUES (4, 'q', 'k', x'', 5, 5)",
+                "INSERT INTO queue_attempts VALUES (4, 'q', 1, 5, NULL)",
+            ],
+            "queues",
+            "item 4 of queue q",
+        ),
     ];
     for (statements, kind, part) in faults {
         let folder = tempfile::tempdir().unwrap();

@@ -7,7 +7,7 @@ use keeper_scheduler::Explanation;
 use keeper_types::{Address, BlockHeader, MarketEvent, TxHash};
 use sqlx::SqliteConnection;
 
-use super::{Findings, LOOK_UP, ONLY_SHOWN, REREAD, Report};
+use super::{ENQUEUE_AGAIN, Findings, LOOK_UP, ONLY_SHOWN, REREAD, Report};
 use crate::{IntentAction, IntentState, Purpose, SqliteStore, Stage, Store as _, StoreError, block::check_follows};
 
 /// Reads every row of every table once, and adds what is wrong.
@@ -20,7 +20,8 @@ pub(super) async fn check(
     check_events(moment, report).await?;
     check_intents(moment, report).await?;
     check_explanations(moment, report).await?;
-    check_observations(moment, report).await
+    check_observations(moment, report).await?;
+    check_queues(moment, report).await
 }
 
 /// Every block comes after the one below it and, where it is the very next, builds on it. The highest is the cursor.
@@ -179,6 +180,24 @@ async fn check_observations(moment: &mut SqliteConnection, report: &mut Report) 
         if stage.parse::<Stage>().is_err() || observed_ms < 0 {
             findings.push(format!("an observation of job {job_id}, attempt {attempt}, cannot be read"));
         }
+    }
+    report.findings.append(&mut findings.told());
+    Ok(())
+}
+
+/// Every item was claimed before and lies below its queue's mark, or was not and does not: no other is ever claimed, or it
+/// is claimed twice.
+async fn check_queues(moment: &mut SqliteConnection, report: &mut Report) -> Result<(), StoreError> {
+    let mut findings = Findings::new("queues", ENQUEUE_AGAIN);
+    let mut rows = sqlx::query_as::<_, (i64, String, String)>(
+        "SELECT item.item_id, item.queue, item.key FROM queue_items AS item \
+             LEFT JOIN queue_attempts AS tried ON tried.item_id = item.item_id AND tried.queue = item.queue \
+             LEFT JOIN queue_marks AS mark ON mark.queue = item.queue \
+         WHERE (tried.item_id IS NULL) <> (item.item_id >= coalesce(mark.fresh_from, 0))",
+    )
+    .fetch(moment);
+    while let Some((item_id, queue, key)) = rows.try_next().await? {
+        findings.push(format!("item {item_id} of queue {queue}, with the key {key}, is not where claims look for it"));
     }
     report.findings.append(&mut findings.told());
     Ok(())
