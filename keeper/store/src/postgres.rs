@@ -36,8 +36,12 @@ use sqlx::{
 
 use crate::{
     DatabaseUrl, ExplanationRecord, Identity, Intent, IntentId, IntentTransaction, IntentUpdate, JobTimings, NewIntent,
-    Observation, Store, StoreError, block::check_cursor, columns,
-    places::{APPEND, EXPLAIN, FINAL, FINALISE, FORGET_FINAL, HISTORY, OBSERVE, Places, RECORD, REVERT, TRANSACTION, UPDATE},
+    Observation, Store, StoreError,
+    block::check_cursor,
+    columns,
+    places::{
+        APPEND, EXPLAIN, FINAL, FINALISE, FORGET_FINAL, HISTORY, OBSERVE, Places, RECORD, REVERT, TRANSACTION, UPDATE,
+    },
 };
 
 static MIGRATOR: Migrator = sqlx::migrate!("migrations/postgres");

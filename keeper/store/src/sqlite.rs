@@ -39,8 +39,12 @@ use sqlx::{
 use self::group::Group;
 use crate::{
     ExplanationRecord, Identity, Intent, IntentId, IntentTransaction, IntentUpdate, JobTimings, NewIntent, Observation,
-    Store, StoreError, block::check_cursor, columns,
-    places::{APPEND, EXPLAIN, FINAL, FINALISE, FORGET_FINAL, HISTORY, OBSERVE, Places, RECORD, REVERT, TRANSACTION, UPDATE},
+    Store, StoreError,
+    block::check_cursor,
+    columns,
+    places::{
+        APPEND, EXPLAIN, FINAL, FINALISE, FORGET_FINAL, HISTORY, OBSERVE, Places, RECORD, REVERT, TRANSACTION, UPDATE,
+    },
 };
 
 static MIGRATOR: Migrator = sqlx::migrate!();

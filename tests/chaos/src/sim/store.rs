@@ -154,6 +154,17 @@ impl Disk {
         Ok(())
     }
 
+    fn forget(&mut self, before_ms: u64, below: JobId, most: usize) -> u64 {
+        let explained =
+            self.explanations.iter().filter(|(job_id, record)| **job_id < below && record.time_ms < before_ms);
+        let explained: Vec<_> = explained.map(|(job_id, _)| *job_id).take(most).collect();
+        let seen = self.observations.iter().filter(|((job_id, ..), (_, at))| *job_id < below && *at < before_ms);
+        let seen: Vec<_> = seen.map(|(key, _)| *key).take(most).collect();
+        self.explanations.retain(|job_id, _| !explained.contains(job_id));
+        self.observations.retain(|key, _| !seen.contains(key));
+        self.log.forget(before_ms, most) + (explained.len() + seen.len()) as u64
+    }
+
     fn timings(&self, of: impl Fn(JobId) -> bool) -> Vec<JobTimings> {
         let mut timings: BTreeMap<(JobId, Attempt), JobTimings> = BTreeMap::new();
         for ((job_id, attempt, stage), (_, observed_ms)) in self.observations.iter().filter(|((job, ..), _)| of(*job)) {
@@ -276,6 +287,10 @@ impl Store for MemoryStore {
 
     async fn finalise_intents(&self, account: Address, up_to: BlockNumber) -> Result<u64, StoreError> {
         self.commit(|disk| Ok(disk.log.finalise(account, up_to))).await
+    }
+
+    async fn forget_history(&self, before_ms: u64, below: JobId, most: u32) -> Result<u64, StoreError> {
+        self.commit(|disk| Ok(disk.forget(before_ms, below, most as usize))).await
     }
 
     async fn open_intents(&self) -> Result<Vec<Intent>, StoreError> {

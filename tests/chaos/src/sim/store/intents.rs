@@ -69,6 +69,21 @@ impl Log {
         Ok(intent_id)
     }
 
+    /// Removes what nothing changes any more, but each account's newest round.
+    pub(super) fn forget(&mut self, before_ms: u64, most: usize) -> u64 {
+        let newest =
+            |of: &Intent| self.all().filter(|one| one.account == of.account).filter_map(|one| one.action.round()).max();
+        let is_over = |intent: &&Intent| intent.is_final && intent.updated_ms < before_ms;
+        let is_newest = |intent: &&Intent| intent.action.round().is_some() && intent.action.round() == newest(intent);
+        let over = self.all().filter(is_over).filter(|intent| !is_newest(intent)).take(most);
+        let over: Vec<IntentId> = over.map(|intent| intent.intent_id).collect();
+        for intent_id in &over {
+            self.intents.remove(intent_id);
+            self.keys.retain(|_, holder| holder != intent_id);
+        }
+        over.len() as u64
+    }
+
     fn take_keys(&mut self, intent_id: IntentId, keys: Vec<String>) {
         for key in keys {
             self.keys.entry(key).or_insert(intent_id);
