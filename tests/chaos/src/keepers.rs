@@ -28,7 +28,14 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::Value;
 use tokio::{net::TcpStream, time::sleep};
 
-use self::{fault::{Fault, Target}, figures::Figures, member::Member, network::Place, waste::Sent, watching::Watching};
+use self::{
+    fault::{Fault, Target},
+    figures::Figures,
+    member::Member,
+    network::Place,
+    waste::Sent,
+    watching::Watching,
+};
 use crate::kill::{
     STUCK_AFTER,
     agents::Agents,
