@@ -12,6 +12,9 @@ use serde_json::Value;
 /// What the program says where there can be no network namespaces.
 const NOT_RUN: &str = "cannot make network namespaces: not run";
 
+/// Of some 25 transactions a few may be for nothing, and one is 4 %; without leases it is some 40 %.
+const MOST_WASTED: &str = "20";
+
 fn chaos(keeper: Option<OsString>, arguments: &[&str]) -> Result<(Output, Option<Value>)> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("figures.json");
@@ -45,21 +48,21 @@ fn tell(text: &str) -> Result<()> {
 
 #[test]
 fn keepers_that_are_stopped_killed_and_cut_off_double_and_lose_nothing() {
-    let arguments = ["keepers", "--jobs", "60", "--faults", "6", "--workers", "2"];
+    let arguments = ["keepers", "--jobs", "60", "--faults", "6", "--workers", "2", "--most-wasted", MOST_WASTED];
     let figures = as_far_as_possible(None, &arguments).unwrap();
     for key in ["lost", "doubled", "stuck", "unrecorded", "unaccounted"] {
         assert_eq!(figures[key], 0, "{figures}");
     }
     assert_eq!((&figures["jobs"], &figures["faults"]), (&60.into(), &6.into()), "{figures}");
-    assert!(figures["wasted"].as_f64().unwrap() <= 0.01, "{figures}");
 }
 
 #[test]
 fn keepers_that_do_not_ask_for_leases_are_caught() {
     let keeper = std::env::var_os("CIRO_KEEPER_FAILPOINTS");
     assert!(keeper.is_some(), "CIRO_KEEPER_FAILPOINTS names no program: run the tests with `cargo xtask test`");
-    let arguments = ["keepers", "--jobs", "30", "--faults", "6", "--workers", "2", "--sabotage"];
+    let arguments =
+        ["keepers", "--jobs", "30", "--faults", "6", "--workers", "2", "--most-wasted", MOST_WASTED, "--sabotage"];
     let figures = as_far_as_possible(keeper, &arguments).unwrap();
-    assert!(figures["wasted"].as_f64().unwrap() > 0.01, "{figures}");
+    assert!(figures["wasted"].as_f64().unwrap() > 0.2, "{figures}");
     assert_eq!(figures["doubled"], 0, "the contract stands behind the leases: {figures}");
 }
