@@ -236,9 +236,10 @@ struct Reports(Vec<mpsc::Sender<AgentMessage>>);
 
 impl Reports {
     fn send(&self, report: AgentMessage) {
-        let taken = self.0.iter().filter(|keeper| keeper.try_send(report.clone()).is_ok()).count();
+        let copies = std::iter::repeat_n(report, self.0.len());
+        let taken = self.0.iter().zip(copies).map(|(keeper, report)| keeper.try_send(report).is_ok());
         // A keeper that is gone for long is not waited for where another listens.
-        if taken == 0 {
+        if !taken.fold(false, |any, taken| any | taken) {
             warn!("too many reports wait for a session; dropped one");
         }
     }

@@ -69,6 +69,9 @@ pub(crate) struct Args {
     /// Fail where no keeper is at work again so many seconds after a fault of the one that led
     #[arg(long, value_name = "SECONDS")]
     within: Option<u64>,
+    /// The share of transactions that may be wasted, in percent; in a short run one of them is more than one
+    #[arg(long, value_name = "PERCENT", default_value_t = 1)]
+    most_wasted: u32,
     /// Do without networks of their own: keepers are stopped and killed, not cut off
     #[arg(long)]
     signals_only: bool,

@@ -2,14 +2,18 @@
 
 use std::{
     ffi::OsString,
+    io::Write as _,
     process::{Command, Output},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 /// What the program says where there can be no network namespaces.
 const NOT_RUN: &str = "cannot make network namespaces: not run";
+
+/// Of some 25 transactions a few may be for nothing, and one is 4 %; without leases it is some 40 %.
+const MOST_WASTED: &str = "20";
 
 fn chaos(keeper: Option<OsString>, arguments: &[&str]) -> Result<(Output, Option<Value>)> {
     let folder = tempfile::tempdir()?;
@@ -24,39 +28,41 @@ fn chaos(keeper: Option<OsString>, arguments: &[&str]) -> Result<(Output, Option
 }
 
 /// Runs it with networks of their own; where this machine has none, says so and does without.
-fn as_far_as_possible(keeper: Option<OsString>, arguments: &[&str]) -> (Output, Value) {
-    let (mut output, mut figures) = chaos(keeper.clone(), arguments).unwrap();
+fn as_far_as_possible(keeper: Option<OsString>, arguments: &[&str]) -> Result<Value> {
+    let (mut output, mut figures) = chaos(keeper.clone(), arguments)?;
     if figures.is_none() && String::from_utf8_lossy(&output.stderr).contains(NOT_RUN) {
-        eprintln!("NO NETWORK NAMESPACES HERE (root and iproute2 are needed): keepers are not cut off, only signalled");
-        (output, figures) = chaos(keeper, &[arguments, &["--signals-only"]].concat()).unwrap();
+        tell("NO NETWORK NAMESPACES HERE (root and iproute2 are needed): keepers are not cut off, only signalled")?;
+        (output, figures) = chaos(keeper, &[arguments, &["--signals-only"]].concat())?;
     }
-    let said = || {
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        format!("{out}\n{err}")
-    };
-    println!("{}", said());
-    let figures = figures.unwrap_or_else(|| panic!("it did not come to its end: {}", said()));
-    assert!(output.status.success(), "{figures}\n{}", said());
-    (output, figures)
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    tell(&out)?;
+    let figures = figures.with_context(|| format!("it did not come to its end: {out}\n{err}"))?;
+    ensure!(output.status.success(), "{figures}\n{out}\n{err}");
+    Ok(figures)
+}
+
+/// Says it past the test's own output, so that it is seen where the test passes too.
+fn tell(text: &str) -> Result<()> {
+    Ok(writeln!(std::io::stderr(), "{text}")?)
 }
 
 #[test]
 fn keepers_that_are_stopped_killed_and_cut_off_double_and_lose_nothing() {
-    let arguments = ["keepers", "--jobs", "60", "--faults", "6", "--workers", "2"];
-    let (_, figures) = as_far_as_possible(None, &arguments);
+    let arguments = ["keepers", "--jobs", "60", "--faults", "6", "--workers", "2", "--most-wasted", MOST_WASTED];
+    let figures = as_far_as_possible(None, &arguments).unwrap();
     for key in ["lost", "doubled", "stuck", "unrecorded", "unaccounted"] {
         assert_eq!(figures[key], 0, "{figures}");
     }
     assert_eq!((&figures["jobs"], &figures["faults"]), (&60.into(), &6.into()), "{figures}");
-    assert!(figures["wasted"].as_f64().unwrap() <= 0.01, "{figures}");
 }
 
 #[test]
 fn keepers_that_do_not_ask_for_leases_are_caught() {
     let keeper = std::env::var_os("CIRO_KEEPER_FAILPOINTS");
     assert!(keeper.is_some(), "CIRO_KEEPER_FAILPOINTS names no program: run the tests with `cargo xtask test`");
-    let arguments = ["keepers", "--jobs", "30", "--faults", "6", "--workers", "2", "--sabotage"];
-    let (_, figures) = as_far_as_possible(keeper, &arguments);
-    assert!(figures["wasted"].as_f64().unwrap() > 0.01, "{figures}");
+    let arguments =
+        ["keepers", "--jobs", "30", "--faults", "6", "--workers", "2", "--most-wasted", MOST_WASTED, "--sabotage"];
+    let figures = as_far_as_possible(keeper, &arguments).unwrap();
+    assert!(figures["wasted"].as_f64().unwrap() > 0.2, "{figures}");
     assert_eq!(figures["doubled"], 0, "the contract stands behind the leases: {figures}");
 }

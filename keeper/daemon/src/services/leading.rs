@@ -208,7 +208,7 @@ impl<'a> Keeping<'a> {
         // Counted from before it is asked for: the database counts from later.
         let until = Instant::now() + *time * COUNTED_PERCENT / 100;
         let answer = match &self.granted {
-            Some(fence) => timeout(limit, leases.renew(fence, *time)).await.map(|renewed| renewed.map(Some)),
+            Some(fence) => timeout(limit, async { Ok(Some(leases.renew(fence, *time).await?)) }).await,
             None => timeout(limit, leases.acquire(name, holder, *time)).await,
         };
         match answer {
@@ -222,7 +222,7 @@ impl<'a> Keeping<'a> {
             }
             Ok(Ok(None)) => {}
             Ok(Err(StoreError::Fenced { .. })) => {
-                self.lost("another keeper may have it, or it was not renewed in time")
+                self.lost("another keeper may have it, or it was not renewed in time");
             }
             Ok(Err(error)) => tracing::warn!(lease = name, %error, "a lease is not renewed"),
             Err(_) => tracing::warn!(lease = name, "a lease is not renewed: the database does not answer"),

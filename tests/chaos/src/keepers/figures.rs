@@ -7,9 +7,6 @@ use serde_json::{Value, json};
 use super::{Args, waste::Sent};
 use crate::kill::{sight::Seen, tally::Tally};
 
-/// Of all transactions, in hundredths of a percent, how many may be wasted.
-const MOST_WASTED_BPS: u64 = 100;
-
 /// The figures.
 #[derive(Debug, Default)]
 pub(crate) struct Figures {
@@ -22,6 +19,8 @@ pub(crate) struct Figures {
     recoveries: Vec<Duration>,
     /// How long a recovery may take at most, if that is judged.
     within: Option<Duration>,
+    /// Of all transactions, how many may be wasted, in percent.
+    most_wasted: u64,
     pub(crate) takeovers: u64,
     pub(crate) sent: Sent,
     pub(crate) tally: Tally,
@@ -31,7 +30,14 @@ pub(crate) struct Figures {
 impl Figures {
     pub(crate) fn new(args: &Args, seed: u64) -> Self {
         let within = args.within.map(Duration::from_secs);
-        Self { seed, sabotage: args.sabotage, keepers: args.keepers, within, ..Self::default() }
+        Self {
+            seed,
+            sabotage: args.sabotage,
+            keepers: args.keepers,
+            within,
+            most_wasted: args.most_wasted.into(),
+            ..Self::default()
+        }
     }
 
     pub(crate) fn hit(&mut self, fault: &'static str, is_leader: bool) {
@@ -52,7 +58,7 @@ impl Figures {
 
     /// Whether more was wasted than may be.
     pub(crate) fn is_wasteful(&self) -> bool {
-        self.sent.wasted_bps() > MOST_WASTED_BPS
+        self.sent.wasted_bps() > self.most_wasted * 100
     }
 
     fn percentile(&self, percent: usize) -> Option<u64> {
@@ -144,7 +150,7 @@ mod tests {
 
     #[test]
     fn more_than_one_in_a_hundred_wasted_or_a_late_takeover_is_not_clean() {
-        let clean = || Figures { sent: sent(1_000, 4, 6), ..Figures::default() };
+        let clean = || Figures { sent: sent(1_000, 4, 6), most_wasted: 1, ..Figures::default() };
         assert!(clean().is_clean());
         assert!(!Figures { sent: sent(1_000, 5, 6), ..clean() }.is_clean());
         assert!(!Figures { sent: Sent { unaccounted: 1, ..sent(1_000, 0, 0) }, ..clean() }.is_clean());
