@@ -2,6 +2,8 @@
 //!
 //! It is a [`Store`] like those on disk and passes their suite. Before and after each commit its process can die.
 
+#![expect(clippy::result_large_err, reason = "the trait's own error")]
+
 mod intents;
 
 use std::{

@@ -184,6 +184,10 @@ impl World {
         }
         self.looked_ms = now_ms;
         self.time_recoveries(now_ms);
+        // What is done wrong on purpose has to be noticed, and no more.
+        if self.setting.sabotage.is_some() && self.sim.with_history(|history| !history.violations().is_empty()) {
+            return true;
+        }
         if !self.is_quiet && now_ms >= self.setting.faults_ms {
             self.end_faults();
         }
