@@ -62,7 +62,7 @@ impl Context {
     /// # Errors
     /// As [`Context::credentials`].
     pub(crate) async fn sender(&self) -> Result<Sender> {
-        Ok(Sender::new(&self.rpc, &self.credentials().await?, self.settings.poll()))
+        Ok(Sender::new(&self.rpc, &self.credentials().await?, self.settings.receipt_poll()))
     }
 
     fn account_source(&self) -> Result<AccountSource> {

@@ -21,6 +21,7 @@ mod exiting;
 mod failure;
 mod following;
 mod health;
+mod noticing;
 mod probing;
 mod restarts;
 mod serving;
@@ -45,6 +46,7 @@ pub(crate) use self::{
     failure::{CannotListen, Failure, Stopped},
     following::Following,
     health::{ALLOCATING, Health},
+    noticing::Noticing,
     probing::Probing,
     serving::Serving,
     signals::Signals,

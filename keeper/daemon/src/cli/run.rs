@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use keeper_chain::{Contracts, Follower, Sender};
+use keeper_chain::{Contracts, Follower, Heads, Sender};
 use keeper_dispatch::{ArtifactStore, DispatchServer, Report, ServerConfig};
 use keeper_follow::Latch;
 use keeper_store::{PostgresStore, SqliteStore, Store};
@@ -21,7 +21,7 @@ use crate::{
     rights::Rights,
     services::{
         ALLOCATING, Admission, Allocating, Believed, BelievedReceiver, CannotListen, Dispatching, Exiting, Following,
-        Health, Probing, Serving, Signals, Stage, Stopped, Storing, Supervisor,
+        Health, Noticing, Probing, Serving, Signals, Stage, Stopped, Storing, Supervisor,
     },
     settings::Settings,
 };
@@ -80,6 +80,7 @@ impl Keeper {
         let (server, reports) = DispatchServer::new(config, Arc::new(authenticator));
         let health = Arc::new(Health::new());
         health.admitted();
+        health.polls_every(settings.poll());
         health.watch_endpoints(context.rpc.clone());
         Ok(Self {
             contracts,
@@ -101,10 +102,17 @@ impl Keeper {
     fn supervisor(self) -> Supervisor {
         let settings = &self.context.settings;
         let mut supervisor = Supervisor::new(self.health.clone());
+        let heads = settings.ws_url.as_ref().map(Heads::new);
+        if let Some(heads) = &heads {
+            self.health.watch_heads(heads.clone());
+            let noticing = Noticing { heads: heads.clone() };
+            supervisor.add("noticing new blocks", Stage::Belief, move |cancel| noticing.clone().run(cancel));
+        }
         let following = Following {
             chain: Arc::new(Follower::new(&self.context.rpc, self.contracts.deployment())),
             store: self.store.clone(),
             poll: settings.poll(),
+            heads,
             believed: self.believed.clone(),
             reindexed: Arc::new(AtomicBool::new(false)),
             latch: self.latch.clone(),
