@@ -29,6 +29,8 @@ use crate::{Contracts, Deployment, Rpc, RpcError};
 
 /// Events asked for at a time; nodes serve at most 1,024.
 const EVENTS_PER_PAGE: u64 = 1_000;
+/// Pieces in which the rest of a long index is read at the same time.
+const PIECES: u64 = 4;
 /// How often a step is read again whose chain changed meanwhile.
 const MOST_CHANGES: u32 = 10;
 
@@ -105,25 +107,42 @@ impl Follower {
         Ok(answer.and_then(|header: Header| header.placed()))
     }
 
-    /// The blocks in which one contract spoke, or `None` where not all of the blocks are there.
+    /// The blocks in which one contract spoke, or `None` where not all of the blocks are there. Where one page does not hold
+    /// it all, the rest is read in several pieces at the same time: each page says where the next begins, so those of one
+    /// piece come one after the other.
     async fn index_of(&self, contract: Felt, first: BlockNumber, last: BlockNumber) -> Result<Option<Index>, RpcError> {
+        let Some(page) = self.page(contract, first, last, None).await? else { return Ok(None) };
         let mut index = Index::new();
-        let mut token: Option<String> = None;
+        note(&mut index, &page);
+        if page.continuation_token.is_none() {
+            return Ok(Some(index));
+        }
+        let numbers: Vec<u64> = page.events.iter().filter_map(|event| event.block_number).collect();
+        let reached = numbers.last().map(|number| BlockNumber(*number)).filter(|reached| (first..=last).contains(reached));
+        let (Some(reached), true) = (reached, numbers.is_sorted()) else {
+            // Not by height, as far as can be told: then only the tokens say what is left.
+            return self.pages(contract, first, last).await;
+        };
+        // The page may end within a block, which is then read whole.
+        index.remove(&reached);
+        let length = (last.0.saturating_sub(reached.0) + 1).div_ceil(PIECES).max(1);
+        let pieces = (reached.0..=last.0).step_by(usize::try_from(length).unwrap_or(usize::MAX)).map(|from| {
+            let to = last.0.min(from + length - 1);
+            self.pages(contract, BlockNumber(from), BlockNumber(to))
+        });
+        for piece in futures::future::try_join_all(pieces).await? {
+            let Some(piece) = piece else { return Ok(None) };
+            index.extend(piece);
+        }
+        Ok(Some(index))
+    }
+
+    /// The blocks in which one contract spoke, page by page.
+    async fn pages(&self, contract: Felt, first: BlockNumber, last: BlockNumber) -> Result<Option<Index>, RpcError> {
+        let (mut index, mut token) = (Index::new(), None::<String>);
         loop {
-            let mut filter = json!({
-                "from_block": at(first), "to_block": at(last), "address": contract, "chunk_size": EVENTS_PER_PAGE,
-            });
-            if let Some(token) = &token {
-                filter["continuation_token"] = token.as_str().into();
-            }
-            let params = json!({ "filter": filter });
-            let page: Option<Page> = self.rpc().of_block("events", "starknet_getEvents", params).await?;
-            let Some(page) = page else { return Ok(None) };
-            for event in page.events {
-                let Some(number) = event.block_number else { continue };
-                let none = Indexed { hash: event.block_hash, events: 0 };
-                index.entry(BlockNumber(number)).or_insert(none).events += 1;
-            }
+            let Some(page) = self.page(contract, first, last, token.as_deref()).await? else { return Ok(None) };
+            note(&mut index, &page);
             if page.continuation_token.is_some() && page.continuation_token == token {
                 let reason = "its continuation token does not move on".to_owned();
                 return Err(RpcError::Malformed { request: "events", reason });
@@ -133,6 +152,31 @@ impl Follower {
                 return Ok(Some(index));
             }
         }
+    }
+
+    async fn page(
+        &self,
+        contract: Felt,
+        first: BlockNumber,
+        last: BlockNumber,
+        token: Option<&str>,
+    ) -> Result<Option<Page>, RpcError> {
+        let mut filter = json!({
+            "from_block": at(first), "to_block": at(last), "address": contract, "chunk_size": EVENTS_PER_PAGE,
+        });
+        if let Some(token) = token {
+            filter["continuation_token"] = token.into();
+        }
+        self.rpc().of_block("events", "starknet_getEvents", json!({ "filter": filter })).await
+    }
+}
+
+/// Counts a page's events.
+fn note(index: &mut Index, page: &Page) {
+    for event in &page.events {
+        let Some(number) = event.block_number else { continue };
+        let none = Indexed { hash: event.block_hash, events: 0 };
+        index.entry(BlockNumber(number)).or_insert(none).events += 1;
     }
 }
 

@@ -46,6 +46,9 @@ static MIGRATOR: Migrator = sqlx::migrate!();
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections for reading; the API and the planner read at the same time.
 const MAX_READERS: u32 = 4;
+/// Memory for pages of the writing connection, in KiB, which SQLite has negative: a step of the follower that catches up
+/// changes some ten MiB, and what does not fit is written and read again within the transaction.
+const CACHE_KIB: &str = "-65536";
 /// What `PRAGMA synchronous` says for FULL.
 const SYNCHRONOUS_FULL: i64 = 2;
 
@@ -97,8 +100,11 @@ impl SqliteStore {
         let folder = folder_of(path);
         create_folder(folder).map_err(|source| StoreError::File { path: folder.to_path_buf(), source })?;
         let lock = lock(path)?;
-        let options =
-            options(path).create_if_missing(true).journal_mode(SqliteJournalMode::Wal).synchronous(synchronous);
+        let options = options(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(synchronous)
+            .pragma("cache_size", CACHE_KIB);
         let pool = SqlitePoolOptions::new()
             .max_connections(1)
             .idle_timeout(None)

@@ -195,3 +195,6 @@ impl Follow<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
