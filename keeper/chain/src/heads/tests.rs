@@ -146,13 +146,15 @@ async fn a_node_that_floods_is_left_alone() {
 
 #[tokio::test]
 async fn a_check_says_whether_a_node_offers_notices() {
-    let heads = heads_of(quick(), |_, stream| async { hold(subscribed(stream).await).await }).await;
-    // The server takes one connection at a time, and `run` has the first; nobody answers this one.
-    let patience = Patience { connect: Duration::from_millis(50), ..quick() };
-    assert!(Heads { patience, ..heads.clone() }.check().await.is_err());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap()).parse().unwrap();
-    let served = tokio::spawn(async move { hold(subscribed(listener.accept().await.unwrap().0).await).await });
+    // Connected to by the system, and answered by nobody.
+    let hasty = Heads { patience: Patience { connect: Duration::from_millis(50), ..quick() }, ..Heads::new(&url) };
+    assert_eq!(hasty.check().await, Err("it cannot be connected to in time".to_owned()));
+    let served = tokio::spawn(async move {
+        drop(listener.accept().await.unwrap());
+        hold(subscribed(listener.accept().await.unwrap().0).await).await;
+    });
     Heads::new(&url).check().await.unwrap();
     served.await.unwrap();
 }
