@@ -118,7 +118,8 @@ impl Follower {
             return Ok(Some(index));
         }
         let numbers: Vec<u64> = page.events.iter().filter_map(|event| event.block_number).collect();
-        let reached = numbers.last().map(|number| BlockNumber(*number)).filter(|reached| (first..=last).contains(reached));
+        let reached =
+            numbers.last().map(|number| BlockNumber(*number)).filter(|reached| (first..=last).contains(reached));
         let (Some(reached), true) = (reached, numbers.is_sorted()) else {
             // Not by height, as far as can be told: then only the tokens say what is left.
             return self.pages(contract, first, last).await;
