@@ -4,6 +4,8 @@
 
 mod endpoints;
 mod errors;
+mod heads;
+mod hidden;
 mod placement;
 mod recovery;
 mod replicas;

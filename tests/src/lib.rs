@@ -14,7 +14,7 @@ mod raw;
 
 pub use keeper::{Agent, KeeperProcess, Outcome, Workplace};
 pub use localnet::{DevnetAccount, Localnet, LocalnetOptions};
-pub use lying::{Fault, LyingProxy};
+pub use lying::{Fault, LyingHeads, LyingProxy};
 pub use market::{Market, POLICY, capabilities, job_spec, round_header};
 pub use proxy::Proxy;
 pub use raw::{Caller, Wallet, capabilities_to_chain, contracts_words, deployment_of, spec_to_chain};

@@ -108,6 +108,12 @@ impl Localnet {
         &self.ready.rpc_url
     }
 
+    /// Where it tells of new blocks.
+    pub fn ws_url(&self) -> String {
+        let address = self.rpc_url().trim_start_matches("http://").trim_end_matches("/rpc");
+        format!("ws://{address}/ws")
+    }
+
     /// The n-th predeployed account, from 1.
     pub fn account(&self, number: usize) -> &DevnetAccount {
         &self.ready.accounts[number - 1]

@@ -4,6 +4,7 @@
 //! [`Fault`] says that it was last told. What is left to chance is drawn from a seed.
 
 mod fault;
+mod heads;
 mod http;
 mod lies;
 
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
 pub use fault::Fault;
+pub use heads::LyingHeads;
 
 use self::http::Deed;
 

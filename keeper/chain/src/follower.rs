@@ -9,20 +9,18 @@
 //!
 //! What is asked of a chain is [`ChainSource`], so that [`read`] can be tried on a simulated one.
 
+mod answers;
 mod reading;
 mod receipts;
 mod source;
 
 use async_trait::async_trait;
-use keeper_types::{BlockEvents, BlockHeader, BlockNumber, BlockRef, JobId};
-use starknet::{
-    core::types::{
-        BlockId, BlockTag, EventFilter, MaybePreConfirmedBlockWithReceipts, MaybePreConfirmedBlockWithTxHashes,
-        StarknetError,
-    },
-    providers::{Provider as _, ProviderError},
-};
+use keeper_types::{BlockEvents, BlockHeader, BlockNumber, BlockRef, Felt, JobId};
+use serde_json::{Value, json};
+use starknet::core::types::BlockId;
+use tokio::task::JoinSet;
 
+use self::answers::{Block, Header, Page};
 pub use self::{
     reading::{BLOCKS_PER_STEP, Reading, read},
     source::{ChainSource, Index, Indexed, JobStanding},
@@ -31,6 +29,8 @@ use crate::{Contracts, Deployment, Rpc, RpcError};
 
 /// Events asked for at a time; nodes serve at most 1,024.
 const EVENTS_PER_PAGE: u64 = 1_000;
+/// Pieces in which the rest of a long index is read at the same time.
+const PIECES: u64 = 4;
 /// How often a step is read again whose chain changed meanwhile.
 const MOST_CHANGES: u32 = 10;
 
@@ -67,7 +67,7 @@ impl Follower {
     /// # Errors
     /// Fails where the node does not answer.
     pub async fn head(&self) -> Result<BlockHeader, RpcError> {
-        let header = self.header_of(BlockId::Tag(BlockTag::Latest)).await?;
+        let header = self.header_of(json!("latest")).await?;
         header.ok_or(RpcError::Malformed { request: "the newest block", reason: "there is none".to_owned() })
     }
 
@@ -76,7 +76,7 @@ impl Follower {
     /// # Errors
     /// Fails where the node does not answer.
     pub async fn header(&self, number: BlockNumber) -> Result<Option<BlockHeader>, RpcError> {
-        self.header_of(BlockId::Number(number.0)).await
+        self.header_of(at(number)).await
     }
 
     /// What comes after `cursor`, the last block that was read; from the deployment on where there is none. Blocks
@@ -101,19 +101,89 @@ impl Follower {
         self.contracts.rpc()
     }
 
-    async fn header_of(&self, id: BlockId) -> Result<Option<BlockHeader>, RpcError> {
-        match self.rpc().client.get_block_with_tx_hashes(id).await {
-            Ok(MaybePreConfirmedBlockWithTxHashes::Block(block)) => Ok(Some(BlockHeader {
-                number: BlockNumber(block.block_number),
-                hash: block.block_hash,
-                parent_hash: block.parent_hash,
-                timestamp: block.timestamp,
-            })),
-            Ok(MaybePreConfirmedBlockWithTxHashes::PreConfirmedBlock(_))
-            | Err(ProviderError::StarknetError(StarknetError::BlockNotFound)) => Ok(None),
-            Err(error) => Err(self.rpc().error("a block's header", &error)),
+    async fn header_of(&self, block: Value) -> Result<Option<BlockHeader>, RpcError> {
+        let params = json!({ "block_id": block });
+        let answer = self.rpc().of_block("a block's header", "starknet_getBlockWithTxHashes", params).await?;
+        Ok(answer.and_then(|header: Header| header.placed()))
+    }
+
+    /// The blocks in which one contract spoke, or `None` where not all of the blocks are there. Where one page does not hold
+    /// it all, the rest is read in several pieces at the same time: each page says where the next begins, so those of one
+    /// piece come one after the other.
+    async fn index_of(&self, contract: Felt, first: BlockNumber, last: BlockNumber) -> Result<Option<Index>, RpcError> {
+        let Some(page) = self.page(contract, first, last, None).await? else { return Ok(None) };
+        let mut index = Index::new();
+        note(&mut index, &page);
+        if page.continuation_token.is_none() {
+            return Ok(Some(index));
+        }
+        let numbers: Vec<u64> = page.events.iter().filter_map(|event| event.block_number).collect();
+        let reached =
+            numbers.last().map(|number| BlockNumber(*number)).filter(|reached| (first..=last).contains(reached));
+        let (Some(reached), true) = (reached, numbers.is_sorted()) else {
+            // Not by height, as far as can be told: then only the tokens say what is left.
+            return self.pages(contract, first, last).await;
+        };
+        // The page may end within a block, which is then read whole.
+        index.remove(&reached);
+        let length = (last.0.saturating_sub(reached.0) + 1).div_ceil(PIECES).max(1);
+        let pieces = (reached.0..=last.0).step_by(usize::try_from(length).unwrap_or(usize::MAX)).map(|from| {
+            let to = last.0.min(from + length - 1);
+            self.pages(contract, BlockNumber(from), BlockNumber(to))
+        });
+        for piece in futures::future::try_join_all(pieces).await? {
+            let Some(piece) = piece else { return Ok(None) };
+            index.extend(piece);
+        }
+        Ok(Some(index))
+    }
+
+    /// The blocks in which one contract spoke, page by page.
+    async fn pages(&self, contract: Felt, first: BlockNumber, last: BlockNumber) -> Result<Option<Index>, RpcError> {
+        let (mut index, mut token) = (Index::new(), None::<String>);
+        loop {
+            let Some(page) = self.page(contract, first, last, token.as_deref()).await? else { return Ok(None) };
+            note(&mut index, &page);
+            if page.continuation_token.is_some() && page.continuation_token == token {
+                let reason = "its continuation token does not move on".to_owned();
+                return Err(RpcError::Malformed { request: "events", reason });
+            }
+            token = page.continuation_token;
+            if token.is_none() {
+                return Ok(Some(index));
+            }
         }
     }
+
+    async fn page(
+        &self,
+        contract: Felt,
+        first: BlockNumber,
+        last: BlockNumber,
+        token: Option<&str>,
+    ) -> Result<Option<Page>, RpcError> {
+        let mut filter = json!({
+            "from_block": at(first), "to_block": at(last), "address": contract, "chunk_size": EVENTS_PER_PAGE,
+        });
+        if let Some(token) = token {
+            filter["continuation_token"] = token.into();
+        }
+        self.rpc().of_block("events", "starknet_getEvents", json!({ "filter": filter })).await
+    }
+}
+
+/// Counts a page's events.
+fn note(index: &mut Index, page: &Page) {
+    for event in &page.events {
+        let Some(number) = event.block_number else { continue };
+        let none = Indexed { hash: event.block_hash, events: 0 };
+        index.entry(BlockNumber(number)).or_insert(none).events += 1;
+    }
+}
+
+/// A block by its number, as requests name it.
+fn at(number: BlockNumber) -> Value {
+    json!({ "block_number": number.0 })
 }
 
 #[async_trait]
@@ -135,53 +205,39 @@ impl ChainSource for Follower {
     }
 
     async fn accepted_on_l1(&self) -> Result<Option<BlockHeader>, RpcError> {
-        self.header_of(BlockId::Tag(BlockTag::L1Accepted)).await
+        self.header_of(json!("l1_accepted")).await
     }
 
     async fn index(&self, first: BlockNumber, last: BlockNumber) -> Result<Option<Index>, RpcError> {
-        let mut index = Index::new();
-        for address in self.contracts.deployment().addresses() {
-            let mut token = None;
-            loop {
-                let filter = EventFilter {
-                    from_block: Some(BlockId::Number(first.0)),
-                    to_block: Some(BlockId::Number(last.0)),
-                    address: Some(address),
-                    keys: None,
-                };
-                let page = self.rpc().client.get_events(filter, token.clone(), EVENTS_PER_PAGE).await;
-                let page = match page {
-                    Err(ProviderError::StarknetError(StarknetError::BlockNotFound)) => return Ok(None),
-                    page => page.map_err(|error| self.rpc().error("events", &error))?,
-                };
-                for event in page.events {
-                    let Some(number) = event.block_number else { continue };
-                    let none = Indexed { hash: event.block_hash, events: 0 };
-                    index.entry(BlockNumber(number)).or_insert(none).events += 1;
+        let contracts = self.contracts.deployment().addresses().map(|contract| self.index_of(contract, first, last));
+        let mut whole = Index::new();
+        for index in futures::future::try_join_all(contracts).await? {
+            let Some(index) = index else { return Ok(None) };
+            for (number, indexed) in index {
+                let entry = whole.entry(number).or_insert(Indexed { events: 0, ..indexed });
+                if entry.hash != indexed.hash {
+                    // The chain changed between the two contracts.
+                    return Ok(None);
                 }
-                if page.continuation_token.is_some() && page.continuation_token == token {
-                    let reason = "its continuation token does not move on".to_owned();
-                    return Err(RpcError::Malformed { request: "events", reason });
-                }
-                token = page.continuation_token;
-                if token.is_none() {
-                    break;
-                }
+                entry.events += indexed.events;
             }
         }
-        Ok(Some(index))
+        Ok(Some(whole))
     }
 
     async fn block(&self, number: BlockNumber) -> Result<Option<BlockEvents>, RpcError> {
-        let answer = self.rpc().client.get_block_with_receipts(BlockId::Number(number.0)).await;
-        match answer {
-            Ok(MaybePreConfirmedBlockWithReceipts::Block(block)) => {
-                receipts::block(block, &self.contracts.deployment().addresses()).map(Some)
-            }
-            Ok(MaybePreConfirmedBlockWithReceipts::PreConfirmedBlock(_))
-            | Err(ProviderError::StarknetError(StarknetError::BlockNotFound)) => Ok(None),
-            Err(error) => Err(self.rpc().error("a block's receipts", &error)),
-        }
+        // A task of its own: reading receipts is work, and several blocks are asked for at the same time.
+        let (rpc, contracts) = (self.rpc().clone(), self.contracts.deployment().addresses());
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            let params = json!({ "block_id": at(number) });
+            let answer = rpc.of_block("a block's receipts", "starknet_getBlockWithReceipts", params).await?;
+            let Some(block): Option<Block> = answer else { return Ok(None) };
+            receipts::block(&block, &contracts)
+        });
+        // It is not ended from elsewhere, so what it does not return is a panic.
+        let read = task.join_next().await.expect("one task was begun");
+        read.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
     }
 
     async fn cross_check(&self, block: BlockRef) -> Result<(), RpcError> {

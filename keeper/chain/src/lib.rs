@@ -6,6 +6,7 @@
 //! - [`lane::Lane`] does so by an intent log, and sees to it that each lands or is known not to.
 //! - [`Contracts`] answers what the contracts hold and makes the calls of clients, workers and keepers.
 //! - [`Follower`] says what the contracts told since the last recorded block.
+//! - [`Heads`] wakes whoever waits for new blocks, as a node announces them.
 //! - [`Deployer`] puts the contracts on a network.
 //! - [`SponsoredCalls`] are calls that one account signs and another has executed.
 //! - [`sign_proof`] and [`verify_proof`] let a worker's agent prove which account it acts for.
@@ -20,6 +21,7 @@ mod decode;
 mod deploy;
 mod deployment;
 mod follower;
+mod heads;
 pub mod lane;
 mod network;
 mod outside_execution;
@@ -35,6 +37,7 @@ pub use decode::DecodeError;
 pub use deploy::{ClassHashes, DeployError, Deployer, DeploymentTerms, built_in_class};
 pub use deployment::{DeployedContract, Deployment, DeploymentError};
 pub use follower::{BLOCKS_PER_STEP, ChainSource, Follower, Index, Indexed, JobStanding, Reading, Step, read};
+pub use heads::{Heads, HeadsHealth};
 pub use network::{Network, UnknownNetwork};
 pub use outside_execution::{NamedCall, OutsideExecutionError, SponsoredCalls};
 pub use rpc::{CrossCheck, EndpointHealth, PoolSettings, Rpc, RpcError, Standing, shown_url};

@@ -20,6 +20,7 @@ mod settings;
 mod tally;
 mod text;
 mod transport;
+mod typed;
 mod writing;
 
 use std::{sync::Arc, time::Duration};
@@ -32,7 +33,7 @@ use starknet::{
 };
 use url::Url;
 
-pub(crate) use self::text::{describe, readable_revert};
+pub(crate) use self::text::{describe, readable_revert, short};
 use self::{
     endpoint::Reply,
     pool::{Pool, PoolError},

@@ -54,6 +54,9 @@ pub(crate) struct Global {
         value_delimiter = ','
     )]
     pub(crate) rpc_url: Vec<Url>,
+    /// Node's WebSocket, whose notices of new blocks make the keeper look sooner [default: none]
+    #[arg(long, global = true, env = "STARKNET_WS", value_name = "URL", hide_env_values = true)]
+    pub(crate) ws_url: Option<Url>,
     /// Configuration file (TOML)
     #[arg(long, global = true, env = "KEEPER_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

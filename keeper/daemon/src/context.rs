@@ -64,7 +64,7 @@ impl Context {
     /// # Errors
     /// As [`Context::credentials`].
     pub(crate) async fn sender(&self) -> Result<Sender> {
-        Ok(Sender::new(&self.rpc, &self.credentials().await?, self.settings.poll()))
+        Ok(Sender::new(&self.rpc, &self.credentials().await?, self.settings.receipt_poll()))
     }
 
     /// Another account as one that sends transactions.

@@ -25,6 +25,7 @@ mod failure;
 mod following;
 mod health;
 mod leading;
+mod noticing;
 mod probing;
 mod restarts;
 mod sending;
@@ -51,6 +52,7 @@ pub(crate) use self::{
     following::Following,
     health::{ALLOCATING, Health},
     leading::{Claim, LEADER, Leadership, Leasing},
+    noticing::Noticing,
     probing::Probing,
     sending::Sending,
     serving::Serving,

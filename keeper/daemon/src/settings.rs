@@ -34,6 +34,8 @@ const DEFAULT_LISTEN: &str = "127.0.0.1:7070";
 const DEFAULT_LEASE_MS: u64 = 3_000;
 /// How many days the database keeps what is over unless told otherwise.
 const DEFAULT_HISTORY_DAYS: u32 = 90;
+/// The longest pause between two looks for a receipt.
+const LONGEST_RECEIPT_POLL: std::time::Duration = std::time::Duration::from_secs(2);
 /// Items in one round unless told otherwise: where the gas per item stops falling.
 const DEFAULT_MAX_BATCH: usize = 100;
 
@@ -45,6 +47,9 @@ pub(crate) struct Settings {
     /// The nodes.
     #[serde(rename = "rpc_url", serialize_with = "endpoints::without_keys")]
     pub(crate) rpc_urls: Vec<Url>,
+    /// The node that is asked to tell of new blocks.
+    #[serde(serialize_with = "endpoints::maybe_without_key")]
+    pub(crate) ws_url: Option<Url>,
     /// How they are asked.
     #[serde(skip)]
     pub(crate) pool: PoolSettings,
@@ -104,6 +109,8 @@ struct ChainSection {
     network: Option<Network>,
     #[serde(deserialize_with = "endpoints::one_or_several", serialize_with = "endpoints::without_keys")]
     rpc_url: Vec<Url>,
+    #[serde(deserialize_with = "endpoints::maybe_one", serialize_with = "endpoints::maybe_without_key")]
+    ws_url: Option<Url>,
     deployment: Option<PathBuf>,
     poll_ms: Option<u64>,
     rpc: endpoints::Asking,
@@ -158,6 +165,7 @@ impl Settings {
         let settings = Self {
             network,
             rpc_urls,
+            ws_url: global.ws_url.clone().or(file.chain.ws_url),
             pool: file.chain.rpc.pool(),
             deployment: global.deployment.clone().or(file.chain.deployment).unwrap_or_else(|| deployment_of(network)),
             account: global.account.clone().or(file.account.account),
@@ -186,9 +194,10 @@ impl Settings {
 
     fn validate(&self) -> Result<()> {
         endpoints::check(self.network, &self.rpc_urls)?;
+        endpoints::check_heads(self.network, self.ws_url.as_ref())?;
         endpoints::check_pool(&self.pool)?;
-        if !(50..=60_000).contains(&self.poll_ms) {
-            bail!("chain.poll_ms is {}, but must be 50 to 60000", self.poll_ms);
+        if !(50..=3_600_000).contains(&self.poll_ms) {
+            bail!("chain.poll_ms is {}, but must be 50 to 3600000", self.poll_ms);
         }
         if !(1_000..=60_000).contains(&self.lease_ms) {
             bail!("keeper.lease_ms is {}, but must be 1000 to 60000", self.lease_ms);
@@ -219,6 +228,7 @@ impl Settings {
             chain: ChainSection {
                 network: Some(self.network),
                 rpc_url: self.rpc_urls.clone(),
+                ws_url: self.ws_url.clone(),
                 rpc: endpoints::Asking::of(&self.pool),
                 deployment: Some(self.deployment.clone()),
                 poll_ms: Some(self.poll_ms),
@@ -281,6 +291,11 @@ impl Settings {
     /// node is left alone.
     pub(crate) fn leaders_silence(&self) -> std::time::Duration {
         (self.lease() * 4 / 3).max(self.poll() * 4)
+    }
+
+    /// How often a receipt is looked for: nobody announces it, so it is not left to a long pause.
+    pub(crate) fn receipt_poll(&self) -> std::time::Duration {
+        self.poll().min(LONGEST_RECEIPT_POLL)
     }
 }
 

@@ -56,8 +56,9 @@ const MAX_READERS: u32 = 4;
 /// Pages of the log after which a commit copies them into the database, and waits for that too. Four times SQLite's own
 /// number: pages that are written again and again, as a queue's last ones are, are then copied more seldom.
 const CHECKPOINT_PAGES: &str = "4000";
-/// What the writing connection keeps in memory, in KiB below zero: more than the largest transaction changes.
-const WRITER_CACHE: &str = "-16384";
+/// Memory for pages of the writing connection, in KiB, which SQLite has negative: a step of the follower that catches up
+/// changes some ten MiB, and what does not fit is written and read again within the transaction.
+const WRITER_CACHE: &str = "-65536";
 /// What `PRAGMA synchronous` says for FULL.
 const SYNCHRONOUS_FULL: i64 = 2;
 

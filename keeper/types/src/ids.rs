@@ -37,7 +37,7 @@ macro_rules! felt_id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{:#066x}", self.0)
+                f.write_str(std::str::from_utf8(&hexadecimal(self.0)).expect("its digits are ASCII"))
             }
         }
 
@@ -105,6 +105,18 @@ impl ChainId {
             _ => format!("{:#x}", self.0),
         }
     }
+}
+
+/// A felt in 64 hexadecimal digits, after `0x`.
+fn hexadecimal(felt: Felt) -> [u8; 66] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [b'0'; 66];
+    text[1] = b'x';
+    for (byte, digits) in felt.to_bytes_be().iter().zip(text[2..].chunks_exact_mut(2)) {
+        digits[0] = DIGITS[usize::from(byte >> 4)];
+        digits[1] = DIGITS[usize::from(byte & 0xf)];
+    }
+    text
 }
 
 /// A text is not a field element in hexadecimal.

@@ -1,7 +1,7 @@
 //! `rpc`: three endpoints before one chain, one of which lies.
 //!
 //! A client submits jobs, a follower records the contracts' events in a store, and both read, all through the keeper's own
-//! connection, while one of its endpoints goes wrong in one of eighteen ways. The chain itself, asked directly, says what
+//! connection, while one of its endpoints goes wrong in one of nineteen ways. The chain itself, asked directly, says what
 //! is true. It is reorganised now and then, which everybody has to notice, and nobody may see where there was none.
 
 mod figures;

@@ -35,6 +35,8 @@ pub enum Fault {
     LostToken,
     /// Says that there are no events.
     MissingEvents,
+    /// Has no events from some block on, neither in its index nor in receipts.
+    HiddenEvents,
     /// Tells another chain's id.
     WrongChain,
     /// Answers with the answer before, or twice.
@@ -43,7 +45,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::NoAnswer,
         Self::Delay,
         Self::Trickle,
@@ -60,6 +62,7 @@ impl Fault {
         Self::Vanished,
         Self::LostToken,
         Self::MissingEvents,
+        Self::HiddenEvents,
         Self::WrongChain,
         Self::Duplicate,
     ];
@@ -83,6 +86,7 @@ impl Fault {
             Self::Vanished => "vanished",
             Self::LostToken => "lost-token",
             Self::MissingEvents => "missing-events",
+            Self::HiddenEvents => "hidden-events",
             Self::WrongChain => "wrong-chain",
             Self::Duplicate => "duplicate",
         }
@@ -99,6 +103,7 @@ impl Fault {
                 | Self::Vanished
                 | Self::LostToken
                 | Self::MissingEvents
+                | Self::HiddenEvents
         )
     }
 
@@ -108,6 +113,7 @@ impl Fault {
             Self::NonceLow | Self::NonceHigh => method == "starknet_getNonce",
             Self::Vanished => method == "starknet_addInvokeTransaction",
             Self::LostToken | Self::MissingEvents => method == "starknet_getEvents",
+            Self::HiddenEvents => matches!(method, "starknet_getEvents" | "starknet_getBlockWithReceipts"),
             Self::WrongChain => method == "starknet_chainId",
             _ => true,
         }

@@ -52,6 +52,11 @@ impl Liar {
                 let count = answer["result"]["events"].as_array()?.len();
                 (count > 0).then(|| result(request, &json!({ "events": [] })))
             }
+            Fault::HiddenEvents => {
+                let mut truth = self.forward(request).await?;
+                truth["id"] = request["id"].clone();
+                hide(truth.get_mut("result")?, block).then(|| answer(200, truth.to_string().into_bytes()))
+            }
             Fault::WrongChain => Some(result(request, &json!("0x534e5f4d41494e"))),
             Fault::Duplicate => {
                 let last = self.mood().last.clone();
@@ -212,6 +217,28 @@ fn fork(value: &mut Value, first: u64) -> bool {
     is_changed
 }
 
+/// Takes the events from block `first` on out of a page of events or a block with receipts; returns whether there were
+/// any.
+fn hide(value: &mut Value, first: u64) -> bool {
+    let is_hidden = |value: &Value| value["block_number"].as_u64().is_some_and(|number| number >= first);
+    let mut count = 0;
+    if let Some(events) = value.get_mut("events").and_then(Value::as_array_mut) {
+        count += events.len();
+        events.retain(|event| !is_hidden(event));
+        count -= events.len();
+    }
+    if is_hidden(value) {
+        let transactions = value.get_mut("transactions").and_then(Value::as_array_mut);
+        for transaction in transactions.into_iter().flatten() {
+            if let Some(events) = transaction.get_mut("receipt").and_then(|receipt| receipt["events"].as_array_mut()) {
+                count += events.len();
+                events.clear();
+            }
+        }
+    }
+    count > 0
+}
+
 /// Another hash for each, and the first again for that one.
 fn other_hash(hash: &str) -> String {
     let Some((rest, last)) = hash.split_at_checked(hash.len().saturating_sub(1)) else { return hash.to_owned() };
@@ -249,6 +276,20 @@ mod tests {
         assert_eq!(forked(5, 5).1, json!({ "block_number": 5, "block_hash": "0xaf", "parent_hash": "0x1f" }));
         assert_eq!(forked(6, 5).1, json!({ "block_number": 6, "block_hash": "0xaf", "parent_hash": "0x10" }));
         assert_eq!(other_hash(&other_hash("0x12")), "0x12");
+    }
+
+    #[test]
+    fn events_are_hidden_from_the_index_and_from_receipts_and_older_ones_are_left() {
+        let page = || json!({ "events": [{ "block_number": 4 }, { "block_number": 5 }], "continuation_token": "5-1" });
+        let mut hidden = page();
+        assert!(hide(&mut hidden, 5));
+        assert_eq!(hidden, json!({ "events": [{ "block_number": 4 }], "continuation_token": "5-1" }));
+        assert!(!hide(&mut hidden, 5));
+        let block = |number: u64| json!({ "block_number": number, "transactions": [{ "receipt": { "events": [{ "keys": ["0x1"] }] } }] });
+        let (mut hidden, mut older) = (block(5), block(4));
+        assert!(hide(&mut hidden, 5) && !hide(&mut older, 5));
+        assert_eq!(hidden["transactions"][0]["receipt"]["events"], json!([]));
+        assert_eq!(older, block(4));
     }
 
     #[test]

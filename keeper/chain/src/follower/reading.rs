@@ -12,7 +12,7 @@ use crate::RpcError;
 /// Blocks that one step takes in at most.
 pub const BLOCKS_PER_STEP: u64 = 500;
 /// Blocks that are asked for at the same time.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 16;
 
 /// What comes after the last recorded block.
 #[derive(Clone, Debug)]

@@ -24,8 +24,15 @@ const LARGEST_ANSWER: usize = 64 << 20;
 /// How long an endpoint that says "too often" and not until when is left alone.
 const DEFAULT_HOLD: Duration = Duration::from_secs(1);
 
+pub(super) const NO_JSON: Fault = Fault::Unreadable("its answer is no JSON");
+pub(super) const OF_ANOTHER: Fault = Fault::Unreadable("it answered another request");
+pub(super) const OF_ANOTHER_FORM: Fault = Fault::Unreadable("its answer has another form than the specification's");
+
 /// Whether a result has the shape that the caller can read.
 pub(super) type Readable<'a> = &'a (dyn Fn(&Value) -> bool + Send + Sync);
+
+/// Makes something of an answer's bytes, where the answer has this id.
+pub(super) type Read<'a, T> = &'a (dyn Fn(u64, &[u8]) -> Result<T, Fault> + Send + Sync);
 
 /// An endpoint of the pool.
 #[derive(Debug)]
@@ -138,10 +145,15 @@ impl Endpoint {
 
     /// Asks, and notes how it went.
     pub(super) async fn ask(&self, request: &Request, readable: Readable<'_>) -> Result<Reply, Fault> {
+        self.ask_and_read(request, &|id, body| tree(id, body, request, readable)).await
+    }
+
+    /// Asks, and notes how it went. `read` makes something of the answer.
+    pub(super) async fn ask_and_read<T>(&self, request: &Request, read: Read<'_, T>) -> Result<T, Fault> {
         self.admitted().await;
         let asked = Instant::now();
         let reply = match tokio::time::timeout(self.timeout, self.exchange(request)).await {
-            Ok(reply) => reply.and_then(|reply| sort(reply, request, readable)),
+            Ok(reply) => reply.and_then(|(id, body)| read(id, &body)),
             Err(_) => Err(Fault::NoAnswer("no answer came in time")),
         };
         let now = Instant::now();
@@ -164,16 +176,13 @@ impl Endpoint {
         }
     }
 
-    async fn exchange(&self, request: &Request) -> Result<Value, Fault> {
+    /// Sends a request; returns its id and the answer.
+    async fn exchange(&self, request: &Request) -> Result<(u64, Vec<u8>), Fault> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let body = json!({ "id": id, "jsonrpc": "2.0", "method": request.method, "params": request.params });
         let response = self.http.post(self.url.clone()).json(&body).send().await.map_err(|error| broken(&error))?;
         check_status(&response)?;
-        let answer = read(response).await?;
-        if answer.get("id").and_then(Value::as_u64) != Some(id) {
-            return Err(Fault::Unreadable("it answered another request"));
-        }
-        Ok(answer)
+        Ok((id, read(response).await?))
     }
 }
 
@@ -210,16 +219,36 @@ fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     Some(until.duration_since(now).unwrap_or_default())
 }
 
-/// The answer's JSON. What is larger than anything that is asked for is not read to its end.
-async fn read(mut response: Response) -> Result<Value, Fault> {
-    let mut body = Vec::new();
+/// The answer. What is larger than anything that is asked for is not read to its end.
+async fn read(mut response: Response) -> Result<Vec<u8>, Fault> {
+    let told = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+    let mut body = Vec::with_capacity(told.min(LARGEST_ANSWER));
     while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
         if body.len() + chunk.len() > LARGEST_ANSWER {
             return Err(Fault::Unreadable("its answer is too large"));
         }
         body.extend_from_slice(&chunk);
     }
-    serde_json::from_slice(&body).map_err(|_| Fault::Unreadable("its answer is no JSON"))
+    Ok(body)
+}
+
+/// What a refusal by code comes to: an answer, or the lack of one.
+pub(super) fn refused(refusal: Refusal, request: &Request) -> Result<Refusal, Fault> {
+    match meaning(refusal.code, request.is_pinned) {
+        Meaning::Answer => Ok(refusal),
+        Meaning::Fault => Err(Fault::Unwell(refusal)),
+        Meaning::TooOften => Err(Fault::TooOften(Some(DEFAULT_HOLD))),
+        Meaning::Behind => Err(Fault::Behind(refusal)),
+    }
+}
+
+/// Reads an answer into a tree.
+pub(super) fn tree(id: u64, body: &[u8], request: &Request, readable: Readable<'_>) -> Result<Reply, Fault> {
+    let answer: Value = serde_json::from_slice(body).map_err(|_| NO_JSON)?;
+    if answer.get("id").and_then(Value::as_u64) != Some(id) {
+        return Err(OF_ANOTHER);
+    }
+    sort(answer, request, readable)
 }
 
 /// Tells results from refusals, and refusals that answer from those that do not.
@@ -228,16 +257,11 @@ fn sort(mut answer: Value, request: &Request, readable: Readable<'_>) -> Result<
         let Ok(refusal) = serde_json::from_value::<Refusal>(error) else {
             return Err(Fault::Unreadable("its error is none of JSON-RPC"));
         };
-        return match meaning(refusal.code, request.is_pinned) {
-            Meaning::Answer => Ok(Reply::Refusal(refusal)),
-            Meaning::Fault => Err(Fault::Unwell(refusal)),
-            Meaning::TooOften => Err(Fault::TooOften(Some(DEFAULT_HOLD))),
-            Meaning::Behind => Err(Fault::Behind(refusal)),
-        };
+        return refused(refusal, request).map(Reply::Refusal);
     }
     match answer.get_mut("result").map(Value::take) {
         Some(result) if readable(&result) => Ok(Reply::Result(result)),
-        _ => Err(Fault::Unreadable("its answer has another form than the specification's")),
+        _ => Err(OF_ANOTHER_FORM),
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use url::Url;
 
 use super::{
-    endpoint::{Endpoint, Fault, Readable, Refusal, Reply},
+    endpoint::{Endpoint, Fault, Read, Readable, Refusal, Reply, tree},
     essence::essence,
     head::HeadMemory,
     health::{EndpointHealth, Standing, order},
@@ -124,7 +124,8 @@ impl Pool {
     /// Puts a request to the endpoints.
     pub(super) async fn send(&self, request: &Request, readable: Readable<'_>) -> Result<Reply, PoolError> {
         if !self.compares() {
-            return self.ask_only(request, readable).await;
+            let read = |id: u64, body: &[u8]| tree(id, body, request, readable);
+            return self.ask_only(request, &read, Reply::Refusal).await;
         }
         match request.kind() {
             Kind::Write => self.write(request).await,
@@ -136,18 +137,23 @@ impl Pool {
     }
 
     /// Asks the only endpoint. Once: what to do about a failure is for the caller to say.
-    async fn ask_only(&self, request: &Request, readable: Readable<'_>) -> Result<Reply, PoolError> {
+    pub(super) async fn ask_only<T>(
+        &self,
+        request: &Request,
+        read: Read<'_, T>,
+        refusal: fn(Refusal) -> T,
+    ) -> Result<T, PoolError> {
         let Some(endpoint) = self.endpoints.first() else {
             return Err(PoolError::NoAnswer("there is none".to_owned()));
         };
         let until = Instant::now() + self.settings.timeout;
         loop {
-            match endpoint.ask(request, readable).await {
+            match endpoint.ask_and_read(request, read).await {
                 Ok(reply) => return Ok(reply),
                 // It will answer once it was left alone, and was not asked to do anything.
                 Err(Fault::TooOften(Some(wait))) if Instant::now() + wait < until => {}
                 Err(fault) => match fault.refusal() {
-                    Some(refusal) => return Ok(Reply::Refusal(refusal.clone())),
+                    Some(refused) => return Ok(refusal(refused.clone())),
                     None => return Err(PoolError::NoAnswer(fault.to_string())),
                 },
             }

@@ -38,7 +38,7 @@ fn is_contracts_words(text: &str) -> bool {
     text.contains(": ") && text.len() <= 31 && text.chars().all(|character| (' '..='~').contains(&character))
 }
 
-pub(super) fn short(text: &str) -> String {
+pub(crate) fn short(text: &str) -> String {
     const LONGEST: usize = 400;
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if line.len() <= LONGEST {

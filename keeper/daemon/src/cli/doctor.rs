@@ -1,7 +1,7 @@
 //! `keeper doctor`: what works here and what does not.
 
 use anyhow::{Result, anyhow, bail};
-use keeper_chain::{Contracts, EndpointHealth, Follower, Rpc, Sender, Standing};
+use keeper_chain::{Contracts, EndpointHealth, Follower, Heads, Rpc, Sender, Standing};
 use keeper_dispatch::ArtifactStore;
 use keeper_store::PostgresStore;
 use keeper_worker::{MachineProbe, Probe as _};
@@ -69,6 +69,15 @@ async fn run_checks(global: &Global, checks: &mut Vec<Check>) {
     }
     for endpoint in rpc.endpoints() {
         note("node", if is_only { Ok(endpoint.url) } else { check_endpoint(&endpoint) });
+    }
+    if let Some(url) = &settings.ws_url {
+        let heads = Heads::new(url);
+        let shown = heads.health().url;
+        let told = match heads.check().await {
+            Ok(()) => Ok(format!("{shown} tells of new blocks")),
+            Err(reason) => Err(anyhow!("{shown} does not tell of new blocks: {reason}")),
+        };
+        note("heads", told);
     }
     let context = Context { settings, rpc, json: global.json };
     let contracts = context.contracts();

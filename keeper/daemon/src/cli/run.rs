@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use keeper_chain::{
-    Contracts, Follower, Sender,
+    Contracts, Follower, Heads, Sender,
     lane::{Lane, LaneLease, LaneSettings},
 };
 use keeper_dispatch::{ArtifactStore, DispatchServer, Report, ServerConfig};
@@ -28,7 +28,7 @@ use crate::{
     rights::Rights,
     services::{
         ALLOCATING, Admission, Allocating, Believed, BelievedReceiver, CannotListen, Claim, Dispatching, Exiting,
-        Following, Health, LEADER, Leadership, Leasing, Probing, Sending, Serving, Signals, Stage, Stopped, Storing,
+        Following, Health, LEADER, Leadership, Leasing, Noticing, Probing, Sending, Serving, Signals, Stage, Stopped, Storing,
         Supervisor,
     },
     settings::Settings,
@@ -92,6 +92,7 @@ impl Keeper {
         let (server, reports) = dispatch_server(settings, &contracts, socket.local_addr()?)?;
         let health = Arc::new(Health::new());
         health.admitted();
+        health.polls_every(settings.poll());
         health.watch_endpoints(context.rpc.clone());
         let latch = Arc::new(Latch::new());
         let installation = shared.as_ref().map(|_| Installation::take(&settings.data_dir)).transpose()?;
@@ -140,10 +141,17 @@ impl Keeper {
     fn supervisor(self) -> Supervisor {
         let settings = &self.context.settings;
         let mut supervisor = Supervisor::new(self.health.clone());
+        let heads = settings.ws_url.as_ref().map(Heads::new);
+        if let Some(heads) = &heads {
+            self.health.watch_heads(heads.clone());
+            let noticing = Noticing { heads: heads.clone() };
+            supervisor.add("noticing new blocks", Stage::Belief, move |cancel| noticing.clone().run(cancel));
+        }
         let following = Following {
             chain: Arc::new(Follower::new(&self.context.rpc, self.contracts.deployment())),
             store: self.store.clone(),
             poll: settings.poll(),
+            heads,
             believed: self.believed.clone(),
             reindexed: Arc::new(AtomicBool::new(false)),
             latch: self.latch.clone(),

@@ -10,14 +10,17 @@ use std::{
     time::Duration,
 };
 
-use keeper_chain::ChainSource;
+use keeper_chain::{ChainSource, Heads};
 use keeper_follow::{Fold, FollowError, Latch, Reconciled, Turn};
 use keeper_store::Store;
 use keeper_types::BlockHeader;
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
-use super::{Believed, Failure, Health, failure::Cause, now_ms};
+use super::{Believed, Failure, Health, failure::Cause, noticing::Allowance, now_ms};
 
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 /// How often what is believed is compared with what the contracts hold.
@@ -29,6 +32,8 @@ pub(crate) struct Following {
     pub(crate) chain: Arc<dyn ChainSource>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) poll: Duration,
+    /// Notices of new blocks, where a node sends any: they only end a pause before its time.
+    pub(crate) heads: Option<Heads>,
     pub(crate) believed: Arc<watch::Sender<Option<Arc<Believed>>>>,
     /// Set once the stored events were thrown away and read again because they did not fit together.
     pub(crate) reindexed: Arc<AtomicBool>,
@@ -46,7 +51,14 @@ impl Following {
         let fork = self.believed.borrow().as_ref().map_or(0, |believed| believed.fork + 1);
         let (chain, store, latch) = (self.chain.clone(), self.store.clone(), self.latch.clone());
         let fold = Fold::new(chain, store, latch, self.reindexed.clone(), fork, now_ms);
-        let follow = Follow { service: &self, fold, backoff: self.poll, reconcile_at: Some(Instant::now()) };
+        let allowance = Allowance::new();
+        let follow = Follow {
+            service: &self,
+            fold,
+            backoff: self.poll.min(LONGEST_BACKOFF),
+            reconcile_at: Some(Instant::now()),
+            allowance,
+        };
         // Every write is a transaction, so it may stop anywhere.
         cancel.run_until_cancelled(Box::pin(follow.run())).await.unwrap_or(Ok(()))
     }
@@ -59,20 +71,38 @@ struct Follow<'a> {
     backoff: Duration,
     /// When the next comparison with the contracts begins; none where it is under way.
     reconcile_at: Option<Instant>,
+    allowance: Allowance,
 }
 
 impl Follow<'_> {
     async fn run(mut self) -> Result<(), Failure> {
         loop {
-            let pause = match self.turn().await {
-                Ok(pause) => {
-                    self.backoff = self.service.poll;
-                    pause
-                }
-                Err(error) => self.back_off(error)?,
-            };
+            let turn = self.turn().await;
             self.service.health.latched(self.service.latch.state());
-            tokio::time::sleep(pause).await;
+            match turn {
+                Ok(pause) => {
+                    self.backoff = self.service.poll.min(LONGEST_BACKOFF);
+                    self.pause(pause).await;
+                }
+                // A node that cannot be asked now cannot because of a notice either.
+                Err(error) => sleep(self.back_off(error)?).await,
+            }
+        }
+    }
+
+    /// Waits for the next turn, or for a notice of a new block.
+    async fn pause(&mut self, pause: Duration) {
+        let Some(heads) = self.service.heads.as_ref().filter(|_| !pause.is_zero()) else { return sleep(pause).await };
+        let early = async {
+            heads.noticed().await;
+            sleep_until(self.allowance.next()).await;
+        };
+        let is_early = tokio::select! {
+            () = sleep(pause) => false,
+            () = early => true,
+        };
+        if is_early {
+            self.allowance.take();
         }
     }
 
@@ -166,3 +196,6 @@ impl Follow<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

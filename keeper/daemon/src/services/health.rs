@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use keeper_chain::{EndpointHealth, Rpc, Standing, lane::LaneStatus};
+use keeper_chain::{EndpointHealth, Heads, HeadsHealth, Rpc, Standing, lane::LaneStatus};
 use keeper_follow::LatchState;
 use keeper_types::{Address, BlockNumber};
 use serde::Serialize;
@@ -41,6 +41,10 @@ pub(crate) struct Health {
     facts: Mutex<Facts>,
     /// Whose endpoints are told of; asking it is looking something up.
     rpc: OnceLock<Rpc>,
+    /// Whose notices of new blocks are told of.
+    heads: OnceLock<Heads>,
+    /// How long ago the newest block may have been read.
+    silence: OnceLock<Duration>,
 }
 
 #[derive(Debug)]
@@ -110,12 +114,22 @@ impl Health {
             lanes: BTreeMap::new(),
             role: None,
         };
-        Self { facts: Mutex::new(facts), rpc: OnceLock::new() }
+        Self { facts: Mutex::new(facts), rpc: OnceLock::new(), heads: OnceLock::new(), silence: OnceLock::new() }
     }
 
     /// Tells of this connection's endpoints too, where it has several. How a single one is, `chain` tells.
     pub(crate) fn watch_endpoints(&self, rpc: Rpc) {
         self.rpc.get_or_init(|| rpc);
+    }
+
+    /// Tells of these notices too.
+    pub(crate) fn watch_heads(&self, heads: Heads) {
+        self.heads.get_or_init(|| heads);
+    }
+
+    /// The chain is looked at this often by its turn: a keeper that is told to ask seldom is not ill between two turns.
+    pub(crate) fn polls_every(&self, poll: Duration) {
+        self.silence.get_or_init(|| LONGEST_SILENCE.max(poll * 2));
     }
 
     /// The supervisor's loop turned.
@@ -202,7 +216,8 @@ impl Health {
             let detail = if age.is_some() { what.to_owned() } else { "not yet".to_owned() };
             Check { ok: age.is_some_and(|age| age <= limit), age_ms: age.map(milliseconds), detail }
         };
-        let mut chain = within(facts.followed.map(|followed| followed.at), LONGEST_SILENCE, "");
+        let silence = self.silence.get().copied().unwrap_or(LONGEST_SILENCE);
+        let mut chain = within(facts.followed.map(|followed| followed.at), silence, "");
         if let Some(Followed { block, head, .. }) = facts.followed {
             chain.ok &= head.0.saturating_sub(block.0) <= MOST_BEHIND;
             chain.detail = format!("read up to block {block} of {head}");
@@ -231,6 +246,9 @@ impl Health {
         let several = self.rpc.get().map(Rpc::endpoints).filter(|endpoints| endpoints.len() > 1);
         if let Some(several) = several {
             checks.insert("endpoints", endpoints(&several));
+        }
+        if let Some(heads) = self.heads.get() {
+            checks.insert("heads", heads_check(&heads.health()));
         }
         Readiness { ready: checks.values().all(|check| check.ok), role: facts.role.clone(), checks }
     }
@@ -279,6 +297,18 @@ fn sending(lanes: &BTreeMap<Address, LaneStatus>) -> Check {
     let in_flight: usize = lanes.values().map(|lane| lane.in_flight).sum();
     let detail = fault.clone().unwrap_or_else(|| format!("{in_flight} transactions are on their way"));
     Check { ok: fault.is_none(), age_ms: None, detail }
+}
+
+/// Whether new blocks are announced. A keeper is ready without: then it looks by its turn.
+fn heads_check(heads: &HeadsHealth) -> Check {
+    let HeadsHealth { url, is_subscribed, notices, age, connections, failure } = heads;
+    let state = match (is_subscribed, failure) {
+        (true, _) => "subscribed".to_owned(),
+        (false, Some(failure)) => format!("not subscribed, the chain is asked by its turn: {failure}"),
+        (false, None) => "not yet subscribed".to_owned(),
+    };
+    let detail = format!("{url}: {state}; notices {notices}, connections {connections}");
+    Check { ok: true, age_ms: age.map(milliseconds), detail }
 }
 
 fn milliseconds(age: Duration) -> u64 {
@@ -347,6 +377,20 @@ mod tests {
         assert_eq!(failing(&health), ["chain"]);
         advance(LONGEST_ROUND).await;
         assert!(failing(&health).contains(&"allocating") && failing(&health).contains(&"rights"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_keeper_that_asks_seldom_is_not_silent_and_one_without_notices_is_ready() {
+        let health = healthy();
+        health.polls_every(Duration::from_secs(60));
+        health.watch_heads(Heads::new(&"wss://node.example/v2/abcdefghijklmnopqrstuv".parse().unwrap()));
+        advance(Duration::from_secs(120)).await;
+        (health.turned(), health.stored());
+        assert!(failing(&health).is_empty());
+        let heads = &health.readiness().checks["heads"];
+        assert_eq!(heads.detail, "wss://node.example/...: not yet subscribed; notices 0, connections 0");
+        advance(Duration::from_millis(1)).await;
+        assert_eq!(failing(&health), ["chain"]);
     }
 
     #[tokio::test(start_paused = true)]

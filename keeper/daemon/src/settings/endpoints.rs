@@ -59,21 +59,40 @@ pub(super) fn check(network: Network, urls: &[Url]) -> Result<()> {
         if !matches!(url.scheme(), "http" | "https") {
             bail!("chain.rpc_url is {shown}, but must begin with http:// or https://");
         }
-        let local = match url.host() {
-            Some(url::Host::Domain(name)) => name == "localhost",
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        };
-        if network == Network::Devnet && !local {
-            bail!(
-                "chain.network is devnet, but {shown} is not on this machine\n\
-                 hint: for a public network pass --network sepolia or mainnet"
-            );
-        }
+        check_place(network, url)?;
         if urls[..place].contains(url) {
             bail!("chain.rpc_url names {shown} twice, but a node cannot be compared with itself");
         }
+    }
+    Ok(())
+}
+
+/// Checks where the node is that tells of new blocks.
+///
+/// # Errors
+/// Says what is wrong with the URL, without a key that it may hold.
+pub(super) fn check_heads(network: Network, url: Option<&Url>) -> Result<()> {
+    let Some(url) = url else { return Ok(()) };
+    if !matches!(url.scheme(), "ws" | "wss") {
+        bail!("chain.ws_url is {}, but must begin with ws:// or wss://", shown_url(url));
+    }
+    check_place(network, url)
+}
+
+/// A local chain is on this machine.
+fn check_place(network: Network, url: &Url) -> Result<()> {
+    let local = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    if network == Network::Devnet && !local {
+        bail!(
+            "chain.network is devnet, but {} is not on this machine\n\
+             hint: for a public network pass --network sepolia or mainnet",
+            shown_url(url)
+        );
     }
     Ok(())
 }
@@ -105,6 +124,21 @@ pub(super) fn one_or_several<'de, D: Deserializer<'de>>(deserializer: D) -> Resu
         text.parse().map_err(|error| de::Error::custom(format!("rpc_url number {} is no URL: {error}", place + 1)))
     });
     parsed.collect()
+}
+
+/// A URL that may be left out.
+pub(super) fn maybe_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
+    let text = String::deserialize(deserializer).map_err(|_| de::Error::custom("ws_url must be a URL"))?;
+    // Without the text, which may hold a key.
+    text.parse().map(Some).map_err(|error| de::Error::custom(format!("ws_url is no URL: {error}")))
+}
+
+/// Shows a URL without a key.
+pub(super) fn maybe_without_key<S: Serializer>(url: &Option<Url>, serializer: S) -> Result<S::Ok, S::Error> {
+    match url {
+        Some(url) => serializer.serialize_some(&shown_url(url)),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// Shows URLs without keys: one as a text, several as a list.

@@ -34,6 +34,21 @@ fn several_nodes_are_a_list_and_their_keys_are_not_shown() {
 }
 
 #[test]
+fn the_node_that_tells_of_new_blocks_is_shown_without_its_key_and_a_flag_wins() {
+    let settings = resolve(
+        "[chain]\nnetwork = \"sepolia\"\nrpc_url = \"https://one.example/rpc\"\nws_url = \"wss://one.example/v2/abcdefghijklmnopqrstuv\"\n",
+    )
+    .unwrap();
+    let toml = settings.to_toml().unwrap();
+    assert!(toml.contains("ws_url = \"wss://one.example/...\"") && !toml.contains("abcdef"), "{toml}");
+    let json = serde_json::to_string(&settings).unwrap();
+    assert!(json.contains("wss://one.example/...") && !json.contains("abcdef"), "{json}");
+    let flag = Global { ws_url: Some("ws://127.0.0.1:1/ws".parse().unwrap()), ..global(None) };
+    let settings = Settings::resolve(&flag, &RunArgs::default()).unwrap();
+    assert_eq!(settings.ws_url.unwrap().as_str(), "ws://127.0.0.1:1/ws");
+}
+
+#[test]
 fn without_a_file_the_defaults_hold() {
     let settings = Settings::resolve(&global(None), &RunArgs::default()).unwrap();
     assert_eq!(settings.network, Network::Devnet);
@@ -91,7 +106,16 @@ fn what_is_wrong_is_named() {
         ("[chain.rpc]\nagreement = 0\n", "chain.rpc.agreement is 0, but must be 1 to 8"),
         ("[chain.rpc]\ntimeout_ms = 5\n", "chain.rpc.timeout_ms is 5, but must be 100 to 300000"),
         ("[chain.rpc]\nrate = 0\n", "chain.rpc.rate is 0"),
-        ("[chain]\npoll_ms = 1\n", "chain.poll_ms is 1, but must be 50 to 60000"),
+        (
+            "[chain]\nws_url = \"http://127.0.0.1:5050/ws\"\n",
+            "chain.ws_url is http://127.0.0.1:5050/ws, but must begin with ws",
+        ),
+        (
+            "[chain]\nws_url = \"wss://node.example/ws\"\n",
+            "chain.network is devnet, but wss://node.example/ws is not on",
+        ),
+        ("[chain]\nws_url = \"node of mine\"\n", "ws_url is no URL"),
+        ("[chain]\npoll_ms = 1\n", "chain.poll_ms is 1, but must be 50 to 3600000"),
         ("[keeper]\npublic_url = \"keeper.example:7070\"\n", "keeper.public_url"),
         ("[keeper]\ndatabase = \"mysql://h/k\"\n", "keeper.database: must be postgres://USER@HOST:PORT/DATABASE"),
         ("[keeper]\ndatabase = \"postgres://me:hunter2@h/k\"\n", "keeper.database holds a password, which is never"),

@@ -105,9 +105,10 @@ pub(super) async fn revert_to(connection: &mut SqliteConnection, block: BlockNum
     Ok(())
 }
 
-/// Rows that one statement inserts. Every statement costs some 10 microseconds on the way to the database's thread and
-/// back, whatever it inserts; few sizes, so that each is prepared once.
-const BATCHES: [usize; 3] = [128, 16, 1];
+/// Rows that one statement inserts. Every statement goes to the database's thread and back: some 10 microseconds, and
+/// much more where the processor has other things to do. Few sizes, so that each is prepared once; SQLite takes at most
+/// 32,766 values in a statement.
+const BATCHES: [usize; 4] = [2_048, 128, 16, 1];
 
 /// Cuts rows into pieces of [`BATCHES`] rows, the largest first.
 fn in_batches<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {

@@ -68,7 +68,11 @@ impl From<ShapeArgs> for Shape {
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| match Cli::parse().verb {
-        Verb::Measure(args) => runtime.block_on(measure::run(args.shape.into(), &args.folder, args.json.as_deref())),
+        // As a task, which the keeper's follower is too: what it waits for then wakes it on the same thread.
+        Verb::Measure(args) => runtime.block_on(async {
+            tokio::spawn(async move { measure::run(args.shape.into(), &args.folder, args.json.as_deref()).await })
+                .await?
+        }),
         Verb::Serve(args) => runtime.block_on(server::run(args.into())),
     });
     match result {
