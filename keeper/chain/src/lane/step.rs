@@ -21,7 +21,8 @@ impl LaneState {
                 self.holes.remove(nonce);
                 self.filling.remove(nonce);
                 self.next = self.next.max(nonce + 1);
-                let slot = Slot::new(*intent, vec![*signed], *is_repeatable, Stage::Signed, now_ms);
+                let mut slot = Slot::new(*intent, vec![*signed], *is_repeatable, Stage::Signed, now_ms);
+                slot.openings = self.first_opening;
                 self.slots.insert(*nonce, slot);
             }
             Observation::Answered { nonce, hash, answer } => {
@@ -171,6 +172,7 @@ impl LaneState {
 
     fn lose(&mut self, nonce: u64, hash: Option<keeper_types::TxHash>, actions: &mut Vec<Action>) {
         let Some(slot) = self.slots.remove(&nonce) else { return };
+        self.first_opening = self.first_opening.max(slot.openings + 1);
         actions.push(Action::Record { intent: slot.intent, state: IntentState::Lost, sent: None, landed: None });
         actions.push(Action::OutsideUse { nonce, hash });
     }

@@ -21,7 +21,7 @@ use keeper_types::TxHash;
 
 use self::signing::{Draft, signed};
 use super::Process;
-use crate::sim::{history::Violation, node::Head, setting::Sabotage};
+use crate::sim::{chain::word, history::Violation, node::Head, setting::Sabotage};
 
 const WINDOW: usize = 8;
 const TICK_MS: u64 = 1_000;
@@ -264,7 +264,9 @@ impl Driver {
             Action::Record { intent, state, sent, landed } => {
                 let update = IntentUpdate { state, sent, landed, updated_ms: now_ms };
                 let owner = self.lane.process.owner as u64;
-                self.lane.process.sim.note("intent", [owner, intent.0, state as u64], || format!("{intent} {state}"));
+                self.lane.process.sim.note("intent", [owner, intent.0, state as u64], || {
+                    format!("keeper {owner} intent {intent} {state}")
+                });
                 self.lane.process.store.update_intent(intent, &update).await?;
                 if (state.is_landed() || state == IntentState::Lost)
                     && let Some(tell) = self.outcomes.remove(&intent)
@@ -275,8 +277,11 @@ impl Driver {
             Action::Finalise { up_to } => {
                 self.lane.process.store.finalise_intents(self.lane.process.account, up_to).await?;
             }
-            Action::OutsideUse { nonce, .. } => {
-                self.lane.process.sim.note("outside use", [nonce, 0, 0], || format!("nonce {nonce}"));
+            Action::OutsideUse { nonce, hash } => {
+                let owner = self.lane.process.owner;
+                self.lane.process.sim.note("outside use", [nonce, 0, 0], || {
+                    format!("keeper {owner} nonce {nonce} tx {:x}", hash.map_or(0, |hash| word(hash.0)))
+                });
             }
         }
         Ok(())
