@@ -64,6 +64,7 @@ async fn prepare(store: &dyn Whole) {
     let landed = Landed { tx_hash: TxHash(Felt::TWO), block: Some(blocks[1].header.reference()), fee: None };
     let update = IntentUpdate::landed(IntentState::AcceptedL2, landed, 6);
     store.update_intent(IntentId(2), &update).await.unwrap();
+    store.save_explanations(&[explanation(12, None, 11)]).await.unwrap();
     store.acquire("held", "me", HOUR).await.unwrap().unwrap();
     store.enqueue("work", items("dead", 1)).await.unwrap();
     let claims = store.claim("work", &terms()).await.unwrap();
@@ -91,13 +92,14 @@ async fn call(name: &str, database: &str) -> Result<(), StoreError> {
         }
         "save_explanations" => store.save_explanations(&[explanation(11, Some(1), 11)]).await,
         "record_intent" => store.record_intent(&intent(4, Some(4))).await.map(drop),
-        "record_intent_under" => store.record_intent_under(&held(), &intent(4, Some(4))).await.map(drop),
+        "record_intent_under" => store.record_intent_under(&[held()], &intent(4, Some(4))).await.map(drop),
         "record_transaction" => store.record_transaction(IntentId(1), 5, &signed(50, 6)).await,
         "update_intent" => {
             let update = IntentUpdate::maybe_sent(TxHash(Felt::THREE), 6);
             store.update_intent(IntentId(3), &update).await
         }
         "finalise_intents" => store.finalise_intents(ACCOUNT, BlockNumber(12)).await.map(drop),
+        "forget_history" => store.forget_history(1_000, JobId(13), 10).await.map(drop),
         "acquire_lease" => store.acquire("new", "me", HOUR).await.map(drop),
         "renew_lease" => store.renew(&held(), 100 * HOUR).await.map(drop),
         "release_lease" => store.release(&held()).await,
@@ -130,6 +132,7 @@ async fn is_done(name: &str, store: &dyn Whole) -> bool {
         "record_transaction" => intents().await[0].nonce == Some(5) && intents().await[0].transactions.len() == 1,
         "update_intent" => intents().await[2].state == IntentState::MaybeSent,
         "finalise_intents" => intents().await[1].is_final,
+        "forget_history" => store.explanation(JobId(12)).await.unwrap().is_none(),
         "acquire_lease" => store.current("new").await.unwrap().is_some(),
         "renew_lease" => {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();

@@ -385,7 +385,8 @@ mod tests {
         health.polls_every(Duration::from_secs(60));
         health.watch_heads(Heads::new(&"wss://node.example/v2/abcdefghijklmnopqrstuv".parse().unwrap()));
         advance(Duration::from_secs(120)).await;
-        (health.turned(), health.stored());
+        health.turned();
+        health.stored();
         assert!(failing(&health).is_empty());
         let heads = &health.readiness().checks["heads"];
         assert_eq!(heads.detail, "wss://node.example/...: not yet subscribed; notices 0, connections 0");

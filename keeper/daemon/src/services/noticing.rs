@@ -25,7 +25,7 @@ impl Noticing {
     /// # Errors
     /// Never fails; the supervisor asks for the type.
     pub(crate) async fn run(self, cancel: CancellationToken) -> Result<(), Failure> {
-        match cancel.run_until_cancelled(self.heads.run()).await {
+        match cancel.run_until_cancelled(Box::pin(self.heads.run())).await {
             None => Ok(()),
             Some(never) => match never {},
         }
