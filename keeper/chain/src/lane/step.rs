@@ -159,14 +159,18 @@ impl LaneState {
                 (slot.is_reorged, slot.is_repeated) = (false, false);
                 actions.push(Action::Record { intent: slot.intent, state, sent: None, landed: Some(landed) });
             }
-            Look::Nothing => {
+            Look::Nothing | Look::Foreign(_) => {
                 let (since, count) = slot.looks;
                 slot.looks = (since, count + 1);
-                if count + 1 >= LEAST_LOOKS && now_ms.saturating_sub(since) >= times.lost_after_ms {
-                    slot.verdict = Some(None);
-                }
+                // Another's transaction with the nonce is proof, but of the chain that the node shows. One that shows a
+                // fork that was left takes nothing from those who make blocks, and ours may be in theirs.
+                let (least, foreign) = match look {
+                    Look::Foreign(hash) => (1, Some(hash)),
+                    _ => (LEAST_LOOKS, None),
+                };
+                let is_certain = count + 1 >= least && now_ms.saturating_sub(since) >= times.lost_after_ms;
+                slot.verdict = is_certain.then_some(foreign);
             }
-            Look::Foreign(hash) => slot.verdict = Some(Some(hash)),
         }
     }
 

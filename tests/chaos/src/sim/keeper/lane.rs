@@ -21,7 +21,7 @@ use keeper_types::TxHash;
 
 use self::signing::{Draft, signed};
 use super::Process;
-use crate::sim::{chain::word, history::Violation, node::Head, setting::Sabotage};
+use crate::sim::{history::Violation, node::Head, setting::Sabotage};
 
 const WINDOW: usize = 8;
 const TICK_MS: u64 = 1_000;
@@ -277,11 +277,9 @@ impl Driver {
             Action::Finalise { up_to } => {
                 self.lane.process.store.finalise_intents(self.lane.process.account, up_to).await?;
             }
-            Action::OutsideUse { nonce, hash } => {
+            Action::OutsideUse { nonce, .. } => {
                 let owner = self.lane.process.owner;
-                self.lane.process.sim.note("outside use", [nonce, 0, 0], || {
-                    format!("keeper {owner} nonce {nonce} tx {:x}", hash.map_or(0, |hash| word(hash.0)))
-                });
+                self.lane.process.sim.note("outside use", [nonce, 0, 0], || format!("keeper {owner} nonce {nonce}"));
             }
         }
         Ok(())
