@@ -94,7 +94,7 @@ async fn jobs_are_allocated_in_batches_run_and_paid_for() {
     assert_eq!(shown["decision"]["explanation"]["outcome"]["code"], "placed");
     assert_eq!((&shown["fate"]["state"], &shown["fate"]["round"]), (&json!("applied"), &json!(1)), "{shown}");
     let text = place.run(&["job", "show", "1"]).await.stdout;
-    assert!(text.contains("round             1, applied by keeper") && text.contains("(placed)"), "{text}");
+    assert!(text.contains("round             1, applied ") && text.contains("(placed)"), "{text}");
 
     let explained = place.json(3, &["job", "explain", "1"]).await;
     assert_eq!(explained["decision"]["explanation"]["outcome"]["code"], "placed");

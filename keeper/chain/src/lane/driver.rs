@@ -122,7 +122,15 @@ impl Lane {
             if give_up.is_some_and(|at| driver.outcomes.is_empty() || Instant::now() >= at) {
                 return Ok(());
             }
+            // Whatever else happens or does not, there is an end.
+            let limit = async {
+                match give_up {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
+                () = limit => {}
                 () = &mut stop, if give_up.is_none() => {
                     give_up = Some(Instant::now() + drain);
                     driver.waiting.clear();
@@ -155,7 +163,12 @@ impl Driver {
             if intent.state.is_open() {
                 restored.insert(intent.intent_id, intent.action.kind());
             }
-            slots.insert(nonce, restored_slot(&intent, now_ms));
+            let mut slot = restored_slot(&intent, now_ms);
+            if log.granted.is_some() && !is_repeatable(&intent.action) {
+                // Others may have decided anew, while this account was nobody's or its keeper stood by.
+                slot.is_wanted = false;
+            }
+            slots.insert(nonce, slot);
         }
         let mut ceiling = FeeCeiling::new(inner.settings.max_fee_per_hour);
         // A node that lags, or is on another chain, may not know of nonces that were used lately.

@@ -167,6 +167,11 @@ impl Slot {
             && self.latest().is_some_and(|latest| latest.l2_gas_price < most)
     }
 
+    /// Whether what it is for is wanted no more, and nothing else was signed in its place.
+    pub(super) fn gives_way(&self) -> bool {
+        !self.is_wanted && self.latest().is_some_and(|latest| latest.has_bytes && latest.purpose == Purpose::Action)
+    }
+
     /// How long it may be missing before it is sent again. What was lost once is in a bad place: from then on it is sent
     /// three times as often. The same bytes do no harm.
     pub(super) fn patience_ms(&self, gap_after_ms: u64) -> u64 {

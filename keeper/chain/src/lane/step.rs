@@ -217,6 +217,12 @@ impl LaneState {
                 _ if *nonce < pin.nonce => look(*nonce, slot, idle_ms, times.look_every_ms, now_ms, actions),
                 Stage::Consumed => reopen(slot, now_ms, actions),
                 _ if slot.is_busy => {}
+                // Decided before a restart for what may no longer be: whether it was sent or not, a no-op stands in its
+                // place.
+                Stage::Signed if slot.gives_way() => {
+                    slot.stage = Stage::MaybeSent;
+                    repair(*nonce, slot, pin, times.life_ms, now_ms, actions);
+                }
                 Stage::Signed => begin(*nonce, slot, actions),
                 Stage::MaybeSent => {
                     let is_next = *nonce == pin.nonce;

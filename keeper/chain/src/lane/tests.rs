@@ -279,6 +279,23 @@ fn what_is_final_is_no_hole_on_another_chain() {
     assert_eq!(lane.step(&Observation::Tick, 60_000), []);
 }
 
+/// Whether it was sent or not: nobody wants it any more, and the nonce must be used.
+#[test]
+fn what_is_wanted_no_more_after_a_restart_gives_way_at_once() {
+    let wanted = Slot::new(IntentId(1), vec![transaction(1, 0)], false, Stage::Signed, 0);
+    let mut lane = LaneState::restore(LaneTimes::default(), [(5, wanted.clone())].into(), 5);
+    assert_eq!(lane.step(&pinned(1, 5), 10), [Action::Send { nonce: 5, hash: hash(1) }]);
+    let unwanted = Slot { is_wanted: false, ..wanted };
+    let mut lane = LaneState::restore(LaneTimes::default(), [(5, unwanted)].into(), 5);
+    let no_op = Action::Replace { nonce: 5, purpose: Purpose::NoOp, least_tip: 1, least_l2_gas_price: 111 };
+    assert_eq!(lane.step(&pinned(1, 5), 10), std::slice::from_ref(&no_op));
+    assert!(
+        lane.step(&Observation::NotSigned { nonce: 5 }, 20).is_empty(),
+        "not in a hurry, where it cannot be signed"
+    );
+    assert_eq!(lane.step(&pinned(2, 5), 10_020), [no_op]);
+}
+
 #[test]
 fn a_node_that_lags_takes_nothing_back() {
     let mut lane = lane();

@@ -28,8 +28,8 @@ use crate::{
     rights::Rights,
     services::{
         ALLOCATING, Admission, Allocating, Believed, BelievedReceiver, CannotListen, Claim, Dispatching, Exiting,
-        Following, Health, LEADER, Leadership, Leasing, Noticing, Probing, Sending, Serving, Signals, Stage, Stopped, Storing,
-        Supervisor,
+        Following, Health, LEADER, Leadership, Leasing, Noticing, Probing, Sending, Serving, Signals, Stage, Stopped,
+        Storing, Supervisor,
     },
     settings::Settings,
 };
@@ -101,7 +101,7 @@ impl Keeper {
             claims: Vec::new(),
             latch: &latch,
             store: &store,
-            sending: settings.sending.lane(settings.poll())?,
+            sending: settings.sending.lane(settings.receipt_poll())?,
         };
         let lane = lanes.add(sender);
         let exit_lanes = lanes.add_exit_accounts(lane.address(), &context).await?;
