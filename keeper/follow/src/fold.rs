@@ -192,8 +192,10 @@ impl Fold {
             return Ok(());
         }
         let is_stored = match self.folded {
-            Some(folded) => self.store.block(folded.number).await? == Some(folded),
-            None => false,
+            // Where the cursor is not above it, blocks were taken back. What is folded may be stored again meanwhile, if
+            // others appended it since the cursor was read, and is no beginning for what ends at that cursor.
+            Some(folded) if folded.number < cursor.number => self.store.block(folded.number).await? == Some(folded),
+            _ => false,
         };
         if !is_stored && self.folded.is_some() {
             self.start_over();

@@ -380,6 +380,9 @@ pub struct LaneState {
     pub(super) filling: BTreeSet<u64>,
     /// Nonces below were used in blocks that are accepted on L1, whatever a node that is on another chain says.
     pub(super) final_below: u64,
+    /// Where openings of what is recorded begin: above those of every intent that was lost, since its nonce may be given
+    /// to another, and what was looked up for the one says nothing of the other.
+    pub(super) first_opening: u32,
 }
 
 impl LaneState {
@@ -387,7 +390,16 @@ impl LaneState {
     /// nonce that an intent of the log holds.
     pub fn restore(times: LaneTimes, slots: BTreeMap<u64, Slot>, chain_nonce: u64) -> Self {
         let next = slots.last_key_value().map_or(0, |(nonce, _)| nonce + 1).max(chain_nonce);
-        Self { times, slots, next, pin: None, holes: BTreeMap::new(), filling: BTreeSet::new(), final_below: 0 }
+        Self {
+            times,
+            slots,
+            next,
+            pin: None,
+            holes: BTreeMap::new(),
+            filling: BTreeSet::new(),
+            final_below: 0,
+            first_opening: 0,
+        }
     }
 
     /// The nonce of the next intent. It is that intent's as soon as it is recorded.

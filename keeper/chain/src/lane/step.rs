@@ -21,7 +21,8 @@ impl LaneState {
                 self.holes.remove(nonce);
                 self.filling.remove(nonce);
                 self.next = self.next.max(nonce + 1);
-                let slot = Slot::new(*intent, vec![*signed], *is_repeatable, Stage::Signed, now_ms);
+                let mut slot = Slot::new(*intent, vec![*signed], *is_repeatable, Stage::Signed, now_ms);
+                slot.openings = self.first_opening;
                 self.slots.insert(*nonce, slot);
             }
             Observation::Answered { nonce, hash, answer } => {
@@ -158,19 +159,24 @@ impl LaneState {
                 (slot.is_reorged, slot.is_repeated) = (false, false);
                 actions.push(Action::Record { intent: slot.intent, state, sent: None, landed: Some(landed) });
             }
-            Look::Nothing => {
+            Look::Nothing | Look::Foreign(_) => {
                 let (since, count) = slot.looks;
                 slot.looks = (since, count + 1);
-                if count + 1 >= LEAST_LOOKS && now_ms.saturating_sub(since) >= times.lost_after_ms {
-                    slot.verdict = Some(None);
-                }
+                // Another's transaction with the nonce is proof, but of the chain that the node shows. One that shows a
+                // fork that was left takes nothing from those who make blocks, and ours may be in theirs.
+                let (least, foreign) = match look {
+                    Look::Foreign(hash) => (1, Some(hash)),
+                    _ => (LEAST_LOOKS, None),
+                };
+                let is_certain = count + 1 >= least && now_ms.saturating_sub(since) >= times.lost_after_ms;
+                slot.verdict = is_certain.then_some(foreign);
             }
-            Look::Foreign(hash) => slot.verdict = Some(Some(hash)),
         }
     }
 
     fn lose(&mut self, nonce: u64, hash: Option<keeper_types::TxHash>, actions: &mut Vec<Action>) {
         let Some(slot) = self.slots.remove(&nonce) else { return };
+        self.first_opening = self.first_opening.max(slot.openings + 1);
         actions.push(Action::Record { intent: slot.intent, state: IntentState::Lost, sent: None, landed: None });
         actions.push(Action::OutsideUse { nonce, hash });
     }

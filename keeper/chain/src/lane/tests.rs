@@ -166,7 +166,14 @@ fn a_used_nonce_is_lost_only_once_that_is_certain() {
     let foreign = Observation::Looked { nonce: 5, opening: 0, look: Look::Foreign(hash(9)) };
     let lost = [record(IntentState::Lost), Action::OutsideUse { nonce: 5, hash: Some(hash(9)) }];
     assert!(lane.step(&foreign, 1_001).is_empty());
-    assert_eq!(lane.step(&pinned(3, 6), 1_002), lost, "another transaction with its nonce is proof");
+    assert!(lane.step(&pinned(3, 6), 1_002).is_empty(), "the node may show a fork that was left");
+    assert_eq!(lane.step(&Observation::Tick, 30_999), [Action::Look { nonce: 5, opening: 0 }]);
+    let mut other = lane.clone();
+    assert!(lane.step(&foreign, 31_000).is_empty());
+    assert_eq!(lane.step(&pinned(4, 6), 31_001), lost, "another's, as long as that, is proof");
+    assert_eq!(other.step(&pinned(4, 5), 31_001), [record(IntentState::Reorged)], "it shows another now");
+    assert!(other.step(&foreign, 31_002).is_empty(), "which was of the one before");
+    assert_eq!(other.step(&pinned(5, 6), 33_000)[1], Action::Look { nonce: 5, opening: 1 });
 }
 
 #[test]
@@ -215,6 +222,45 @@ fn a_nonce_that_no_intent_has_is_filled() {
     assert!(lane.step(&Observation::Tick, 40_000).is_empty(), "they are being filled");
     lane.step(&Observation::NotSigned { nonce: 5 }, 40_000);
     assert_eq!(lane.step(&Observation::Tick, 50_000), [Action::Fill { nonce: 5 }]);
+}
+
+/// A hole at nonce 5 is filled and lost to somebody else, whose block is then replaced: the nonce is a hole again. What
+/// fills it has the same price, and so the same bytes and hash, as what was lost.
+#[test]
+fn a_hole_that_was_lost_and_comes_back_is_filled_by_another_intent_with_the_same_bytes() {
+    let mut lane = LaneState::restore(LaneTimes::default(), std::collections::BTreeMap::new(), 6);
+    let signed = Signed { purpose: Purpose::NoOp, ..transaction(1, 10_000) };
+    let recorded = |intent| Observation::Recorded { nonce: 5, intent: IntentId(intent), signed, is_repeatable: true };
+    let fork = |number, nonce| {
+        let block = BlockRef { hash: Felt::from(100 + number), ..block(number) };
+        Observation::Pinned { block, nonce, l2_gas_price: 10 }
+    };
+    let record = |intent, state, landed| Action::Record { intent: IntentId(intent), state, sent: None, landed };
+    lane.step(&pinned(1, 5), 0);
+    assert_eq!(lane.step(&Observation::Tick, 10_000), [Action::Fill { nonce: 5 }]);
+    assert_eq!(lane.step(&recorded(1), 10_000), [Action::Send { nonce: 5, hash: hash(1) }]);
+    lane.step(&answered(Answer::Accepted), 10_010);
+    let look = |opening| Action::Look { nonce: 5, opening };
+    assert_eq!(lane.step(&pinned(2, 6), 12_000), [record(1, IntentState::NonceConsumed, None), look(0)]);
+    let foreign = Observation::Looked { nonce: 5, opening: 0, look: Look::Foreign(hash(9)) };
+    assert!(lane.step(&foreign, 12_010).is_empty());
+    assert_eq!(lane.step(&Observation::Tick, 13_010), [look(0)]);
+    assert!(lane.step(&foreign, 42_000).is_empty());
+    assert_eq!(lane.step(&Observation::Tick, 43_000), [look(0)], "which is not answered for long");
+    let lost = [record(1, IntentState::Lost, None), Action::OutsideUse { nonce: 5, hash: Some(hash(9)) }];
+    assert_eq!(lane.step(&pinned(3, 6), 44_000), lost);
+
+    assert!(lane.step(&fork(4, 5), 45_000).is_empty());
+    assert_eq!(lane.step(&Observation::Tick, 55_000), [Action::Fill { nonce: 5 }]);
+    assert_eq!(lane.step(&recorded(2), 55_000), [Action::Send { nonce: 5, hash: hash(1) }]);
+    assert_eq!(lane.step(&fork(5, 6), 57_000), [record(2, IntentState::NonceConsumed, None), look(1)]);
+    assert!(lane.step(&foreign, 90_000).is_empty(), "it was looked up on the other fork, for the other intent");
+    assert!(lane.step(&fork(6, 6), 90_010).is_empty(), "so nothing is lost");
+    let landed = Landed { tx_hash: hash(1), block: Some(block(105)), fee: None };
+    let found = Look::Landed { landed, is_reverted: false };
+    let actions = lane.step(&Observation::Looked { nonce: 5, opening: 1, look: found }, 90_020);
+    assert_eq!(actions, [record(2, IntentState::Replaced, Some(landed))], "it is the later intent's, and no other's");
+    assert_eq!(lane.in_flight(), 0);
 }
 
 #[test]

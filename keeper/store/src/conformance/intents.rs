@@ -145,8 +145,12 @@ async fn a_nonce_is_one_intents(store: &dyn Store) {
         let error = store.record_intent(&new(batch(3), ACCOUNT, Some((5, signed(7, 100))))).await;
         assert!(matches!(error, Err(StoreError::NonceHeld { .. })), "{state}: {error:?}");
     }
-    store.update_intent(first, &IntentUpdate::to(IntentState::Lost, 200)).await.expect("writes");
-    store.record_intent(&new(batch(3), ACCOUNT, Some((5, signed(7, 100))))).await.expect("it is free");
+    // Where the same is signed again for a nonce that came free, it is the same transaction, and the later intent's.
+    let lost = IntentUpdate { sent: Some(TxHash(Felt::ONE)), ..IntentUpdate::to(IntentState::Lost, 200) };
+    store.update_intent(first, &lost).await.expect("writes");
+    let later = store.record_intent(&new(batch(3), ACCOUNT, Some((5, signed(1, 300))))).await.expect("it is free");
+    let found = store.intent_by_tx(TxHash(Felt::ONE)).await.expect("reads").expect("is found");
+    assert_eq!((found.intent_id, &found.transactions), (later, &vec![signed(1, 300)]), "it was not sent for this one");
 }
 
 async fn every_transaction_of_a_nonce_is_kept(store: &dyn Store) {

@@ -28,6 +28,7 @@ pub(super) struct Figures {
     simulated_ms: u64,
     reorganisations: u64,
     deepest: usize,
+    signed_again: u64,
     pub(super) took: Duration,
 }
 
@@ -47,6 +48,7 @@ impl Figures {
             simulated_ms: 0,
             reorganisations: 0,
             deepest: 0,
+            signed_again: 0,
             took: Duration::ZERO,
         }
     }
@@ -70,6 +72,7 @@ impl Figures {
         self.simulated_ms += outcome.simulated_ms;
         self.reorganisations += outcome.reorganisations;
         self.deepest = self.deepest.max(outcome.deepest);
+        self.signed_again += outcome.signed_again;
     }
 
     /// The seeds that failed, with the digests of their histories.
@@ -109,6 +112,7 @@ impl Figures {
             "recoveries": self.recoveries_ms.len(),
             "reorganisations": self.reorganisations,
             "deepest": self.deepest,
+            "signed_again": self.signed_again,
             "steps": self.notes,
             "simulated_s": self.simulated_ms / 1_000,
             "took_ms": u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
@@ -123,6 +127,7 @@ impl Figures {
              faults: {}\n\
              {} reorganisations, of {} blocks at most; {} s simulated in {:.1} s\n\
              {} recoveries, after {} (p50), {} (p99), simulated\n\
+             {} lost intents whose transaction was signed again, and landed, for a later one\n\
              digest {:016x}\n",
             self.seeds,
             self.first,
@@ -139,6 +144,7 @@ impl Figures {
             self.recoveries_ms.len(),
             ms(50),
             ms(99),
+            self.signed_again,
             self.digest,
         )
     }
@@ -166,13 +172,14 @@ mod tests {
             lines: Vec::new(),
             reorganisations: 0,
             deepest: 0,
+            signed_again: 1,
         };
         let (mut one, mut other) = (Figures::new(5, None), Figures::new(5, None));
         one.add(5, &outcome(10, Vec::new()));
         one.add(6, &outcome(20, Vec::new()));
         other.add(6, &outcome(20, Vec::new()));
         other.add(5, &outcome(10, Vec::new()));
-        assert_eq!(one.digest, other.digest);
+        assert_eq!((one.digest, one.signed_again), (other.digest, 2));
         assert!(one.is_clean());
         for violation in [Violation::Lost, Violation::Doubled, Violation::Stuck] {
             one.add(7, &outcome(30, vec![(violation, "told".to_owned())]));

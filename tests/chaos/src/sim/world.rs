@@ -46,6 +46,8 @@ pub(super) struct Outcome {
     pub(super) lines: Vec<String>,
     pub(super) reorganisations: u64,
     pub(super) deepest: usize,
+    /// Lost intents of which a transaction landed as that of a later one.
+    pub(super) signed_again: u64,
 }
 
 /// Everything there is.
@@ -223,7 +225,7 @@ impl World {
     }
 
     fn end(self) -> Outcome {
-        checks::check(&self);
+        let signed_again = checks::check(&self);
         let simulated_ms = self.sim.now_ms();
         let (jobs, reorganisations, deepest) = {
             let chain = self.chain();
@@ -240,6 +242,7 @@ impl World {
             lines: history.lines(),
             reorganisations,
             deepest,
+            signed_again,
         })
     }
 }

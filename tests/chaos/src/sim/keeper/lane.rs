@@ -264,7 +264,9 @@ impl Driver {
             Action::Record { intent, state, sent, landed } => {
                 let update = IntentUpdate { state, sent, landed, updated_ms: now_ms };
                 let owner = self.lane.process.owner as u64;
-                self.lane.process.sim.note("intent", [owner, intent.0, state as u64], || format!("{intent} {state}"));
+                self.lane.process.sim.note("intent", [owner, intent.0, state as u64], || {
+                    format!("keeper {owner} intent {intent} {state}")
+                });
                 self.lane.process.store.update_intent(intent, &update).await?;
                 if (state.is_landed() || state == IntentState::Lost)
                     && let Some(tell) = self.outcomes.remove(&intent)
@@ -276,7 +278,8 @@ impl Driver {
                 self.lane.process.store.finalise_intents(self.lane.process.account, up_to).await?;
             }
             Action::OutsideUse { nonce, .. } => {
-                self.lane.process.sim.note("outside use", [nonce, 0, 0], || format!("nonce {nonce}"));
+                let owner = self.lane.process.owner;
+                self.lane.process.sim.note("outside use", [nonce, 0, 0], || format!("keeper {owner} nonce {nonce}"));
             }
         }
         Ok(())
