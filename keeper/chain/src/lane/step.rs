@@ -210,19 +210,23 @@ impl LaneState {
         let is_stuck = self.slots.get(&pin.nonce).is_some_and(|slot| {
             !slot.is_landed() && now_ms.saturating_sub(slot.idle_since_ms) >= slot.patience_ms(times.gap_after_ms)
         });
+        // What was never sent waits for the no-op below it that is being signed: a node may refuse what comes too early.
+        let mut is_early = false;
         for (nonce, slot) in &mut self.slots {
             let idle_ms = now_ms.saturating_sub(slot.idle_since_ms);
             match slot.stage {
                 Stage::Landed { .. } => {}
                 _ if *nonce < pin.nonce => look(*nonce, slot, idle_ms, times.look_every_ms, now_ms, actions),
                 Stage::Consumed => reopen(slot, now_ms, actions),
-                _ if slot.is_busy => {}
+                _ if slot.is_busy => is_early |= slot.gives_way(),
                 // Decided before a restart for what may no longer be: whether it was sent or not, a no-op stands in its
                 // place.
                 Stage::Signed if slot.gives_way() => {
                     slot.stage = Stage::MaybeSent;
                     repair(*nonce, slot, pin, times.life_ms, now_ms, actions);
+                    is_early = true;
                 }
+                Stage::Signed if is_early => {}
                 Stage::Signed => begin(*nonce, slot, actions),
                 Stage::MaybeSent => {
                     let is_next = *nonce == pin.nonce;

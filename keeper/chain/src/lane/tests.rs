@@ -286,6 +286,13 @@ fn what_is_wanted_no_more_after_a_restart_gives_way_at_once() {
     let mut lane = LaneState::restore(LaneTimes::default(), [(5, wanted.clone())].into(), 5);
     assert_eq!(lane.step(&pinned(1, 5), 10), [Action::Send { nonce: 5, hash: hash(1) }]);
     let unwanted = Slot { is_wanted: false, ..wanted };
+    let exit = Slot::new(IntentId(2), vec![transaction(2, 0)], true, Stage::Signed, 0);
+    let mut both = LaneState::restore(LaneTimes::default(), [(5, unwanted.clone()), (6, exit)].into(), 5);
+    assert_eq!(both.step(&pinned(1, 5), 10).len(), 1, "what comes after it waits for the no-op to be signed");
+    assert!(both.step(&pinned(2, 5), 20).is_empty());
+    let signed = Signed { purpose: Purpose::NoOp, ..transaction(3, 30) };
+    let sent = [Action::Send { nonce: 5, hash: hash(3) }, Action::Send { nonce: 6, hash: hash(2) }];
+    assert_eq!(both.step(&Observation::Replaced { nonce: 5, signed }, 30), sent);
     let mut lane = LaneState::restore(LaneTimes::default(), [(5, unwanted)].into(), 5);
     let no_op = Action::Replace { nonce: 5, purpose: Purpose::NoOp, least_tip: 1, least_l2_gas_price: 111 };
     assert_eq!(lane.step(&pinned(1, 5), 10), std::slice::from_ref(&no_op));
