@@ -38,6 +38,7 @@
 mod auction;
 mod augment;
 mod buckets;
+mod candidates;
 mod certificate;
 mod instance;
 mod matcher;
