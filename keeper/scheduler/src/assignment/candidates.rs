@@ -32,3 +32,19 @@ impl Candidates {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_what_was_set_last_short_or_long() {
+        let edges: Vec<Edge> = (0..40).map(|column| Edge { column, score: 7 }).collect();
+        let mut candidates = Candidates::NONE;
+        for count in [0, AT_HAND, AT_HAND + 1, 40, 1, AT_HAND + 2, 0] {
+            candidates.set(&edges[..count]);
+            assert_eq!(candidates.as_slice(), &edges[..count]);
+        }
+        assert_eq!(std::mem::size_of::<Candidates>(), 128);
+    }
+}

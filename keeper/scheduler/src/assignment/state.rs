@@ -239,7 +239,15 @@ impl State {
             self.fill_pool(row, scores, width);
         }
         let least = (self.value[index] - width).max(self.pool_bound[index] + 1);
-        let found = list(&mut self.found, &self.pool[index], &self.price, least);
+        // What is there stays: the search may already have come by it. Everything above the bound is there.
+        let known = self.candidates[index].as_slice();
+        let mut found = known.len();
+        self.found[..found].copy_from_slice(known);
+        for &edge in &self.pool[index] {
+            let gain = edge.score - self.price[edge.column as usize];
+            self.found[found] = edge;
+            found += usize::from((least..=before).contains(&gain) && !known.contains(&edge));
+        }
         self.candidates[index].set(&self.found[..found]);
         self.bound[index] = least - 1;
         debug_assert!(self.bound[index] < before, "the bound of row {row} stayed at {before}");
