@@ -17,7 +17,8 @@
 //! Scores are small integers, and everything here computes with 16-bit ones: a price, the gain of a pair at it, a
 //! distance. A row of scores is therefore looked through in vector instructions, and a queue of distances is an
 //! array. A row is looked through once to find a few candidates and a bound on all the rest; until prices have
-//! moved past the bound only the candidates are looked at. Columns have slots, not copies.
+//! moved past the bound only the candidates are looked at, and then a larger pool of them that a row keeps. Columns have
+//! slots, not copies.
 //!
 //! # Sources
 //!
@@ -38,6 +39,7 @@
 mod auction;
 mod augment;
 mod buckets;
+mod candidates;
 mod certificate;
 mod instance;
 mod matcher;

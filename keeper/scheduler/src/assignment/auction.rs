@@ -60,7 +60,7 @@ pub(super) fn auction(state: &mut State, instance: &Instance, order: &[u32], mut
 /// The candidate where the row gains most, with the gain, and what it gains where it gains second most.
 fn two_best(state: &State, row: u32) -> (Option<(u32, i16)>, i16) {
     let (mut column, mut best, mut second) = (NONE, 0, 0);
-    for &edge in &state.candidates[row as usize] {
+    for &edge in state.candidates[row as usize].as_slice() {
         let gain = state.gain(edge);
         if gain > best {
             (column, best, second) = (edge.column, gain, best);

@@ -13,6 +13,24 @@ pub(super) fn place_rows(state: &mut State) {
     state.free = free;
 }
 
+/// Places the only row that was searched from, back along the way that the search came.
+pub(super) fn place_row(state: &mut State) {
+    state.free.clear();
+    let mut column = state.search.goal_column;
+    if column == NONE {
+        let behind = state.search.goal_row;
+        column = state.column[behind as usize];
+        state.unlink(behind);
+    }
+    while column != NONE {
+        let row = state.search.parent[column as usize];
+        let given_up = state.column[row as usize];
+        state.unlink(row);
+        state.link(row, column);
+        column = given_up;
+    }
+}
+
 /// Fills open slots that have a price, by rows that were left out or that hold what costs nothing.
 pub(super) fn fill_slots(state: &mut State, order: &[u32]) {
     start(state);
@@ -80,7 +98,7 @@ fn step_back(state: &mut State) -> bool {
 fn next_tight(state: &mut State, row: u32) -> Option<u32> {
     let cursor = &mut state.search.row_cursor[row as usize];
     let value = state.value[row as usize];
-    while let Some(edge) = state.candidates[row as usize].get(*cursor as usize) {
+    while let Some(edge) = state.candidates[row as usize].as_slice().get(*cursor as usize) {
         *cursor += 1;
         let column = edge.column as usize;
         if edge.score - state.price[column] == value && !state.search.is_seen[column] {

@@ -110,7 +110,10 @@ impl Solution {
             let column = state.column[row as usize];
             let worker_id = (column != NONE).then(|| workers[column as usize]);
             if worker_id.is_some() {
-                score += u64::from(instance.rows()[row as usize].score(column).unsigned_abs());
+                // What is held is held without slack, so the score need not be fetched.
+                let held = state.value[row as usize] + state.price[column as usize];
+                debug_assert_eq!(held, instance.rows()[row as usize].score(column), "row {row}, column {column}");
+                score += u64::from(held.unsigned_abs());
             }
             allocations.push((job_id, worker_id));
             values.push((job_id, u32::from(state.value[row as usize].unsigned_abs())));

@@ -196,16 +196,34 @@ impl Instance {
     }
 
     fn read(&self, job: &JobScores) -> Result<Row, InstanceError> {
-        let job_id = job.job_id;
-        let mut edges = Vec::with_capacity(job.scores.len());
-        for &(worker_id, score) in &job.scores {
-            let column = self.column(worker_id).ok_or(InstanceError::UnknownWorker { job_id, worker_id })?;
-            if score > MAX_SCORE {
-                return Err(InstanceError::ScoreTooHigh { job_id, worker_id, score });
-            }
-            let score = i16::try_from(score).expect("MAX_SCORE fits");
-            edges.push(Edge { column, score });
+        if job.scores.len() < self.workers.len() / DENSE_FROM_ONE_IN {
+            self.read_sparse(job)
+        } else {
+            self.read_dense(job)
         }
+    }
+
+    fn read_dense(&self, job: &JobScores) -> Result<Row, InstanceError> {
+        const UNREAD: i16 = -1;
+        let mut scores = vec![UNREAD; self.workers.len()];
+        for &(worker_id, score) in &job.scores {
+            let edge = self.read_score(job.job_id, worker_id, score)?;
+            let place = &mut scores[edge.column as usize];
+            if *place != UNREAD {
+                return Err(InstanceError::DuplicateScore { job_id: job.job_id, worker_id });
+            }
+            *place = edge.score;
+        }
+        for score in &mut scores {
+            *score = (*score).max(0);
+        }
+        Ok(Row::Dense(scores))
+    }
+
+    fn read_sparse(&self, job: &JobScores) -> Result<Row, InstanceError> {
+        let job_id = job.job_id;
+        let edges = job.scores.iter().map(|&(worker_id, score)| self.read_score(job_id, worker_id, score));
+        let mut edges: Vec<Edge> = edges.collect::<Result<_, _>>()?;
         if !edges.is_sorted_by_key(|edge| edge.column) {
             edges.sort_unstable_by_key(|edge| edge.column);
         }
@@ -213,7 +231,16 @@ impl Instance {
             let worker_id = self.workers[pair[0].column as usize];
             return Err(InstanceError::DuplicateScore { job_id, worker_id });
         }
-        Ok(Row::new(edges, self.workers.len()))
+        edges.retain(|edge| edge.score > 0);
+        Ok(Row::Sparse(edges))
+    }
+
+    fn read_score(&self, job_id: JobId, worker_id: WorkerId, score: u32) -> Result<Edge, InstanceError> {
+        let column = self.column(worker_id).ok_or(InstanceError::UnknownWorker { job_id, worker_id })?;
+        if score > MAX_SCORE {
+            return Err(InstanceError::ScoreTooHigh { job_id, worker_id, score });
+        }
+        Ok(Edge { column, score: i16::try_from(score).expect("MAX_SCORE fits") })
     }
 
     /// A worker's place among the ids. Ids are mostly given without gaps, so it is looked for there first.
@@ -250,18 +277,6 @@ impl Instance {
 }
 
 impl Row {
-    fn new(mut edges: Vec<Edge>, columns: usize) -> Self {
-        if edges.len() < columns / DENSE_FROM_ONE_IN {
-            edges.retain(|edge| edge.score > 0);
-            return Self::Sparse(edges);
-        }
-        let mut scores = vec![0; columns];
-        for edge in &edges {
-            scores[edge.column as usize] = edge.score;
-        }
-        Self::Dense(scores)
-    }
-
     /// The score in a column, 0 where the pair does not fit.
     pub(super) fn score(&self, column: u32) -> i16 {
         match self {

@@ -65,6 +65,8 @@ impl Matcher {
     /// Solves the batch from the last prices and assignment.
     pub fn resolve(&mut self) -> Solution {
         self.sort_rows();
+        self.level_prices();
+        self.state.narrow(&self.order);
         self.settle();
         Solution::of(&self.instance, &self.state)
     }
@@ -81,7 +83,7 @@ impl Matcher {
         for job in new {
             let row = self.instance.insert(job)?;
             self.state.grow_to(self.instance.rows().len());
-            self.state.survey(row, &self.instance.rows()[row as usize]);
+            self.state.read(row, &self.instance.rows()[row as usize]);
         }
         Ok(())
     }
@@ -153,6 +155,22 @@ impl Matcher {
         self.state.shift_prices(-if is_scarce { lowest.min(step * SHIFT_STEPS) } else { lowest });
     }
 
+    /// Lowers all prices together as far as they go, where every job can be placed: a search would otherwise come to
+    /// jobs that can do without a slot at these prices, and another would have to lower them again.
+    fn level_prices(&mut self) {
+        let slots = self.state.slots.iter().zip(&self.state.price);
+        let lowest = slots.filter(|(slots, _)| **slots > 0).map(|(_, &price)| price).min().unwrap_or(0);
+        let state = &mut self.state;
+        let is_left_out = |row: &u32| state.value[*row as usize] == 0 && state.column[*row as usize] == NONE;
+        if lowest == 0 || self.order.iter().any(is_left_out) {
+            return;
+        }
+        state.shift_prices(-lowest);
+        for &row in &self.order {
+            state.value[row as usize] += lowest;
+        }
+    }
+
     fn slot_count(&self) -> u64 {
         self.instance.slots().iter().map(|&slots| u64::from(slots)).sum()
     }
@@ -192,7 +210,11 @@ impl Matcher {
             state.free = waiting.split_off(waiting.len() - together);
             while search::reprice(state, instance, order, Goal::PlaceRows) {
                 let free = state.free.len();
-                augment::place_rows(state);
+                if together == 1 {
+                    augment::place_row(state);
+                } else {
+                    augment::place_rows(state);
+                }
                 debug_assert!(state.free.len() < free, "a phase placed nobody");
                 phases += 1;
             }

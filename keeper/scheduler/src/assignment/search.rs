@@ -45,9 +45,12 @@ fn start(state: &mut State, order: &[u32], goal: Goal) -> Option<i16> {
     search.rows.clear();
     search.columns.clear();
     search.stack.clear();
+    search.parent.resize(state.price.len(), NONE);
+    (search.goal_column, search.goal_row) = (NONE, NONE);
     match goal {
         Goal::PlaceRows => {
-            let limit = state.free.iter().map(|&row| state.value[row as usize]).min()?;
+            let (limit, row) = state.free.iter().map(|&row| (state.value[row as usize], row)).min()?;
+            search.goal_row = row;
             search.reset_columns(&state.price, limit);
             search.stack.extend(state.free.iter().rev());
             Some(limit)
@@ -107,26 +110,32 @@ fn leave_row(state: &mut State, row: u32, now: i16, mut limit: i16, goal: Goal) 
     let index = row as usize;
     let distance = state.search.row_distance[index];
     let reach = distance + state.value[index];
-    if goal == Goal::PlaceRows {
-        limit = limit.min(reach);
+    if goal == Goal::PlaceRows && reach < limit {
+        limit = reach;
+        (state.search.goal_column, state.search.goal_row) = (NONE, row);
     }
     if now == distance && state.search.rows.last() != Some(&row) {
         state.search.rows.push(row);
     }
-    for &edge in &state.candidates[index] {
+    let (search, price, load, slots) = (&mut state.search, &state.price[..], &state.load[..], &state.slots[..]);
+    let (ceiling, parent) = (&mut search.ceiling[..price.len()], &mut search.parent[..price.len()]);
+    for edge in state.candidates[index].as_slice() {
         let column = edge.column as usize;
         let arrival = reach - edge.score;
-        if arrival < state.search.ceiling[column] {
-            let offered = arrival + state.price[column];
-            if offered >= limit {
-                continue;
-            }
-            state.search.ceiling[column] = arrival;
-            if state.load[column] < state.slots[column] && (goal == Goal::PlaceRows || state.price[column] > 0) {
-                limit = offered;
-            } else {
-                state.search.buckets.push(offered, edge.column);
-            }
+        if arrival >= ceiling[column] {
+            continue;
+        }
+        let offered = arrival + price[column];
+        if offered >= limit {
+            continue;
+        }
+        ceiling[column] = arrival;
+        parent[column] = row;
+        if load[column] < slots[column] && (goal == Goal::PlaceRows || price[column] > 0) {
+            limit = offered;
+            search.goal_column = edge.column;
+        } else {
+            search.buckets.push(offered, edge.column);
         }
     }
     // Where a row gains nothing it needs no slot, so bounds below 0 rule nothing out.
@@ -175,6 +184,8 @@ fn lower(state: &mut State, order: &[u32], distance: i16) {
     }
     for &row in order {
         state.value[row as usize] += distance.min(state.search.row_distance[row as usize]);
-        state.bound[row as usize] = state.bound[row as usize].saturating_add(distance);
+        for bound in [&mut state.bound, &mut state.pool_bound] {
+            bound[row as usize] = bound[row as usize].saturating_add(distance);
+        }
     }
 }

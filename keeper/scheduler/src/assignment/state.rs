@@ -7,6 +7,7 @@
 use super::{
     MAX_PRICE,
     buckets::Buckets,
+    candidates::{AT_HAND, Candidates},
     instance::{Edge, Instance, NONE, Row},
 };
 
@@ -29,16 +30,24 @@ pub(super) struct State {
     /// What the row gains at these prices where it gains most.
     pub(super) value: Vec<i16>,
     /// Where the row gains about as much; everywhere else it gains at most `bound`.
-    pub(super) candidates: Vec<Vec<Edge>>,
+    pub(super) candidates: Vec<Candidates>,
     pub(super) bound: Vec<i16>,
     /// By how much less than the best a column may gain and still become a candidate; follows the batch.
     pub(super) width: i16,
+    /// Where the row gains less, too, as far as it was ever looked through for more candidates; everywhere else it
+    /// gains at most `pool_bound`. More candidates are looked for here first, not among all scores.
+    pub(super) pool: Vec<Vec<Edge>>,
+    pub(super) pool_bound: Vec<i16>,
+    /// As `width`, for the pool.
+    pool_width: i16,
 
     /// Rows with a value above 0 that hold nothing.
     pub(super) free: Vec<u32>,
 
     pub(super) search: Search,
     block_best: Vec<i16>,
+    /// What was just listed; as long as there are columns, and one more.
+    found: Vec<Edge>,
 }
 
 /// What one search needs; kept to save allocations.
@@ -55,16 +64,27 @@ pub(super) struct Search {
     /// Which columns this phase has been through, and where in a row or a column's holders it stopped.
     pub(super) is_seen: Vec<bool>,
     pub(super) row_cursor: Vec<u32>,
+    /// The row from which a column was reached, and where the search ended: in a column with an open slot, or else
+    /// in a row that can be without one.
+    pub(super) parent: Vec<u32>,
+    pub(super) goal_column: u32,
+    pub(super) goal_row: u32,
     pub(super) column_cursor: Vec<u32>,
     pub(super) path: Vec<(u32, u32)>,
 }
 
 /// Columns whose best is found together, in a loop that compilers turn into vector instructions.
-const BLOCK: usize = 32;
+const BLOCK: usize = 16;
 /// How many candidates a row should have. Fewer are looked up again sooner, more cost more at every look.
 const FEW: usize = 2;
 const MANY: usize = 4;
 const FIRST_WIDTH: i16 = 64;
+/// By how much the bound is lowered at least where more candidates are looked for, and how far below the value it is
+/// set where a row gives some up.
+const STEP: i16 = 16;
+/// As `FEW` and `MANY`, for the pool.
+const POOL_FEW: usize = 24;
+const POOL_MANY: usize = 64;
 /// No difference of gains is larger.
 const MAX_WIDTH: i16 = 20_001;
 
@@ -79,6 +99,8 @@ impl State {
             head: vec![NONE; columns],
             tail: vec![NONE; columns],
             width: FIRST_WIDTH,
+            pool_width: FIRST_WIDTH,
+            found: vec![Edge { column: NONE, score: 0 }; columns + 1],
             ..Self::default()
         };
         state.grow_to(instance.rows().len());
@@ -91,8 +113,17 @@ impl State {
         self.previous.resize(rows, NONE);
         self.column.resize(rows, NONE);
         self.value.resize(rows, 0);
-        self.candidates.resize(rows, Vec::new());
+        self.candidates.resize(rows, Candidates::NONE);
         self.bound.resize(rows, MAX_PRICE);
+        self.pool.resize(rows, Vec::new());
+        self.pool_bound.resize(rows, MAX_PRICE);
+    }
+
+    /// Takes up the scores of a row that is new.
+    pub(super) fn read(&mut self, row: u32, scores: &Row) {
+        self.pool[row as usize].clear();
+        self.pool_bound[row as usize] = MAX_PRICE;
+        self.survey(row, scores);
     }
 
     pub(super) fn has_room(&self, column: u32) -> bool {
@@ -151,7 +182,7 @@ impl State {
                 *price = (*price + by).min(MAX_PRICE);
             }
         }
-        for bound in &mut self.bound {
+        for bound in self.bound.iter_mut().chain(&mut self.pool_bound) {
             // Where a price is at its highest already nothing is gained, but not less than before either.
             *bound = bound.saturating_sub(by).max(0.min(*bound));
         }
@@ -162,13 +193,16 @@ impl State {
         let best = self.best(scores);
         self.value[row as usize] = best.max(0);
         if best <= 0 {
-            self.candidates[row as usize].clear();
+            self.candidates[row as usize].set(&[]);
             self.bound[row as usize] = best;
             return;
         }
         loop {
-            self.collect(row, scores, self.width);
-            match self.candidates[row as usize].len() {
+            let least = best - self.width;
+            let found = self.collect(scores, least);
+            self.candidates[row as usize].set(&self.found[..found]);
+            self.bound[row as usize] = least - 1;
+            match found {
                 found if found > MANY => self.width = (self.width - self.width / 4 - 1).max(1),
                 found if found < FEW => {
                     let is_enough = found > FEW / 2 || self.width >= MAX_WIDTH || best < self.width;
@@ -185,7 +219,7 @@ impl State {
 
     /// Sets the row's value to the prices of now, from its candidates if they settle it.
     pub(super) fn refresh(&mut self, row: u32, scores: &Row) {
-        let best = self.candidates[row as usize].iter().map(|&edge| self.gain(edge)).fold(0, i16::max);
+        let best = self.candidates[row as usize].as_slice().iter().map(|&edge| self.gain(edge)).fold(0, i16::max);
         if best > self.bound[row as usize] {
             self.value[row as usize] = best;
         } else {
@@ -199,48 +233,90 @@ impl State {
     pub(super) fn widen(&mut self, row: u32, scores: &Row) {
         let index = row as usize;
         let before = self.bound[index];
-        let width = (self.value[index] - before).saturating_mul(2).clamp(self.width, MAX_WIDTH);
-        self.best(scores);
-        self.collect(row, scores, width);
+        let gap = self.value[index] - before;
+        let width = gap.saturating_add(STEP.max(gap / 2)).min(MAX_WIDTH);
+        if self.pool_bound[index] >= before {
+            self.fill_pool(row, scores, width);
+        }
+        let least = (self.value[index] - width).max(self.pool_bound[index] + 1);
+        // What is there stays: the search may already have come by it. Everything above the bound is there.
+        let known = self.candidates[index].as_slice();
+        let mut found = known.len();
+        self.found[..found].copy_from_slice(known);
+        for &edge in &self.pool[index] {
+            let gain = edge.score - self.price[edge.column as usize];
+            self.found[found] = edge;
+            found += usize::from((least..=before).contains(&gain) && !known.contains(&edge));
+        }
+        self.candidates[index].set(&self.found[..found]);
+        self.bound[index] = least - 1;
         debug_assert!(self.bound[index] < before, "the bound of row {row} stayed at {before}");
+    }
+
+    /// Gives up most candidates of rows that a search far out left with too many to be at hand.
+    pub(super) fn narrow(&mut self, order: &[u32]) {
+        for index in order.iter().map(|&row| row as usize) {
+            let least = self.value[index] - STEP;
+            let candidates = self.candidates[index].as_slice();
+            if candidates.len() > AT_HAND && least > self.bound[index] {
+                let found = list(&mut self.found, candidates, &self.price, least);
+                self.candidates[index].set(&self.found[..found]);
+                self.bound[index] = least - 1;
+            }
+        }
+    }
+
+    /// Looks the row's scores through for whatever gains at most `width` less than its value, or somewhat more.
+    fn fill_pool(&mut self, row: u32, scores: &Row, width: i16) {
+        let index = row as usize;
+        let width = width.max(self.pool_width);
+        let least = self.value[index] - width;
+        self.best(scores);
+        let found = self.collect(scores, least);
+        self.pool[index].clear();
+        self.pool[index].extend_from_slice(&self.found[..found]);
+        match found {
+            found if found > POOL_MANY => self.pool_width = (self.pool_width - self.pool_width / 4 - 1).max(1),
+            found if found < POOL_FEW => self.pool_width = self.pool_width.saturating_mul(2).min(MAX_WIDTH),
+            _ => {}
+        }
+        self.pool_bound[index] = least - 1;
     }
 
     /// The most that the row gains; remembers the best of every block.
     fn best(&mut self, scores: &Row) -> i16 {
         match scores {
             Row::Dense(scores) => {
+                let (scores, last_scores) = scores.as_chunks();
+                let (prices, last_prices) = self.price.as_chunks();
                 self.block_best.clear();
-                let blocks = scores.chunks(BLOCK).zip(self.price.chunks(BLOCK));
-                self.block_best.extend(blocks.map(|(scores, prices)| best_of_block(scores, prices)));
+                self.block_best.extend(scores.iter().zip(prices).map(|(scores, prices)| best_of_block(scores, prices)));
+                let last = last_scores.iter().zip(last_prices).map(|(score, price)| score - price);
+                self.block_best.push(last.fold(i16::MIN, i16::max));
                 self.block_best.iter().copied().fold(-1, i16::max)
             }
             Row::Sparse(edges) => edges.iter().map(|edge| self.gain(*edge)).fold(-1, i16::max),
         }
     }
 
-    /// Makes candidates of the columns that gain at most `width` less than the row's value.
-    fn collect(&mut self, row: u32, scores: &Row, width: i16) {
-        let least = self.value[row as usize] - width;
-        let mut candidates = std::mem::take(&mut self.candidates[row as usize]);
-        candidates.clear();
-        match scores {
-            Row::Dense(scores) => {
-                let blocks = scores.chunks(BLOCK).zip(self.price.chunks(BLOCK));
-                for (first, (best, (scores, prices))) in (0..).step_by(BLOCK).zip(self.block_best.iter().zip(blocks)) {
-                    if *best < least {
-                        continue;
-                    }
-                    for (column, (&score, price)) in (first..).zip(scores.iter().zip(prices)) {
-                        if score - price >= least && score > 0 {
-                            candidates.push(Edge { column, score });
-                        }
-                    }
-                }
+    /// Lists the columns where a row gains at least so much, by the best of every block; returns how many.
+    fn collect(&mut self, scores: &Row, least: i16) -> usize {
+        let scores = match scores {
+            Row::Dense(scores) => scores,
+            Row::Sparse(edges) => return list(&mut self.found, edges, &self.price, least),
+        };
+        let mut found = 0;
+        let blocks = scores.chunks(BLOCK).zip(self.price.chunks(BLOCK));
+        for (first, (best, (scores, prices))) in (0..).step_by(BLOCK).zip(self.block_best.iter().zip(blocks)) {
+            if *best < least {
+                continue;
             }
-            Row::Sparse(edges) => candidates.extend(edges.iter().filter(|edge| self.gain(**edge) >= least)),
+            for (column, (&score, price)) in (first..).zip(scores.iter().zip(prices)) {
+                self.found[found] = Edge { column, score };
+                found += usize::from(score - price >= least && score > 0);
+            }
         }
-        self.candidates[row as usize] = candidates;
-        self.bound[row as usize] = least - 1;
+        found
     }
 
     pub(super) fn gain(&self, edge: Edge) -> i16 {
@@ -248,6 +324,17 @@ impl State {
     }
 }
 
-fn best_of_block(scores: &[i16], prices: &[i16]) -> i16 {
+fn best_of_block(scores: &[i16; BLOCK], prices: &[i16; BLOCK]) -> i16 {
     scores.iter().zip(prices).map(|(score, price)| score - price).fold(i16::MIN, i16::max)
+}
+
+/// Lists those of the edges that gain at least so much; returns how many. Without a branch for each, since nobody
+/// could foretell it.
+fn list(found: &mut [Edge], edges: &[Edge], prices: &[i16], least: i16) -> usize {
+    let mut count = 0;
+    for &edge in edges {
+        found[count] = edge;
+        count += usize::from(edge.score - prices[edge.column as usize] >= least);
+    }
+    count
 }

@@ -128,3 +128,43 @@ fn the_certificate_of_another_batch_is_refused() {
     assert_eq!(refusal(&[(1, 1)], &[job(1, &[(1, 6)])]), "score: 5 is stated, 6 is the sum");
     assert_eq!(refusal(&[(1, 1), (2, 1)], &[job(1, &[(1, 5)])]), "certificate.prices: worker 1 is not the batch's");
 }
+
+#[test]
+fn a_worker_is_listed_once_whether_few_or_many_fit() {
+    let workers: Vec<_> = (1..=32).map(|worker| (worker, 1)).collect();
+    let message = |jobs: &[JobScores]| instance(&workers, jobs).unwrap_err().to_string();
+    assert_eq!(message(&[job(4, &[(9, 5), (9, 6)])]), "scores of 4: 9 is listed twice");
+    let mut scores: Vec<_> = (1..=32).map(|worker| (worker, 0)).collect();
+    scores.push((9, 0));
+    assert_eq!(message(&[job(4, &scores)]), "scores of 4: 9 is listed twice");
+}
+
+/// Searches go far here, past what rows have at hand and past their pools, for round after round.
+#[test]
+fn a_large_batch_stays_optimal_however_often_it_is_changed() {
+    let mut word = 1_u64;
+    let mut factors = || -> [u32; 3] {
+        std::array::from_fn(|_| {
+            word = word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            u32::try_from(word >> 33).unwrap() % 101
+        })
+    };
+    let of_workers: Vec<_> = (0..150).map(|_| factors()).collect();
+    let mut next = |id: u64| {
+        let of_job = factors();
+        let product =
+            |of_worker: &[u32; 3]| of_job.iter().zip(of_worker).map(|(job, worker)| job * worker).sum::<u32>();
+        let scores: Vec<_> = (1..).zip(of_workers.iter().map(|of_worker| product(of_worker) / 3)).collect();
+        job(id, &scores)
+    };
+    let workers: Vec<_> = (1..=150).map(|worker| (worker, 1)).collect();
+    let jobs: Vec<_> = (1..=150).map(&mut next).collect();
+    let mut matcher = Matcher::new(instance(&workers, &jobs).unwrap());
+    matcher.solve().verify(matcher.instance()).unwrap();
+    for round in 0..60 {
+        let gone: Vec<_> = (1..=5).map(|place| JobId(round * 5 + place)).collect();
+        let new: Vec<_> = gone.iter().map(|job_id| next(job_id.0 + 150)).collect();
+        matcher.replace(&gone, &new).unwrap();
+        matcher.resolve().verify(matcher.instance()).unwrap();
+    }
+}
