@@ -5,7 +5,7 @@ mod service;
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail};
-use keeper_chain::{Contracts, Follower, Step};
+use keeper_chain::{Contracts, Follower, RpcError, Step};
 use keeper_scheduler::{QueueRules, metrics::MarketMetrics};
 use keeper_store::{Store, StoreError};
 use keeper_types::{BlockNumber, Fri, Market, MarketEvent, Strategy, TxHash};
@@ -14,6 +14,9 @@ use serde_json::json;
 
 use super::Global;
 use crate::{context::Context, output, records};
+
+/// How often the market is read where the state of the block is gone by then.
+const TRIES: u32 = 3;
 
 /// What the chain's events add up to.
 struct Tally {
@@ -72,13 +75,12 @@ pub(crate) async fn run(global: &Global) -> Result<()> {
     contracts.allocation_stats().await?;
     let records = records(&context, &contracts).await?;
     let spinner = output::spinner("reading the chain");
-    let mut tally = read_chain(&context, &contracts).await?;
+    let (mut tally, money) = read_with_money(&context, &contracts).await?;
     let mut leader = None;
     if let Some(records) = records {
         add_times(&*records, &mut tally).await?;
         leader = records::leader(&context).await?;
     }
-    let money = money(&contracts, &tally).await?;
     let gas = gas_per_allocation(&context, &tally).await?;
     spinner.finish_and_clear();
     let states = states(&tally.market);
@@ -129,6 +131,22 @@ fn print(tally: &Tally, states: &BTreeMap<&'static str, usize>, money: &Money, g
     println!("held         {}", money.held_fri);
     println!("owed         {} in credit, {} in bonds of disputes", money.owed_fri, money.bonds_fri);
     service::print(&tally.metrics.summary(tally.now));
+}
+
+/// Reads the market, and what the contract holds as of the same block. A node that keeps no state but its newest may have
+/// made another block in between: then once more.
+async fn read_with_money(context: &Context, contracts: &Contracts) -> Result<(Tally, Money)> {
+    for _ in 1..TRIES {
+        let tally = read_chain(context, contracts).await?;
+        match money(contracts, &tally).await {
+            Ok(money) => return Ok((tally, money)),
+            Err(error) if error.is::<RpcError>() => tracing::debug!(%error, "the block's state is gone"),
+            Err(error) => return Err(error),
+        }
+    }
+    let tally = read_chain(context, contracts).await?;
+    let money = money(contracts, &tally).await?;
+    Ok((tally, money))
 }
 
 async fn read_chain(context: &Context, contracts: &Contracts) -> Result<Tally> {
