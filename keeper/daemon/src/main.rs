@@ -14,11 +14,12 @@ mod settings;
 
 use std::process::ExitCode;
 
-use nix::sys::signal::{SigHandler, Signal, signal};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::cli::Cli;
 
+/// What a shell says of a program that SIGPIPE has ended.
+const READER_IS_GONE: i32 = 141;
 /// How an agent starts this program again to run a job's command.
 const EXEC_JOB: [&str; 2] = ["worker", "exec-job"];
 
@@ -64,11 +65,17 @@ async fn start(cli: Cli) -> ExitCode {
 
 /// A command whose output nobody reads any more, as in `keeper job list | head`, ends like any other program's.
 /// Services go on: their output is not what they are for.
-#[expect(unsafe_code, reason = "the default action takes the place of the standard library's, which ignores SIGPIPE")]
+///
+/// Not by the signal SIGPIPE: a connection to a node that breaks raises it too, and has to be told as what it is.
 fn end_with_the_reader() {
-    // SAFETY: no handler is installed, only the system's default action.
-    let restored = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
-    debug_assert!(restored.is_ok(), "SIGPIPE exists and may be set");
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let is_gone = |said: &str| said.starts_with("failed printing to stdout") && said.contains("Broken pipe");
+        if panic.payload_as_str().is_some_and(is_gone) {
+            std::process::exit(READER_IS_GONE);
+        }
+        usual(panic);
+    }));
 }
 
 /// Logs go to standard error; standard output is for data.

@@ -31,7 +31,8 @@ impl Contracts {
     /// # Errors
     /// Fails where the node does not answer.
     pub async fn job(&self, job_id: JobId) -> Result<Option<ChainJob>, RpcError> {
-        Ok(self.jobs_from(job_id, 1).await?.into_iter().next())
+        // The contract begins with the first there is.
+        Ok(self.jobs_from(job_id, 1).await?.into_iter().find(|found| found.job_id == job_id))
     }
 
     /// Every job, in the order of submission.
@@ -71,7 +72,7 @@ impl Contracts {
     /// # Errors
     /// Fails where the node does not answer.
     pub async fn worker(&self, worker_id: WorkerId) -> Result<Option<Worker>, RpcError> {
-        Ok(self.workers_from(worker_id, 1).await?.into_iter().next())
+        Ok(self.workers_from(worker_id, 1).await?.into_iter().find(|found| found.worker_id == worker_id))
     }
 
     /// The group of replicas whose first job this is, or `None` where there is none.

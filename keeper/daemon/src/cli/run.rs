@@ -40,7 +40,7 @@ use crate::{
 /// Fails where something that it needs is missing, or a service fails for good.
 pub(crate) async fn run(global: &Global, args: &RunArgs) -> Result<()> {
     let mut signals = Signals::install()?;
-    let keeper = tokio::select! {
+    let mut keeper = tokio::select! {
         keeper = Box::pin(Keeper::set_up(global, args)) => keeper.map_err(Stopped::at_start)?,
         signal = signals.next() => {
             tracing::info!(%signal, "stopped before it began");
@@ -48,7 +48,11 @@ pub(crate) async fn run(global: &Global, args: &RunArgs) -> Result<()> {
         }
     };
     keeper.announce();
-    Ok(keeper.supervisor().run(signals).await?)
+    let installation = keeper.installation.take();
+    let ended = keeper.supervisor().run(signals).await;
+    // Until here the data directory is nobody else's.
+    drop(installation);
+    Ok(ended?)
 }
 
 /// What the services are made of. All of it outlives their restarts.
@@ -71,8 +75,8 @@ struct Keeper {
     leadership: Leadership,
     /// Who leads, where others may.
     leasing: Option<Leasing>,
-    /// The data directory is this process's for as long as it lives.
-    _installation: Option<Installation>,
+    /// The data directory is this process's for as long as this is held.
+    installation: Option<Installation>,
 }
 
 impl Keeper {
@@ -120,7 +124,7 @@ impl Keeper {
         Ok(Self {
             leadership: shared.unwrap_or(Leadership::Alone),
             leasing,
-            _installation: installation,
+            installation,
             contracts,
             lane,
             exit_lanes,
