@@ -96,6 +96,11 @@ async fn jobs_are_allocated_in_batches_run_and_paid_for() {
     let text = place.run(&["job", "show", "1"]).await.stdout;
     assert!(text.contains("round             1, applied ") && text.contains("(placed)"), "{text}");
 
+    for kind in ["job", "worker"] {
+        let none = place.run(&[kind, "show", "0"]).await;
+        assert!(none.error().contains(&format!("{kind} 0 does not exist")), "{}", none.error());
+    }
+
     let explained = place.json(3, &["job", "explain", "1"]).await;
     assert_eq!(explained["decision"]["explanation"]["outcome"]["code"], "placed");
     assert!(explained["decision"]["explanation"]["winner"]["total"].as_u64().unwrap() > 0);
