@@ -173,6 +173,10 @@ async fn try_on(stage: &Arc<Stage>, args: &Args, seed: u64) -> Result<Figures> {
         sleep(LOOK_EVERY).await;
     }
     if !args.sabotage {
+        // The last that was killed may not listen yet.
+        for member in &mut members {
+            member.until_ready().await?;
+        }
         until_it_is_told_who_leads(stage, &members, &watching, &url.to_string()).await?;
     }
     for member in &mut members {
