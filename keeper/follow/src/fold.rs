@@ -23,6 +23,9 @@ use crate::{
     reconcile::Reconciler,
 };
 
+/// Blocks that a keeper that keeps up takes in at once at most: several, where a node or a database made it wait.
+const MOST_SEEN_AT_ONCE: usize = 32;
+
 /// Follows a chain. It owns the market; the store holds everything that it cannot make again.
 #[derive(Debug)]
 pub struct Fold {
@@ -264,8 +267,8 @@ impl Fold {
             };
         }
         self.folded = Some(last);
-        if last.number >= head {
-            // Of what happened while the keeper was away nobody can say when it would have been seen.
+        // Of what happened while the keeper was away nobody can say when it would have been seen.
+        if last.number >= head && blocks.len() <= MOST_SEEN_AT_ONCE {
             self.unobserved = observations(&blocks, &self.market, (self.now_ms)());
         }
         for (position, event) in blocks.iter().flat_map(|block| &block.events) {

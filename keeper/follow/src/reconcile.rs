@@ -97,7 +97,7 @@ impl Fold {
             self.reconciler.jobs += held.len() as u64;
             let last = JobId(next.0 + u64::from(PAGE) - 1);
             differences.extend(self.differences(at.number, next..=last, &held));
-            let known = self.market.jobs.last_key_value().map_or(0, |(job_id, _)| job_id.0);
+            let known = self.market.jobs.keys().next_back().map_or(0, |job_id| job_id.0);
             let has_more = held.len() == usize::from(PAGE) || last.0 < known;
             if !has_more {
                 self.reconciler.next = None;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use keeper_types::{
-    Address, AgentView, Attempt, BlockNumber, Capabilities, Felt, Job, JobId, JobState, ManifestView, Market, Queue,
-    Rate, Requirements, Worker, WorkerId, WorkerStatus,
+    Address, AgentView, Attempt, BlockNumber, Capabilities, Felt, Job, JobId, ManifestView, Market, Queue, Rate,
+    Requirements, Worker, WorkerId, WorkerStatus,
 };
 use serde::{Deserialize, Serialize};
 
@@ -41,11 +41,9 @@ impl Snapshot {
         manifest: impl Fn(&Job) -> (ManifestStatus, ManifestView),
         agent: impl Fn(WorkerId) -> Option<AgentView>,
     ) -> Self {
-        let of_state = |state| market.jobs.values().filter(move |job| job.state == state);
         let registered = market.workers.values().filter(|worker| worker.status != WorkerStatus::Exited);
-        let jobs: Vec<_> = of_state(JobState::Queued)
-            .map(|job| PendingJob::new(job, market.excluded_workers(job), manifest(job)))
-            .collect();
+        let jobs: Vec<_> =
+            market.queued_jobs().map(|job| PendingJob::new(job, market.excluded_workers(job), manifest(job))).collect();
         let models: BTreeSet<Felt> = jobs.iter().map(|job| job.model_id).collect();
         let clients: BTreeSet<Address> = jobs.iter().map(|job| job.client).collect();
         let about = |worker_id| agent(worker_id).map(|agent: AgentView| agent.about(&models, &clients));
@@ -57,7 +55,7 @@ impl Snapshot {
             seed,
             jobs,
             workers: registered.map(|worker| WorkerView::new(worker, about(worker.worker_id))).collect(),
-            running: of_state(JobState::Allocated).filter_map(RunningJob::new).collect(),
+            running: market.allocated_jobs().filter_map(RunningJob::new).collect(),
             used_milli,
         }
     }

@@ -25,6 +25,7 @@ mod requirements;
 mod round;
 mod usage;
 mod verification;
+mod versioned;
 mod worker;
 
 pub use allocation::{AllocationItem, ItemError, MAX_ITEMS_PER_BATCH, SkipReason, Strategy};
@@ -51,4 +52,5 @@ pub use usage::{USAGE_HALF_LIFE_S, Usage};
 pub use verification::{
     MAX_LATENCY_MS, MAX_REPLICAS, RejectionCause, Replication, Verification, VerificationError, WorkerFault,
 };
+pub use versioned::Versioned;
 pub use worker::{MAX_REPUTATION, Worker, WorkerStatus};

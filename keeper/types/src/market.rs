@@ -15,19 +15,20 @@
 //!                            +--------> Failed <-----------+----------+
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use starknet_types_core::felt::Felt;
 
 use crate::{
     Address, AdminEvent, Attempt, BlockNumber, EventPosition, Fri, Job, JobId, JobState, MarketContract, MarketEvent,
-    PolicyId, Usage, Worker, WorkerId,
+    PolicyId, Usage, Versioned, Worker, WorkerId,
 };
 
 mod groups;
 mod jobs;
 mod keepers;
+mod standing;
 mod workers;
 
 pub use groups::Group;
@@ -38,31 +39,33 @@ const REVEAL_WINDOW_S: u64 = 21_600;
 /// Seconds that a deadline counts as one block; as in `deadlines.cairo`.
 const SECONDS_PER_BLOCK: u64 = 10;
 
-/// Jobs and workers as of some event.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Jobs and workers as of some event. A copy costs next to nothing ([`Versioned`]).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Market {
     /// Every job ever submitted.
-    pub jobs: BTreeMap<JobId, Job>,
+    pub jobs: Versioned<JobId, Job>,
     /// Every group of replicas, by its first job.
-    pub groups: BTreeMap<JobId, Group>,
+    pub groups: Versioned<JobId, Group>,
     /// Every worker ever registered.
-    pub workers: BTreeMap<WorkerId, Worker>,
+    pub workers: Versioned<WorkerId, Worker>,
     /// The latest heartbeat epoch in which a worker was reported.
-    pub beats: BTreeMap<WorkerId, u64>,
+    pub beats: Versioned<WorkerId, u64>,
     /// What each client's jobs have used of the workers.
-    pub usage: BTreeMap<Address, Usage>,
+    pub usage: Versioned<Address, Usage>,
     /// What JobMgr owes to accounts.
-    pub credits: BTreeMap<Address, Fri>,
+    pub credits: Versioned<Address, Fri>,
     /// Each keeper's latest round.
-    pub rounds: BTreeMap<Address, u64>,
+    pub rounds: Versioned<Address, u64>,
     /// The block of the latest round of any keeper.
     pub last_round_block: Option<BlockNumber>,
     /// Every keeper ever admitted, with its bond.
-    pub keepers: BTreeMap<Address, KeeperBond>,
+    pub keepers: Versioned<Address, KeeperBond>,
     /// Every policy ever announced.
-    pub policies: BTreeMap<PolicyId, PolicyState>,
+    pub policies: Versioned<PolicyId, PolicyState>,
     /// Contracts that take nothing new at present.
     pub paused: BTreeSet<MarketContract>,
+    /// Which jobs are where.
+    standing: standing::Standing,
 }
 
 /// An event does not follow from the ones before it.
@@ -108,6 +111,7 @@ impl Market {
     /// # Errors
     /// Fails where the event does not follow from the ones before.
     pub fn apply(&mut self, event: &MarketEvent, position: &EventPosition) -> Result<(), ApplyError> {
+        let before = self.states_of(event);
         let applied = match event {
             MarketEvent::JobsAllocated { items } => self.allocate_all(items, position),
             MarketEvent::JobSubmitted { .. }
@@ -145,7 +149,9 @@ impl Market {
             | MarketEvent::WorkerMetricsUpdated { .. } => Ok(()),
             _ => self.apply_to_worker(event, position),
         };
-        applied.map_err(|kind| ApplyError { event: event.name(), block: position.block.0, kind })
+        applied.map_err(|kind| ApplyError { event: event.name(), block: position.block.0, kind })?;
+        self.note_moves(&before);
+        Ok(())
     }
 
     /// What JobMgr owes to `account`.
@@ -165,7 +171,7 @@ impl Market {
         if amount == Fri::ZERO {
             return;
         }
-        let credit = self.credits.entry(account).or_default();
+        let credit = self.credits.get_or_default(account);
         // Every amount is part of what somebody paid in, so the sum stays below the token's supply.
         *credit = Fri(credit.0.saturating_add(amount.0));
     }

@@ -3,7 +3,7 @@
 //! Only a failed setup ends the run early: one broken step should not hide what the others would have said.
 
 use std::{
-    io::{BufRead as _, BufReader, Write},
+    io::{BufRead, BufReader, Seek as _, Write},
     process::{Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
@@ -14,10 +14,14 @@ use crate::{
     bindings, contracts,
     failure::{self, OrHint as _, failure},
     invariants, lint,
-    process::cargo,
+    process::{cargo, run as run_command},
     repo::Repo,
     setup,
 };
+
+/// The tests that break things on purpose. They mostly wait: for blocks, leases and what is started again.
+const CHAOS: &str = "chaos";
+const HINT: &str = "`cargo test -p CRATE NAME` repeats one of them";
 
 /// What is run.
 #[derive(Debug, clap::Args)]
@@ -57,13 +61,23 @@ pub(crate) fn run(repo: &Repo, args: &Args) -> Result<ExitCode> {
     steps.push(step("bindings", || bindings::check(repo)));
     let mut tally = Tally::default();
     steps.push(step("tests", || {
-        let mut tests = cargo(repo.root());
-        tests
-            .args(["test", "--workspace", "--locked", "--no-fail-fast"])
-            .env("CIRO_LOCALNET", &programs.localnet)
-            .env("CIRO_KEEPER", &programs.keeper)
-            .env("CIRO_KEEPER_FAILPOINTS", &failpoints_keeper);
-        counted(&mut tests, &mut tally)
+        let tests = |arguments: &[&str]| {
+            let mut tests = cargo(repo.root());
+            tests
+                .args(["test", "--locked", "--no-fail-fast"])
+                .args(arguments)
+                .env("CIRO_LOCALNET", &programs.localnet)
+                .env("CIRO_KEEPER", &programs.keeper)
+                .env("CIRO_KEEPER_FAILPOINTS", &failpoints_keeper);
+            tests
+        };
+        // Built in one go, so that neither of the two waits for the other's build.
+        run_command(
+            &mut tests(&["--workspace", "--no-run"]),
+            "the compiler's first error above is the one to look at",
+        )?;
+        let (mut others, mut chaos) = (tests(&["--workspace", "--exclude", CHAOS]), tests(&["--package", CHAOS]));
+        counted_beside(&mut others, &mut chaos, &mut tally)
     }));
     steps.push(step("harness", || counted(&mut invariants::tests(repo)?, &mut tally)));
     steps.push(step("invariants", || invariants::short(repo)));
@@ -92,14 +106,37 @@ fn counted(tests: &mut Command, tally: &mut Tally) -> Result<()> {
     let (counted, is_ok) = run_tests(tests, &mut std::io::stdout())?;
     tally.passed += counted.passed;
     tally.failed += counted.failed;
-    if is_ok { Ok(()) } else { Err(failure("tests failed", "`cargo test -p CRATE NAME` repeats one of them")) }
+    if is_ok { Ok(()) } else { Err(failure("tests failed", HINT)) }
+}
+
+/// Runs `tests` and, at the same time, `beside`, whose output follows when `tests` are done.
+fn counted_beside(tests: &mut Command, beside: &mut Command, tally: &mut Tally) -> Result<()> {
+    let mut said = tempfile::tempfile().context("making a file for what tests say")?;
+    let hint = "`cargo test --workspace` repeats it";
+    let both = || said.try_clone().context("sharing a file among outputs");
+    let mut child = beside.stdout(both()?).stderr(both()?).spawn().or_hint("starting cargo test", hint)?;
+    let ended = counted(tests, tally);
+    let status = child.wait().or_hint("waiting for cargo test", hint)?;
+    said.rewind().context("reading the tests' output")?;
+    let others = pass_on(&mut BufReader::new(said), &mut std::io::stdout())?;
+    tally.passed += others.passed;
+    tally.failed += others.failed;
+    ended?;
+    if status.success() { Ok(()) } else { Err(failure("tests failed", HINT)) }
 }
 
 /// Runs `cargo test`, passing its output on, and adds up the results that it prints.
 fn run_tests(tests: &mut Command, shown: &mut impl Write) -> Result<(Tally, bool)> {
     let hint = "`cargo test --workspace` repeats it";
     let mut child = tests.stdout(Stdio::piped()).spawn().or_hint("starting cargo test", hint)?;
-    let mut output = BufReader::new(child.stdout.take().context("cargo test has an output")?);
+    let output = child.stdout.take().context("cargo test has an output")?;
+    let tally = pass_on(&mut BufReader::new(output), shown)?;
+    let status = child.wait().or_hint("waiting for cargo test", hint)?;
+    Ok((tally, status.success()))
+}
+
+/// Passes on what tests say, and adds up the results in it.
+fn pass_on(output: &mut impl BufRead, shown: &mut impl Write) -> Result<Tally> {
     let mut tally = Tally::default();
     let mut line = Vec::new();
     while output.read_until(b'\n', &mut line).context("reading the tests' output")? > 0 {
@@ -110,8 +147,7 @@ fn run_tests(tests: &mut Command, shown: &mut impl Write) -> Result<(Tally, bool
         }
         line.clear();
     }
-    let status = child.wait().or_hint("waiting for cargo test", hint)?;
-    Ok((tally, status.success()))
+    Ok(tally)
 }
 
 /// Reads `test result: ok. 5 passed; 0 failed; 1 ignored; ...`.
@@ -146,6 +182,22 @@ mod tests {
         let mut shown = Vec::new();
         assert_eq!(run_tests(&mut script, &mut shown).unwrap(), (Tally { passed: 5, failed: 1 }, false));
         assert_eq!(shown.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count(), 2);
+    }
+
+    #[test]
+    fn tests_beside_others_count_and_fail_like_them() {
+        let script = |text: &str| {
+            let mut script = Command::new("sh");
+            script.args(["-c", text]);
+            script
+        };
+        let mut tally = Tally::default();
+        let mut passing = script("echo 'test result: ok. 2 passed; 0 failed;'");
+        let mut failing = script("echo 'test result: FAILED. 3 passed; 1 failed;'; exit 101");
+        assert!(counted_beside(&mut passing, &mut failing, &mut tally).is_err());
+        assert!(counted_beside(&mut failing, &mut passing, &mut tally).is_err());
+        assert_eq!(tally, Tally { passed: 10, failed: 2 });
+        assert!(counted_beside(&mut passing, &mut script("true"), &mut tally).is_ok());
     }
 
     #[test]

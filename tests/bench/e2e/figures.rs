@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{BLOCK_S, load::Submission, shares::Shares, watching::Seen};
 
@@ -18,6 +18,7 @@ pub(crate) struct Figures {
     block: Vec<Duration>,
     own: Vec<Duration>,
     node: Vec<Duration>,
+    stages: Vec<(String, Vec<Duration>)>,
     overflow: u64,
     seen: Seen,
     chain_rss_mb: Option<u64>,
@@ -49,6 +50,7 @@ impl Figures {
             block,
             own: sorted(shares.own.clone()),
             node: sorted(shares.node.clone()),
+            stages: shares.stages.iter().map(|(name, times)| (name.clone(), sorted(times.clone()))).collect(),
             overflow: shares.overflow,
             seen: seen.clone(),
             chain_rss_mb,
@@ -78,6 +80,7 @@ impl Figures {
             "chain_limit_ms": limit_ms,
             "p95_in_chain_limits": percentile(&self.latency, 95).map(|p95| ratio(p95, limit_ms)),
             "own_share_ms": percentiles(&self.own),
+            "own_stages_ms": self.stages.iter().map(|(name, times)| (name.clone(), percentiles(times))).collect::<Map<_, _>>(),
             "node_share_ms": percentiles(&self.node),
             "block_ms": percentiles(&self.block),
             "rounds": self.seen.rounds.len(),
@@ -96,6 +99,9 @@ impl Figures {
         text += &line("from submission to its block", &self.inclusion);
         text += &line("from block to block, as seen", &self.block);
         text += &line("the keeper's own share of a round", &self.own);
+        for (name, times) in &self.stages {
+            text += &line(&format!("  {name}"), times);
+        }
         text += &line("the node's answers in a round", &self.node);
         text += &format!(
             "{} of {} jobs allocated ({} %), {} doubled, {} skipped, {} found their queue full\n\

@@ -40,8 +40,7 @@ use keeper_scheduler::{
 };
 use keeper_store::{ExplanationRecord, Fence, Store};
 use keeper_types::{
-    AllocationItem, BlockNumber, ContentHash, Felt, Job, JobId, JobState, MAX_MANIFEST_BYTES, Manifest, ManifestView,
-    RoundHeader,
+    AllocationItem, BlockNumber, ContentHash, Felt, Job, JobId, MAX_MANIFEST_BYTES, Manifest, ManifestView, RoundHeader,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -189,7 +188,7 @@ impl Allocating {
     /// Decides a round and publishes what it was decided from; `None` where there is nothing to send.
     async fn decide(&self, believed: &Believed, memory: &mut Memory) -> Result<Option<Decided>, Failure> {
         memory.take_note_of(believed.fork);
-        let queued: Vec<&Job> = believed.market.jobs.values().filter(|job| job.state == JobState::Queued).collect();
+        let queued: Vec<&Job> = believed.market.queued_jobs().collect();
         memory.explained.retain(|job_id, _| believed.market.jobs.get(job_id).is_some_and(|job| !job.state.is_final()));
         let open: BTreeSet<ContentHash> = queued.iter().filter_map(|job| job.spec.manifest()).collect();
         memory.manifests.retain(|hash, _| open.contains(hash));

@@ -9,7 +9,6 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use keeper_dispatch::{Allocation, ArtifactStore, DispatchServer, Dispatcher, Report, RetryPolicy};
 use keeper_follow::FinalityPolicy;
-use keeper_types::JobState;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -90,7 +89,7 @@ impl Dispatching {
 /// What is allocated now, and sure enough for its work to begin: that does not go back with the chain. A job whose manifest hash is no content hash is never allocated by a keeper; where
 /// somebody did, its worker finds no manifest and the attempt runs out.
 fn allocations(believed: &Believed, finality: &FinalityPolicy) -> BTreeSet<Allocation> {
-    let running = believed.market.jobs.values().filter(|job| job.state == JobState::Allocated);
+    let running = believed.market.allocated_jobs();
     running
         .filter(|job| finality.may_begin(job, &believed.head, believed.final_block))
         .filter_map(|job| {

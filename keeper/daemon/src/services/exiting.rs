@@ -248,7 +248,7 @@ fn recorded(market: &Market, exit: DueExit) -> MaintenanceCall {
 fn due_exits(believed: &Believed) -> Vec<DueExit> {
     let now = (believed.head.timestamp, believed.head.number);
     let market = &believed.market;
-    market.jobs.values().filter_map(|job| due_exit(market, job, now)).collect()
+    market.open_jobs().filter_map(|job| due_exit(market, job, now)).collect()
 }
 
 fn due_exit(market: &Market, job: &Job, (timestamp, block): (u64, BlockNumber)) -> Option<DueExit> {

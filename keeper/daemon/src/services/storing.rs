@@ -83,7 +83,7 @@ async fn forget_before(store: &dyn Store, days: u32, below: JobId, now_ms: u64) 
 
 /// The first job that is not over; every one below it is.
 fn first_open(market: &Market) -> JobId {
-    let open = market.jobs.iter().find(|(_, job)| !job.state.is_final()).map(|(job_id, _)| *job_id);
+    let open = market.open_jobs().next().map(|job| job.job_id);
     let after_all = || market.jobs.keys().next_back().map_or(JobId(0), |last| JobId(last.0.saturating_add(1)));
     open.unwrap_or_else(after_all)
 }

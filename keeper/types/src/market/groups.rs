@@ -57,7 +57,7 @@ impl Market {
 
     pub(super) fn join_group(&mut self, group_id: Option<JobId>, quorum: u8) {
         let Some(group_id) = group_id else { return };
-        let group = self.groups.entry(group_id).or_default();
+        let group = self.groups.get_or_default(group_id);
         group.replicas = group.replicas.saturating_add(1);
         group.pending = group.pending.saturating_add(1);
         group.quorum = quorum;
@@ -66,7 +66,7 @@ impl Market {
     /// Keeps a worker from (further) replicas of a group.
     pub(super) fn exclude_from_group(&mut self, group_id: Option<JobId>, worker_id: WorkerId) {
         if let Some(group_id) = group_id {
-            self.groups.entry(group_id).or_default().excluded.insert(worker_id);
+            self.groups.get_or_default(group_id).excluded.insert(worker_id);
         }
     }
 

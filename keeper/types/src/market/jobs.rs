@@ -131,7 +131,9 @@ impl Market {
                     }
                     self.jobs.insert(job.job_id, job);
                 }
-                self.workers.extend(worker.map(|worker| (worker.worker_id, worker)));
+                if let Some(worker) = worker {
+                    self.workers.insert(worker.worker_id, worker);
+                }
             }
             return Err(error);
         }
@@ -169,7 +171,7 @@ impl Market {
         (job.allocated_at, job.allocated_block) = (Some(position.timestamp), Some(position.block));
         (job.rate, job.score, job.strategy) = (Some(rate), Some(score), Some(strategy));
         job.attempt_deadline = Some(attempt_deadline(position, job.spec.execution_timeout_s));
-        self.usage.entry(client).or_default().hold(units, position.timestamp);
+        self.usage.get_or_default(client).hold(units, position.timestamp);
         Ok(())
     }
 
@@ -252,7 +254,7 @@ impl Market {
         }
         let gpus = job.spec.requirements.gpu_count;
         let (client, units, worker_id) = (job.client, job.spec.requirements.billed_units(), job.worker_id);
-        self.usage.entry(client).or_default().release(units, position.timestamp);
+        self.usage.get_or_default(client).release(units, position.timestamp);
         if let Some(worker_id) = worker_id {
             let worker = self.worker(worker_id)?;
             worker.used_slots = worker.used_slots.saturating_sub(1);

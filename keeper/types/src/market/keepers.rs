@@ -69,6 +69,6 @@ impl Market {
     }
 
     fn keeper(&mut self, keeper: Address) -> &mut KeeperBond {
-        self.keepers.entry(keeper).or_default()
+        self.keepers.get_or_default(keeper)
     }
 }

@@ -75,8 +75,20 @@ fn market(events: &[MarketEvent]) -> Result<Market, ApplyError> {
     let mut market = Market::default();
     for (block, event) in (1..).zip(events) {
         market.apply(event, &at(block))?;
+        assert_known_where(&market);
     }
     Ok(market)
+}
+
+/// The jobs that it says are somewhere are those that are there.
+fn assert_known_where(market: &Market) {
+    let ids = |belongs: fn(JobState) -> bool| -> Vec<_> {
+        market.jobs.values().filter(|job| belongs(job.state)).map(|job| job.job_id).collect()
+    };
+    let told = |jobs: Vec<&Job>| jobs.into_iter().map(|job| job.job_id).collect::<Vec<_>>();
+    assert_eq!(told(market.queued_jobs().collect()), ids(|state| state == JobState::Queued));
+    assert_eq!(told(market.allocated_jobs().collect()), ids(|state| state == JobState::Allocated));
+    assert_eq!(told(market.open_jobs().collect()), ids(|state| !state.is_final()));
 }
 
 #[test]
@@ -317,7 +329,10 @@ fn keepers_policies_heartbeats_and_pauses_are_known() {
         },
     ];
     let market = market(&events).unwrap();
-    assert_eq!(market.beats.into_iter().collect::<Vec<_>>(), [(WorkerId(101), 4), (WorkerId(103), 4)]);
+    assert_eq!(
+        market.beats.iter().map(|(id, epoch)| (*id, *epoch)).collect::<Vec<_>>(),
+        [(WorkerId(101), 4), (WorkerId(103), 4)]
+    );
     assert_eq!(market.keepers[&keeper], KeeperBond { is_admitted: true, bond: Fri(5), leaves: None });
     let policy = market.policies[&policy_id];
     assert!(policy.is_active(100, BlockNumber(10)) && !policy.is_active(100, BlockNumber(9)));

@@ -94,7 +94,7 @@ fn markets(world: &World, blocks: &[Arc<Block>]) {
     for missing in world.people().submitted().filter(|tag| !tags.contains(tag)) {
         world.sim.violate(Violation::Lost, || format!("submission {missing:#x} is not on chain"));
     }
-    for (job_id, job) in &fresh.jobs {
+    for (job_id, job) in fresh.jobs.iter() {
         let held = blocks.last().and_then(|block| block.contracts.jobs.get(job_id).map(|job| job.state));
         if held != Some(job.state) {
             world.sim.violate(Violation::Lost, || format!("job {job_id} is {}, and held as {held:?}", job.state));

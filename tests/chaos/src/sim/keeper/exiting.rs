@@ -102,7 +102,7 @@ async fn pay_out(process: &Process, lane: &Lane, market: &Market) -> Option<Bloc
 }
 
 fn due_exits(market: &Market, head: &BlockHeader) -> Vec<MaintenanceCall> {
-    market.jobs.values().filter_map(|job| due_exit(job, head)).collect()
+    market.open_jobs().filter_map(|job| due_exit(job, head)).collect()
 }
 
 fn due_exit(job: &Job, head: &BlockHeader) -> Option<MaintenanceCall> {
