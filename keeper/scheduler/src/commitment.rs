@@ -9,31 +9,35 @@
 //!                  retry max s, emergency priority, assignment, largest plan where that is exact else 0,
 //!                  count of client weights, client, weight, ...)
 //! plan root      H("ciro-plan-v1", count, items as they are packed for the chain, in the order of sending)
-//! snapshot root  root of the Merkle tree over
-//!                  H("ciro-snapshot-v2", block, now, seed, jobs, workers, running jobs, clients' uses)
-//!                  each job that could be placed, by id
-//!                  each worker that has not left, by id
-//!                  each running job, by id
-//!                  each client's use that is not 0, by address
-//! job            H("ciro-job-v2", id, attempt, client, requirements, priority, queue, max rate, deadline, its block,
-//!                  submitted at, queued at, latency, model, timeout, group or 0, what its manifest says,
-//!                  excluded workers by id)
-//! worker         H("ciro-worker-v2", id, status, capabilities, slots, free slots, free GPUs, rate, reputation, static,
-//!                  online, what its agent says)
-//! running job    H("ciro-running-v1", id, client, worker, GPUs, timeout, submitted at, ends by)
-//! use            H("ciro-usage-v1", client, thousandths of a GPU-second)
+//! snapshot root  H("ciro-snapshot-v3", block, now, seed, jobs, their tree, workers, their tree, running jobs, their tree,
+//!                  H("ciro-usage-v2", clients, client, thousandths of a GPU-second, ...))
+//! jobs           each that could be placed, by its id
+//! workers        each that has not left, by its id
+//! running jobs   each, by its id
+//! job            H("ciro-job-v3", numbers, client, model, what its manifest says, excluded workers by id)
+//!                  numbers: id 8, attempt 1, priority 1, queue 1, max rate 8, deadline 8, its block 8, submitted at 8,
+//!                  queued at 8, latency 2, timeout 4, group or 0 8, excluded workers 4, requirements
+//! worker         H("ciro-worker-v3", what it has, how it stands, what its agent says)
+//!                  what it has: id 4, status 1, capabilities
+//!                  how it stands: slots 1, free slots 1, free GPUs 1, rate 8, reputation 2, static 1, online 1
+//! running job    H("ciro-running-v2", numbers, client)
+//!                  numbers: id 8, worker 4, GPUs 1, timeout 4, submitted at 8, ends by 8
+//! capabilities   GPUs 1, VRAM 2, compute capability 1, CUDA 1, driver 2, CPU cores 2, memory 2, features 2, region 8
+//! requirements   as capabilities, and least reputation 2
 //! ```
 //!
-//! What a manifest or an agent says is the content hash of its canonical JSON ([`ManifestView`](keeper_types::ManifestView), [`AgentView`](keeper_types::AgentView): fields as
-//! declared, nothing left out), or 0 where it says nothing.
+//! Numbers that stand together are written one after the other, each big-endian with as many bytes as stand beside it, and
+//! every 31 bytes, the last of them fewer, are a felt. What a manifest or an agent says is the content hash of its canonical
+//! JSON ([`ManifestView`](keeper_types::ManifestView), [`AgentView`](keeper_types::AgentView): fields as declared, nothing
+//! left out), or 0 where it says nothing.
 //!
-//! A pair of the tree hashes as `H("ciro-node-v1", left, right)`; the last of an odd number moves up as it is.
+//! A tree follows from the ids of its leaves ([`tree`]); that over nothing is 0.
 
 mod memory;
+mod tree;
 
 use keeper_types::{
-    Address, AllocationItem, Capabilities, ContentHash, Features, Felt, PolicyId, Region, Requirements, WorkerId,
-    poseidon,
+    AllocationItem, Capabilities, ContentHash, Features, Felt, PolicyId, Region, Requirements, WorkerId, poseidon,
 };
 use serde::Serialize;
 
@@ -86,8 +90,8 @@ pub fn plan_root(items: &[AllocationItem]) -> Felt {
     poseidon(&felts)
 }
 
-/// The Merkle root over a snapshot's jobs that could be placed, and its workers. Their order in the snapshot does not
-/// matter.
+/// The hash over a snapshot's jobs that could be placed, its workers and what they run. Their order in the snapshot does
+/// not matter.
 pub fn snapshot_root(snapshot: &Snapshot) -> Felt {
     SnapshotHasher::default().root(snapshot)
 }
@@ -105,40 +109,53 @@ fn contents(snapshot: &Snapshot) -> Contents<'_> {
     workers.dedup_by_key(|worker| worker.worker_id);
     let mut running: Vec<_> = snapshot.running.iter().collect();
     running.sort_by_key(|job| job.job_id);
+    running.dedup_by_key(|job| job.job_id);
     (jobs, workers, running)
 }
 
-/// The leaf before all others, with the numbers of jobs, workers and running jobs that follow.
-fn head(snapshot: &Snapshot, counts: [usize; 3]) -> Felt {
-    let [jobs, workers, running] = counts.map(Felt::from);
-    poseidon(&[
-        word(b"ciro-snapshot-v2"),
+/// The root, of the numbers of jobs, workers and running jobs and of their trees.
+fn root_of(snapshot: &Snapshot, [jobs, workers, running]: [(usize, Felt); 3]) -> Felt {
+    let mut felts = vec![
+        word(b"ciro-snapshot-v3"),
         Felt::from(snapshot.block.0),
         Felt::from(snapshot.now),
         Felt::from(snapshot.seed),
-        jobs,
-        workers,
-        running,
-        Felt::from(snapshot.used_milli.len()),
-    ])
+    ];
+    felts.extend([jobs, workers, running].into_iter().flat_map(|(count, tree)| [Felt::from(count), tree]));
+    let mut uses = vec![word(b"ciro-usage-v2"), Felt::from(snapshot.used_milli.len())];
+    uses.extend(snapshot.used_milli.iter().flat_map(|(client, used)| [client.0, Felt::from(*used)]));
+    felts.push(poseidon(&uses));
+    poseidon(&felts)
 }
 
-fn usage_felts(client: Address, used_milli: u64) -> [Felt; 3] {
-    [word(b"ciro-usage-v1"), client.0, Felt::from(used_milli)]
-}
-
-fn running_felts(job: &RunningJob) -> [Felt; 8] {
+fn running_leaf(job: &RunningJob) -> Felt {
     let RunningJob { job_id, client, worker_id, gpus, execution_timeout_s, submitted_at, ends_by } = job;
-    [
-        word(b"ciro-running-v1"),
-        Felt::from(job_id.0),
-        client.0,
-        Felt::from(worker_id.0),
-        Felt::from(*gpus),
-        Felt::from(*execution_timeout_s),
-        Felt::from(*submitted_at),
-        Felt::from(*ends_by),
-    ]
+    let mut numbers = Numbers::default();
+    numbers.add(job_id.0.to_be_bytes());
+    numbers.add(worker_id.0.to_be_bytes());
+    numbers.add(gpus.to_be_bytes());
+    numbers.add(execution_timeout_s.to_be_bytes());
+    numbers.add(submitted_at.to_be_bytes());
+    numbers.add(ends_by.to_be_bytes());
+    let mut felts = vec![word(b"ciro-running-v2")];
+    felts.extend(numbers.felts());
+    felts.push(client.0);
+    poseidon(&felts)
+}
+
+/// Numbers one after the other.
+#[derive(Default)]
+struct Numbers(Vec<u8>);
+
+impl Numbers {
+    fn add<const BYTES: usize>(&mut self, number: [u8; BYTES]) {
+        self.0.extend(number);
+    }
+
+    fn felts(&self) -> impl Iterator<Item = Felt> {
+        const BYTES_OF_A_FELT: usize = 31;
+        self.0.chunks(BYTES_OF_A_FELT).map(Felt::from_bytes_be_slice)
+    }
 }
 
 /// The content hash of what somebody says, 0 where that is nothing.
@@ -151,57 +168,50 @@ fn said<T: Default + PartialEq + Serialize>(said: &T) -> Felt {
 }
 
 fn job_leaf(job: &PendingJob) -> Felt {
-    let mut felts = vec![word(b"ciro-job-v2"), Felt::from(job.job_id.0), Felt::from(job.attempt.0), job.client.0];
-    felts.extend(requirements(&job.requirements));
-    felts.extend([
-        Felt::from(job.priority),
-        Felt::from(job.queue as u8),
-        Felt::from(job.max_rate.0),
-        Felt::from(job.deadline.0),
-        Felt::from(job.deadline.1.0),
-        Felt::from(job.submitted_at),
-        Felt::from(job.queued_at),
-        Felt::from(job.max_latency_ms),
-        job.model_id,
-        Felt::from(job.execution_timeout_s),
-        Felt::from(job.group_id.map_or(0, |group_id| group_id.0)),
-        said(&job.manifest_view),
-    ]);
     let mut excluded: Vec<WorkerId> = job.excluded.clone();
     excluded.sort_unstable();
     excluded.dedup();
-    felts.push(Felt::from(excluded.len()));
+    let mut numbers = Numbers::default();
+    numbers.add(job.job_id.0.to_be_bytes());
+    numbers.add([job.attempt.0, job.priority, job.queue as u8]);
+    numbers.add(job.max_rate.0.to_be_bytes());
+    let (deadline, deadline_block) = job.deadline;
+    for number in [deadline, deadline_block.0, job.submitted_at, job.queued_at] {
+        numbers.add(number.to_be_bytes());
+    }
+    numbers.add(job.max_latency_ms.to_be_bytes());
+    numbers.add(job.execution_timeout_s.to_be_bytes());
+    numbers.add(job.group_id.map_or(0, |group_id| group_id.0).to_be_bytes());
+    numbers.add(u32::try_from(excluded.len()).unwrap_or(u32::MAX).to_be_bytes());
+    add_requirements(&mut numbers, &job.requirements);
+    let mut felts = vec![word(b"ciro-job-v3")];
+    felts.extend(numbers.felts());
+    felts.extend([job.client.0, job.model_id, said(&job.manifest_view)]);
     felts.extend(excluded.into_iter().map(|worker_id| Felt::from(worker_id.0)));
     poseidon(&felts)
 }
 
-/// A worker's leaf without its end, which is whether it is online and what its agent says.
-struct WorkerFelts {
-    fixed: [Felt; 12],
-    load: [Felt; 6],
+/// What a worker has, which changes never: the first felts of its leaf.
+fn worker_fixed(worker: &WorkerView) -> Vec<Felt> {
+    let mut numbers = Numbers::default();
+    numbers.add(worker.worker_id.0.to_be_bytes());
+    numbers.add([worker.status as u8]);
+    add_capabilities(&mut numbers, &worker.capabilities);
+    std::iter::once(word(b"ciro-worker-v3")).chain(numbers.felts()).collect()
 }
 
-fn worker_felts(worker: &WorkerView) -> WorkerFelts {
-    let mut fixed = [Felt::ZERO; 12];
-    fixed[..3].copy_from_slice(&[
-        word(b"ciro-worker-v2"),
-        Felt::from(worker.worker_id.0),
-        Felt::from(worker.status as u8),
-    ]);
-    fixed[3..].copy_from_slice(&capabilities(&worker.capabilities));
-    let load = [
-        Felt::from(worker.slots),
-        Felt::from(worker.free_slots),
-        Felt::from(worker.free_gpus),
-        Felt::from(worker.rate.0),
-        Felt::from(worker.reputation),
-        Felt::from(u8::from(worker.is_static)),
-    ];
-    WorkerFelts { fixed, load }
+/// How a worker stands, which changes often: the felt after those.
+fn worker_load(worker: &WorkerView) -> Felt {
+    let mut numbers = Numbers::default();
+    numbers.add([worker.slots, worker.free_slots, worker.free_gpus]);
+    numbers.add(worker.rate.0.to_be_bytes());
+    numbers.add(worker.reputation.to_be_bytes());
+    numbers.add([worker.is_static, worker.online].map(u8::from));
+    numbers.felts().next().unwrap_or_default()
 }
 
 /// In the contracts' order, as all of them are listed here.
-fn requirements(needs: &Requirements) -> [Felt; 10] {
+fn add_requirements(numbers: &mut Numbers, needs: &Requirements) {
     let Requirements {
         gpu_count,
         vram_gib,
@@ -211,24 +221,25 @@ fn requirements(needs: &Requirements) -> [Felt; 10] {
         cpu_cores,
         memory_gib,
         min_reputation,
-        features: Features(features),
+        features,
         region,
-    } = needs;
-    [
-        Felt::from(*gpu_count),
-        Felt::from(*vram_gib),
-        Felt::from(*compute_capability),
-        Felt::from(*cuda_version),
-        Felt::from(*driver_version),
-        Felt::from(*cpu_cores),
-        Felt::from(*memory_gib),
-        Felt::from(*min_reputation),
-        Felt::from(*features),
-        region_felt(*region),
-    ]
+    } = *needs;
+    let has = Capabilities {
+        gpu_count,
+        vram_gib,
+        compute_capability,
+        cuda_version,
+        driver_version,
+        cpu_cores,
+        memory_gib,
+        features,
+        region,
+    };
+    add_capabilities(numbers, &has);
+    numbers.add(min_reputation.to_be_bytes());
 }
 
-fn capabilities(has: &Capabilities) -> [Felt; 9] {
+fn add_capabilities(numbers: &mut Numbers, has: &Capabilities) {
     let Capabilities {
         gpu_count,
         vram_gib,
@@ -240,21 +251,13 @@ fn capabilities(has: &Capabilities) -> [Felt; 9] {
         features: Features(features),
         region,
     } = has;
-    [
-        Felt::from(*gpu_count),
-        Felt::from(*vram_gib),
-        Felt::from(*compute_capability),
-        Felt::from(*cuda_version),
-        Felt::from(*driver_version),
-        Felt::from(*cpu_cores),
-        Felt::from(*memory_gib),
-        Felt::from(*features),
-        region_felt(*region),
-    ]
-}
-
-fn region_felt(region: Option<Region>) -> Felt {
-    region.map_or(Felt::ZERO, Region::to_felt)
+    numbers.add([*gpu_count]);
+    numbers.add(vram_gib.to_be_bytes());
+    numbers.add([*compute_capability, *cuda_version]);
+    for number in [driver_version, cpu_cores, memory_gib, features] {
+        numbers.add(number.to_be_bytes());
+    }
+    numbers.add(region.map_or(0, Region::number).to_be_bytes());
 }
 
 /// A short string as a felt.

@@ -10,6 +10,12 @@ pub fn poseidon(felts: &[Felt]) -> Felt {
     Poseidon::hash_array(felts)
 }
 
+/// The Poseidon hash of two felts, as the tree's nodes of Starknet's state have it: one permutation, of which no hash of a
+/// list can be the outcome.
+pub fn poseidon_pair(left: Felt, right: Felt) -> Felt {
+    Poseidon::hash(&left, &right)
+}
+
 /// A [`poseidon`] hash that takes one felt after the other, and can be kept on the way: what begins alike is taken
 /// once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

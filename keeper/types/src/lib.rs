@@ -32,7 +32,7 @@ pub use allocation::{AllocationItem, ItemError, MAX_ITEMS_PER_BATCH, SkipReason,
 pub use block::{BlockEvents, BlockHeader, BlockRef};
 pub use content_hash::{ContentHash, ContentHashError};
 pub use event::{AdminEvent, EventPosition, MarketContract, MarketEvent};
-pub use hash::{PoseidonSponge, poseidon};
+pub use hash::{PoseidonSponge, poseidon, poseidon_pair};
 pub use ids::{Address, Attempt, BlockNumber, ChainId, FeltParseError, JobId, PolicyId, TxHash, WorkerId};
 pub use job::{Dispute, Job, JobSpec, JobState, Queue, UnknownState};
 pub use manifest::{

@@ -182,6 +182,11 @@ impl Region {
         Felt::from(self.0)
     }
 
+    /// The short string as a number, which has at most 40 bits.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+
     /// Reads what a contract holds; zero is no region.
     ///
     /// # Errors

@@ -102,6 +102,13 @@ struct Decided {
     prepared: Result<Prepared, LaneError>,
 }
 
+/// What a round is called.
+struct Numbered {
+    round: u64,
+    /// Of the snapshot that it was decided from.
+    root: Felt,
+}
+
 impl Memory {
     /// Forgets what was of another fork; says whether it was.
     fn take_note_of(&mut self, fork: u64) -> bool {
@@ -206,19 +213,10 @@ impl Allocating {
             self.explain(believed, &plan, None, &mut memory.explained).await?;
             return Ok(None);
         }
-        // Hashed while the node answers; what is waited for is the rest.
-        let hasher = &mut memory.hasher;
-        let hashing = async { (hasher.root(&snapshot), Instant::now()) };
-        let (last_round, (snapshot_root, hashed)) =
-            tokio::join!(biased; self.contracts.last_round(self.lane.address()), hashing);
-        memory.share.wait(hashed.elapsed());
-        memory.share.mark("rooted");
-        let round = match last_round {
-            Ok(last) => last.max(memory.round) + 1,
-            Err(error) => {
-                tracing::warn!(%error, "the last round cannot be read");
-                return Ok(None);
-            }
+        let snapshot = Arc::new(snapshot);
+        let Some(Numbered { round, root: snapshot_root }) = self.number(believed, &plan, &snapshot, memory).await?
+        else {
+            return Ok(None);
         };
         let items = plan.batch();
         let header = RoundHeader {
@@ -230,15 +228,10 @@ impl Allocating {
         };
         // Written down while the node says what it costs.
         let calls = self.contracts.round_calls(self.lane.sender(), &header, &items);
-        let writing = async {
-            let explaining = self.explain(believed, &plan, Some(round), &mut memory.explained);
-            let (explained, published) = tokio::join!(explaining, self.publish(snapshot_root, &snapshot));
-            (explained, published, Instant::now())
-        };
-        let (prepared, (explained, published, written)) = tokio::join!(biased; self.lane.prepare(calls), writing);
+        let writing = async { (self.publish(snapshot_root, &snapshot).await, Instant::now()) };
+        let (prepared, (published, written)) = tokio::join!(biased; self.lane.prepare(calls), writing);
         memory.share.wait(written.elapsed());
         memory.share.mark("written");
-        explained?;
         // A round that nobody can recompute is not sent.
         if let Err(error) = published {
             memory.failures += 1;
@@ -246,6 +239,40 @@ impl Allocating {
             return Ok(None);
         }
         Ok(Some(Decided { header, items, prepared }))
+    }
+
+    /// Hashes the snapshot, by a thread of its own, while the node says which round was the last and that is explained.
+    /// `None` where the node does not say.
+    async fn number(
+        &self,
+        believed: &Believed,
+        plan: &Plan,
+        snapshot: &Arc<Snapshot>,
+        memory: &mut Memory,
+    ) -> Result<Option<Numbered>, Failure> {
+        let (mut hasher, hashed) = (std::mem::take(&mut memory.hasher), Arc::clone(snapshot));
+        let hashing = tokio::task::spawn_blocking(move || (hasher.root(&hashed), hasher, Instant::now()));
+        let last = self.contracts.last_round(self.lane.address()).await;
+        let answered = Instant::now();
+        let round = match &last {
+            Ok(last) => Some((*last).max(memory.round) + 1),
+            Err(error) => {
+                tracing::warn!(%error, "the last round cannot be read");
+                None
+            }
+        };
+        let explained = match round {
+            Some(_) => self.explain(believed, plan, round, &mut memory.explained).await,
+            None => Ok(()),
+        };
+        // Nobody ends it from elsewhere, so what it does not return is a panic.
+        let hashed = hashing.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
+        let (root, hasher, rooted) = hashed;
+        memory.hasher = hasher;
+        memory.share.wait(answered.saturating_duration_since(rooted));
+        memory.share.mark("rooted");
+        explained?;
+        Ok(round.map(|round| Numbered { round, root }))
     }
 
     fn snapshot(&self, believed: &Believed, memory: &Memory) -> Snapshot {

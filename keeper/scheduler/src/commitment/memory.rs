@@ -1,73 +1,78 @@
 //! What was hashed for the snapshots before: most of a market is the same from one round to the next, and a hash takes
 //! longer than to see that.
 
-use std::collections::BTreeMap;
+use keeper_types::{Felt, PoseidonSponge};
 
-use keeper_types::{Felt, JobId, PoseidonSponge, WorkerId, poseidon};
-
-use super::{WorkerFelts, head, job_leaf, running_felts, said, usage_felts, word, worker_felts};
+use super::{job_leaf, root_of, running_leaf, said, tree::Tree, worker_fixed, worker_load};
 use crate::{PendingJob, RunningJob, Snapshot, WorkerView};
 
-/// Snapshots for which a pair of the tree is kept without being met again. When jobs come and go, what follows them in
-/// the tree moves, and meets the neighbours that it had some rounds ago.
-const KEPT_ROUNDS: u32 = 16;
-
-/// Hashes one snapshot after the other. Remembers leaves of the last one, and pairs of the last few.
+/// Hashes one snapshot after the other. Remembers the leaves of the last one, and the trees over them.
 #[derive(Clone, Debug, Default)]
 pub struct SnapshotHasher {
-    jobs: Leaves<JobId, PendingJob, Felt>,
-    workers: Leaves<WorkerId, WorkerView, WorkerHash>,
-    running: Leaves<JobId, RunningJob, Felt>,
-    pairs: Pairs,
+    jobs: Leaves<PendingJob, Felt>,
+    workers: Leaves<WorkerView, WorkerHash>,
+    running: Leaves<RunningJob, Felt>,
 }
 
 impl SnapshotHasher {
     /// The same as [`snapshot_root`](crate::snapshot_root), whatever was hashed before.
     pub fn root(&mut self, snapshot: &Snapshot) -> Felt {
         let (jobs, workers, running) = super::contents(snapshot);
-        let mut leaves = vec![head(snapshot, [jobs.len(), workers.len(), running.len()])];
-        self.jobs.update(jobs.into_iter().map(|job| (job.job_id, job)), |job, _| job_leaf(job));
-        leaves.extend(self.jobs.hashes());
-        self.workers.update(workers.into_iter().map(|worker| (worker.worker_id, worker)), WorkerHash::of);
-        leaves.extend(self.workers.hashes().map(|hash| hash.leaf));
-        self.running.update(running.into_iter().map(|job| (job.job_id, job)), |job, _| poseidon(&running_felts(job)));
-        leaves.extend(self.running.hashes());
-        leaves.extend(snapshot.used_milli.iter().map(|(client, used)| poseidon(&usage_felts(*client, *used))));
-        self.pairs.root(leaves)
+        let jobs = jobs.into_iter().map(|job| (job.job_id.0, job));
+        let workers = workers.into_iter().map(|worker| (u64::from(worker.worker_id.0), worker));
+        let running = running.into_iter().map(|job| (job.job_id.0, job));
+        let trees = [
+            self.jobs.update(jobs, |job, _| job_leaf(job), |leaf| *leaf),
+            self.workers.update(workers, WorkerHash::of, |hash| hash.leaf),
+            self.running.update(running, |job, _| running_leaf(job), |leaf| *leaf),
+        ];
+        root_of(snapshot, trees)
     }
 }
 
-/// Leaves of one kind by ascending key, with what they were made from.
+/// Leaves of one kind by ascending number, with what they were made from, and the tree over them.
 #[derive(Clone, Debug)]
-struct Leaves<K, V, H>(Vec<(K, V, H)>);
+struct Leaves<V, H> {
+    entries: Vec<(u64, V, H)>,
+    tree: Tree,
+}
 
-impl<K, V, H> Default for Leaves<K, V, H> {
+impl<V, H> Default for Leaves<V, H> {
     fn default() -> Self {
-        Self(Vec::new())
+        Self { entries: Vec::new(), tree: Tree::default() }
     }
 }
 
-impl<K: Ord + Copy, V: Clone + PartialEq, H: Copy> Leaves<K, V, H> {
-    /// Makes these the leaves. Keys are ascending, and none comes twice. Where a value has changed, `hash` gets the one
-    /// before with its hash.
-    fn update<'a>(&mut self, values: impl Iterator<Item = (K, &'a V)>, hash: impl Fn(&V, Option<(&V, H)>) -> H)
+impl<V: Clone + PartialEq, H: Copy> Leaves<V, H> {
+    /// Makes these the leaves, and tells their number and their tree's hash. Numbers are ascending, and none comes twice.
+    /// Where a value has changed, `hash` gets the one before with its hash.
+    fn update<'a>(
+        &mut self,
+        values: impl Iterator<Item = (u64, &'a V)>,
+        hash: impl Fn(&V, Option<(&V, H)>) -> H,
+        leaf: impl Fn(&H) -> Felt,
+    ) -> (usize, Felt)
     where
         V: 'a,
     {
-        let mut before = std::mem::take(&mut self.0).into_iter().peekable();
-        for (key, value) in values {
-            while before.next_if(|(earlier, ..)| *earlier < key).is_some() {}
-            let entry = match before.next_if(|(same, ..)| *same == key) {
+        let Self { entries, tree } = self;
+        let mut before = std::mem::take(entries).into_iter().peekable();
+        for (number, value) in values {
+            while let Some((gone, ..)) = before.next_if(|(earlier, ..)| *earlier < number) {
+                tree.remove(gone);
+            }
+            let entry = match before.next_if(|(same, ..)| *same == number) {
                 Some(entry) if entry.1 == *value => entry,
-                Some((_, known, known_hash)) => (key, value.clone(), hash(value, Some((&known, known_hash)))),
-                None => (key, value.clone(), hash(value, None)),
+                known => {
+                    let hash = hash(value, known.as_ref().map(|(_, known, hash)| (known, *hash)));
+                    tree.set(number, leaf(&hash));
+                    (number, value.clone(), hash)
+                }
             };
-            self.0.push(entry);
+            entries.push(entry);
         }
-    }
-
-    fn hashes(&self) -> impl Iterator<Item = H> {
-        self.0.iter().map(|(.., hash)| *hash)
+        before.for_each(|(gone, ..)| tree.remove(gone));
+        (entries.len(), tree.root())
     }
 }
 
@@ -78,83 +83,20 @@ struct WorkerHash {
     leaf: Felt,
     said: Felt,
     of_fixed: PoseidonSponge,
-    of_load: PoseidonSponge,
 }
 
 impl WorkerHash {
     fn of(worker: &WorkerView, before: Option<(&WorkerView, Self)>) -> Self {
-        let WorkerFelts { fixed, load } = worker_felts(worker);
-        let known = before.map(|(earlier, hash)| (worker_felts(earlier), earlier, hash));
-        let same_fixed = known.as_ref().filter(|(felts, ..)| felts.fixed == fixed);
-        let of_fixed = match same_fixed {
-            Some((.., hash)) => hash.of_fixed,
-            None => PoseidonSponge::default().absorb(&fixed),
+        let has = |worker: &WorkerView| (worker.worker_id, worker.status, worker.capabilities.clone());
+        let of_fixed = match before {
+            Some((earlier, hash)) if has(earlier) == has(worker) => hash.of_fixed,
+            _ => PoseidonSponge::default().absorb(&worker_fixed(worker)),
         };
-        let of_load = match same_fixed.filter(|(felts, ..)| felts.load == load) {
-            Some((.., hash)) => hash.of_load,
-            None => of_fixed.absorb(&load),
-        };
-        let said = match &known {
-            Some((_, earlier, hash)) if earlier.agent == worker.agent => hash.said,
+        let said = match before {
+            Some((earlier, hash)) if earlier.agent == worker.agent => hash.said,
             _ => said(&worker.agent),
         };
-        let leaf = of_load.absorb(&[Felt::from(u8::from(worker.online)), said]).hash();
-        Self { leaf, said, of_fixed, of_load }
+        let leaf = of_fixed.absorb(&[worker_load(worker), said]).hash();
+        Self { leaf, said, of_fixed }
     }
-}
-
-/// Pairs of the tree.
-#[derive(Clone, Debug, Default)]
-struct Pairs {
-    /// By a number made of both.
-    known: BTreeMap<u64, Pair>,
-    round: u32,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Pair {
-    sides: [Felt; 2],
-    hash: Felt,
-    /// When it was met last.
-    round: u32,
-}
-
-impl Pairs {
-    fn root(&mut self, mut level: Vec<Felt>) -> Felt {
-        self.round = self.round.wrapping_add(1);
-        while level.len() > 1 {
-            level = self.next_level(&level);
-        }
-        if self.round.is_multiple_of(KEPT_ROUNDS) {
-            let round = self.round;
-            self.known.retain(|_, pair| round.wrapping_sub(pair.round) <= KEPT_ROUNDS);
-        }
-        level.first().copied().unwrap_or_default()
-    }
-
-    fn next_level(&mut self, level: &[Felt]) -> Vec<Felt> {
-        let (sides, alone) = level.as_chunks::<2>();
-        let pairs = sides.iter().map(|sides| self.pair(sides));
-        let mut hashes: Vec<Felt> = pairs.collect();
-        hashes.extend(alone);
-        hashes
-    }
-
-    fn pair(&mut self, sides: &[Felt; 2]) -> Felt {
-        let round = self.round;
-        let [left, right] = *sides;
-        let anew = || Pair { sides: *sides, hash: poseidon(&[word(b"ciro-node-v1"), left, right]), round };
-        let pair = self.known.entry(number(sides)).or_insert_with(anew);
-        if pair.sides != *sides {
-            *pair = anew();
-        }
-        pair.round = round;
-        pair.hash
-    }
-}
-
-/// Two that have the same number are told apart by what they are; one of them is then hashed anew each time.
-fn number(sides: &[Felt; 2]) -> u64 {
-    let [left, right] = sides.map(|side| side.to_raw()[0]);
-    left ^ right.rotate_left(32)
 }

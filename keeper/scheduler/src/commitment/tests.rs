@@ -1,4 +1,4 @@
-use keeper_types::{Address, Attempt, BlockNumber, JobId, Queue, Rate, Strategy, WorkerStatus};
+use keeper_types::{Address, Attempt, BlockNumber, JobId, Queue, Rate, Strategy, WorkerStatus, poseidon_pair};
 use proptest::{prelude::*, strategy::Strategy as _};
 
 use super::*;
@@ -172,30 +172,119 @@ fn what_cannot_be_placed_does_not_count() {
     assert_eq!(snapshot_root(&more), snapshot_root(&base));
 }
 
+/// Numbers of so many bytes, 31 bytes to a felt.
+fn stated_numbers(numbers: &[(u64, usize)]) -> Vec<Felt> {
+    let bytes: Vec<u8> =
+        numbers.iter().flat_map(|(number, bytes)| number.to_be_bytes()[8 - bytes..].to_vec()).collect();
+    bytes.chunks(31).map(Felt::from_bytes_be_slice).collect()
+}
+
+fn stated_capabilities(has: &Capabilities) -> Vec<(u64, usize)> {
+    vec![
+        (has.gpu_count.into(), 1),
+        (has.vram_gib.into(), 2),
+        (has.compute_capability.into(), 1),
+        (has.cuda_version.into(), 1),
+        (has.driver_version.into(), 2),
+        (has.cpu_cores.into(), 2),
+        (has.memory_gib.into(), 2),
+        (has.features.0.into(), 2),
+        (has.region.map_or(0, Region::number), 8),
+    ]
+}
+
+fn stated_job(job: &PendingJob) -> Felt {
+    let excluded: std::collections::BTreeSet<_> = job.excluded.iter().copied().collect();
+    let needs = &job.requirements;
+    let has = Capabilities {
+        gpu_count: needs.gpu_count,
+        vram_gib: needs.vram_gib,
+        compute_capability: needs.compute_capability,
+        cuda_version: needs.cuda_version,
+        driver_version: needs.driver_version,
+        cpu_cores: needs.cpu_cores,
+        memory_gib: needs.memory_gib,
+        features: needs.features,
+        region: needs.region,
+    };
+    let mut numbers = vec![
+        (job.job_id.0, 8),
+        (job.attempt.0.into(), 1),
+        (job.priority.into(), 1),
+        (job.queue as u64, 1),
+        (job.max_rate.0, 8),
+        (job.deadline.0, 8),
+        (job.deadline.1.0, 8),
+        (job.submitted_at, 8),
+        (job.queued_at, 8),
+        (job.max_latency_ms.into(), 2),
+        (job.execution_timeout_s.into(), 4),
+        (job.group_id.map_or(0, |group_id| group_id.0), 8),
+        (excluded.len().try_into().unwrap(), 4),
+    ];
+    numbers.extend(stated_capabilities(&has));
+    numbers.push((needs.min_reputation.into(), 2));
+    let said = [job.client.0, job.model_id, said(&job.manifest_view)];
+    let excluded = excluded.into_iter().map(|worker_id| Felt::from(worker_id.0));
+    let felts = [word(b"ciro-job-v3")].into_iter().chain(stated_numbers(&numbers)).chain(said).chain(excluded);
+    poseidon(&felts.collect::<Vec<_>>())
+}
+
+fn stated_worker(worker: &WorkerView) -> Felt {
+    let mut has = vec![(worker.worker_id.0.into(), 4), (worker.status as u64, 1)];
+    has.extend(stated_capabilities(&worker.capabilities));
+    let stands = [
+        (worker.slots.into(), 1),
+        (worker.free_slots.into(), 1),
+        (worker.free_gpus.into(), 1),
+        (worker.rate.0, 8),
+        (worker.reputation.into(), 2),
+        (worker.is_static.into(), 1),
+        (worker.online.into(), 1),
+    ];
+    let felts = [word(b"ciro-worker-v3")].into_iter().chain(stated_numbers(&has)).chain(stated_numbers(&stands));
+    poseidon(&felts.chain([said(&worker.agent)]).collect::<Vec<_>>())
+}
+
+fn stated_running(job: &RunningJob) -> Felt {
+    let numbers = [
+        (job.job_id.0, 8),
+        (job.worker_id.0.into(), 4),
+        (job.gpus.into(), 1),
+        (job.execution_timeout_s.into(), 4),
+        (job.submitted_at, 8),
+        (job.ends_by, 8),
+    ];
+    let felts = [word(b"ciro-running-v2")].into_iter().chain(stated_numbers(&numbers)).chain([job.client.0]);
+    poseidon(&felts.collect::<Vec<_>>())
+}
+
+/// The tree as it is stated, of everything anew.
+fn stated_tree(leaves: &[(u64, Felt)]) -> Felt {
+    let ([(first, hash), ..], [.., (last, _)]) = (leaves, leaves) else { return Felt::ZERO };
+    if leaves.len() == 1 {
+        return *hash;
+    }
+    let bit = (first ^ last).ilog2();
+    let (zeros, ones) = leaves.split_at(leaves.partition_point(|(number, _)| number >> bit & 1 == 0));
+    poseidon_pair(stated_tree(zeros), stated_tree(ones))
+}
+
 /// The root as it is stated, of everything anew. Roots are on chain: what was committed to has to be found again.
 fn stated_root(snapshot: &Snapshot) -> Felt {
     let (jobs, workers, running) = contents(snapshot);
-    let mut level = vec![head(snapshot, [jobs.len(), workers.len(), running.len()])];
-    level.extend(jobs.into_iter().map(job_leaf));
-    for worker in workers {
-        let mut felts = vec![word(b"ciro-worker-v2"), worker.worker_id.0.into(), (worker.status as u8).into()];
-        felts.extend(capabilities(&worker.capabilities));
-        felts.extend([worker.slots, worker.free_slots, worker.free_gpus].map(Felt::from));
-        felts.extend([Felt::from(worker.rate.0), Felt::from(worker.reputation)]);
-        felts.extend([worker.is_static, worker.online].map(|is_so| Felt::from(u8::from(is_so))));
-        felts.push(said(&worker.agent));
-        level.push(poseidon(&felts));
+    let jobs: Vec<_> = jobs.into_iter().map(|job| (job.job_id.0, stated_job(job))).collect();
+    let workers: Vec<_> =
+        workers.into_iter().map(|worker| (worker.worker_id.0.into(), stated_worker(worker))).collect();
+    let running: Vec<_> = running.into_iter().map(|job| (job.job_id.0, stated_running(job))).collect();
+    let mut uses = vec![word(b"ciro-usage-v2"), snapshot.used_milli.len().into()];
+    uses.extend(snapshot.used_milli.iter().flat_map(|(client, used)| [client.0, Felt::from(*used)]));
+    let mut felts = vec![word(b"ciro-snapshot-v3"), snapshot.block.0.into(), snapshot.now.into(), snapshot.seed.into()];
+    for leaves in [jobs, workers, running] {
+        felts.extend([Felt::from(leaves.len()), stated_tree(&leaves)]);
     }
-    level.extend(running.into_iter().map(|job| poseidon(&running_felts(job))));
-    level.extend(snapshot.used_milli.iter().map(|(client, used)| poseidon(&usage_felts(*client, *used))));
-    while level.len() > 1 {
-        let pair = |pair: &[Felt]| match *pair {
-            [left, right] => poseidon(&[word(b"ciro-node-v1"), left, right]),
-            _ => pair[0],
-        };
-        level = level.chunks(2).map(pair).collect();
-    }
-    level[0]
+    felts.push(poseidon(&uses));
+    poseidon(&felts)
 }
 
 proptest! {
