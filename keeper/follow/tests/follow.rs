@@ -362,6 +362,11 @@ async fn what_the_node_does_not_know_any_more_is_no_difference() {
     let chain = chain_of(50);
     let mut keeper = Keeper::new(&chain).await;
     keeper.catch_up(&chain).await;
+    // A local chain says so by a code of its own. It has answered, so it can be reached.
+    chain.set_stateless(true);
+    assert_eq!(reconciled(&mut keeper).await, Reconciled::Unavailable);
+    chain.set_stateless(false);
+    assert!(matches!(reconciled(&mut keeper).await, Reconciled::Agreed { .. }));
     chain.reorganise(5, 9);
     assert_eq!(reconciled(&mut keeper).await, Reconciled::Unavailable);
 }

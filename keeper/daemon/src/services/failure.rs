@@ -87,6 +87,7 @@ fn of_rpc(error: &RpcError) -> Option<Cause> {
     match error {
         RpcError::WrongChain { .. } | RpcError::WrongVersion { .. } => Some(Cause::Chain),
         RpcError::Unreachable { .. }
+        | RpcError::Unspecified { .. }
         | RpcError::Contradiction { .. }
         | RpcError::Refused { .. }
         | RpcError::Malformed { .. } => None,
