@@ -315,7 +315,7 @@ async fn a_chain_that_began_anew_is_not_mistaken_for_the_one_before() {
     for command in [&["status"][..], &["job", "explain", "1"]] {
         let stale = place.run(command).await;
         assert!(stale.error().contains("keeper.sqlite` was recorded from another chain"), "{}", stale.error());
-        assert!(stale.error().contains("`keeper run` forgets the old one"), "{}", stale.error());
+        assert!(stale.error().contains("`keeper run` sets it aside"), "{}", stale.error());
     }
     let keeper = place.start_keeper().await;
     eventually("the keeper has read the new chain", async || {

@@ -79,6 +79,14 @@ impl SimulatedChain {
         self.state().reorganise(depth, blocks);
     }
 
+    /// Replaces every block, as where a local chain is started again.
+    pub fn begin_anew(&self, blocks: u64) {
+        let mut state = self.state();
+        state.blocks.clear();
+        state.fork += 1;
+        state.grow(blocks);
+    }
+
     /// Says what becomes of the chain while it is read.
     pub fn twist(&self, twists: impl IntoIterator<Item = Twist>) {
         self.state().twists.extend(twists);

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use keeper_chain::{
-    Contracts, Follower, Heads, Sender,
+    Contracts, Follower, Heads, Network, Sender,
     lane::{Lane, LaneLease, LaneSettings},
 };
 use keeper_dispatch::{ArtifactStore, DispatchServer, Report, ServerConfig};
@@ -90,6 +90,7 @@ impl Keeper {
         let sender = Arc::new(context.sender().await?);
         check_account(&contracts, &sender, settings, args.post_bond).await?;
         let artifacts = ArtifactStore::open(&settings.artifacts)?;
+        records::leave_former_chain(&context, &contracts).await?;
         let (store, shared) = open_store(&context, &contracts).await?;
         let socket = listen(settings.listen, "--listen")?;
         let probes = settings.health_listen.map(|address| listen(address, "--health-listen")).transpose()?;
@@ -159,6 +160,7 @@ impl Keeper {
             believed: self.believed.clone(),
             reindexed: Arc::new(AtomicBool::new(false)),
             latch: self.latch.clone(),
+            is_local: settings.network == Network::Devnet,
             health: self.health.clone(),
         };
         supervisor.add("following the chain", Stage::Belief, move |cancel| following.clone().run(cancel));

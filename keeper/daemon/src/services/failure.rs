@@ -11,7 +11,7 @@ use keeper_chain::{RpcError, SendError, lane::LaneError};
 use keeper_store::{RebuildError, StoreError};
 
 use super::signals::Signal;
-use crate::rights::NotAllowed;
+use crate::{records::OfFormerChain, rights::NotAllowed};
 
 /// How a service failed.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(crate) enum Failure {
 pub(crate) enum Cause {
     /// The node is on another chain, speaks another specification, or tells events that do not fit together.
     Chain,
-    /// The database follows other contracts.
+    /// The database follows other contracts, or a chain that is no more.
     Market,
     /// The account may not apply rounds.
     Rights,
@@ -74,6 +74,9 @@ impl Cause {
             }
             if let Some(error) = cause.downcast_ref::<StoreError>() {
                 return of_store(error);
+            }
+            if cause.is::<OfFormerChain>() {
+                return Some(Self::Market);
             }
             if cause.is::<NotAllowed>() {
                 return Some(Self::Rights);
