@@ -11,7 +11,7 @@ use keeper_chain::{RpcError, SendError, lane::LaneError};
 use keeper_store::{RebuildError, StoreError};
 
 use super::signals::Signal;
-use crate::{records::OfFormerChain, rights::NotAllowed};
+use crate::{installation::DataDirInUse, records::OfFormerChain, rights::NotAllowed};
 
 /// How a service failed.
 #[derive(Debug)]
@@ -74,6 +74,9 @@ impl Cause {
             }
             if let Some(error) = cause.downcast_ref::<StoreError>() {
                 return of_store(error);
+            }
+            if cause.is::<DataDirInUse>() {
+                return Some(Self::Store);
             }
             if cause.is::<OfFormerChain>() {
                 return Some(Self::Market);
@@ -289,6 +292,9 @@ mod tests {
         assert_eq!(code(NotAllowed::new("no").into()), Some(12));
         let in_use = Err::<(), _>(StoreError::InUse { path: PathBuf::from("k") }).context("opening").unwrap_err();
         assert_eq!(code(in_use), Some(13));
+        let held = tempfile::tempdir().unwrap();
+        let _held = crate::installation::Installation::take(held.path()).unwrap();
+        assert_eq!(code(crate::installation::Installation::take(held.path()).unwrap_err()), Some(13));
         let taken = CannotListen {
             address: "127.0.0.1:1".parse().unwrap(),
             option: "--listen",

@@ -1,0 +1,48 @@
+//! A database that is another keeper's, or not there.
+
+use e2e::{KeeperProcess, Workplace};
+use keeper_store::conformance::Server;
+
+use crate::whole_loop::market;
+
+/// Starts a second keeper with the same options, which has to refuse.
+async fn is_refused(place: &Workplace, first: &KeeperProcess, more: &[&str], told: [&str; 2]) {
+    let run = ["run", "--post-bond", "--account", "devnet-2", "--listen", "127.0.0.1:0", "--json"];
+    let second = place.run(&[&run[..], more].concat()).await;
+    assert_eq!(second.code, Some(13), "{}", second.stderr);
+    for words in told {
+        assert!(second.error().contains(words), "{}", second.error());
+    }
+    assert!(!second.stdout.contains("ready"), "{}", second.stdout);
+    let (status, ready) = first.probe("ready").await;
+    assert_eq!(status, 200, "the first is not disturbed: {ready}");
+}
+
+#[tokio::test]
+async fn a_second_keeper_on_a_data_directory_is_refused() {
+    let (_chain, place) = market().await;
+    let keeper = place.start_keeper_with(&["--health-listen", "127.0.0.1:0"]).await;
+    let told = ["another keeper is running on `data/keeper.sqlite`", "hint: stop it, or use another --data-dir"];
+    is_refused(&place, &keeper, &[], told).await;
+    // Where the first is gone there is nothing to be removed, however it went.
+    keeper.kill().await;
+    let again = place.start_keeper_with(&["--health-listen", "127.0.0.1:0"]).await;
+    is_refused(&place, &again, &[], told).await;
+    assert!(again.stop().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_keeper_on_a_data_directory_is_refused_with_a_server_too() {
+    let server = Server::start(&[]).unwrap();
+    let url = server.create_database().await.to_string();
+    let (_chain, place) = market().await;
+    let database = ["--database", url.as_str()];
+    let options = [&database[..], &["--health-listen", "127.0.0.1:0"]].concat();
+    let keeper = place.start_keeper_with(&options).await;
+    let told = ["another keeper runs with the data directory data", "hint: give each keeper a --data-dir of its own"];
+    is_refused(&place, &keeper, &database, told).await;
+    keeper.kill().await;
+
+    let again = place.start_keeper_with(&options).await;
+    assert!(again.stop().await);
+}
