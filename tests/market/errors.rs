@@ -332,6 +332,30 @@ async fn a_chain_that_began_anew_is_not_mistaken_for_the_one_before() {
 }
 
 #[tokio::test]
+async fn a_switch_by_variable_is_true_or_false_and_nothing_else() {
+    let place = Workplace::at("http://127.0.0.1:9/rpc");
+    let switches =
+        [("KEEPER_LOG_JSON", "--log-json"), ("KEEPER_NO_EXITS", "--no-exits"), ("KEEPER_POST_BOND", "--post-bond")];
+    for (variable, switch) in switches {
+        let with = async |value: &str| {
+            let mut command = place.command(&["run", "--account", "devnet-1"]);
+            command.env(variable, value);
+            place.finish(command).await
+        };
+        for value in ["1", "yes", "on", "TRUE"] {
+            let refused = with(value).await;
+            assert_eq!(refused.code, Some(2), "{variable}={value}: {}", refused.stderr);
+            assert!(refused.stderr.contains(switch), "{}", refused.stderr);
+            assert!(refused.stderr.contains("possible values: true, false"), "{}", refused.stderr);
+        }
+        for value in ["true", "false"] {
+            // It gets as far as the node, which is not there.
+            assert_eq!(with(value).await.code, Some(1));
+        }
+    }
+}
+
+#[tokio::test]
 async fn explanations_are_where_the_keeper_runs() {
     let (_chain, place) = market().await;
     crate::whole_loop::submit(&place, &[1], &[]).await;
