@@ -46,3 +46,30 @@ async fn a_second_keeper_on_a_data_directory_is_refused_with_a_server_too() {
     let again = place.start_keeper_with(&options).await;
     assert!(again.stop().await);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_not_there_is_named_with_the_remedy_and_without_the_password() {
+    let server = Server::start(&[]).unwrap();
+    let (_chain, place) = market().await;
+    let missing = server.url("nowhere").to_string().replace("keeper@", "keeper:hunter2@");
+    let down = "postgres://keeper:hunter2@127.0.0.1:9/keeper";
+    for (url, code, told, hint) in [
+        (
+            missing.as_str(),
+            13,
+            "the PostgreSQL server has no database of that name",
+            "hint: make it with PostgreSQL's `createdb nowhere`",
+        ),
+        (down, 1, "the PostgreSQL server cannot be reached", "hint: is the server running"),
+    ] {
+        let run = place.run(&["run", "--post-bond", "--account", "devnet-2", "--database", url]).await;
+        assert_eq!(run.code, Some(code), "{}", run.stderr);
+        let checked = place.run(&["doctor", "--database", url]).await;
+        assert!(checked.stdout.contains("FAILED  database"), "{}", checked.stdout);
+        for text in [run.error(), &checked.stdout] {
+            assert!(text.contains(told) && text.contains(hint), "{text}");
+            assert!(text.contains("--database is `postgres://keeper@"), "{text}");
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+    }
+}
