@@ -3,7 +3,7 @@
 use e2e::{KeeperProcess, Workplace};
 use keeper_store::conformance::Server;
 
-use crate::whole_loop::market;
+use crate::whole_loop::{all_settled, market, submit};
 
 /// Starts a second keeper with the same options, which has to refuse.
 async fn is_refused(place: &Workplace, first: &KeeperProcess, more: &[&str], told: [&str; 2]) {
@@ -44,7 +44,12 @@ async fn a_second_keeper_on_a_data_directory_is_refused_with_a_server_too() {
     keeper.kill().await;
 
     let again = place.start_keeper_with(&options).await;
+    let _agent = place.start_agent(4, &again, 1).await;
+    submit(&place, &[1], &[]).await;
+    all_settled(&place, 1).await;
     assert!(again.stop().await);
+    let log = place.log("keeper.log");
+    assert!(!log.contains("_sqlx_migrations") && !log.contains("already exists"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

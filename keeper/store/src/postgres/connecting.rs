@@ -23,7 +23,8 @@ pub(super) fn pool(most: u32) -> PgPoolOptions {
 }
 
 pub(super) fn options(url: &DatabaseUrl) -> PgConnectOptions {
-    url.options().clone().application_name("ciro-keeper")
+    // Notices, such as that a table is there already, would be lines in the log that nobody can use.
+    url.options().clone().application_name("ciro-keeper").options([("client_min_messages", "warning")])
 }
 
 pub(super) fn readers(url: &DatabaseUrl) -> PgPool {

@@ -352,3 +352,12 @@ async fn a_server_that_is_down_is_named_and_may_come_back() {
         assert!(!told.contains("hunter2"), "{told}");
     }
 }
+
+#[tokio::test]
+async fn the_server_is_asked_not_to_tell_what_is_no_news() {
+    let url = Server::shared().create_database().await;
+    let mut connection = connect(&url, &options(&url)).await.unwrap();
+    let level: String = sqlx::query_scalar("SHOW client_min_messages").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(level, "warning");
+    connection.close().await.unwrap();
+}
