@@ -41,6 +41,14 @@ async fn a_second_keeper_on_a_data_directory_is_refused_with_a_server_too() {
     let keeper = place.start_keeper_with(&options).await;
     let told = ["another keeper runs with the data directory data", "hint: give each keeper a --data-dir of its own"];
     is_refused(&place, &keeper, &database, told).await;
+
+    // Its name among those of the database is in the log and in what it tells probes.
+    let name = std::fs::read_to_string(place.path("data/keeper.id")).unwrap().trim().to_owned();
+    let (_, ready) = keeper.probe("ready").await;
+    assert_eq!(ready["keeper"], name.as_str(), "{ready}");
+    let log = place.log("keeper.log");
+    let runs = log.lines().find(|line| line.contains("the keeper runs")).unwrap();
+    assert!(runs.contains(&name), "{runs}");
     keeper.kill().await;
 
     let again = place.start_keeper_with(&options).await;

@@ -101,6 +101,9 @@ impl Keeper {
         health.watch_endpoints(context.rpc.clone());
         let latch = Arc::new(Latch::new());
         let installation = shared.as_ref().map(|_| Installation::take(&settings.data_dir)).transpose()?;
+        if let Some(installation) = &installation {
+            health.is_named(installation.name());
+        }
         let mut lanes = Lanes {
             shared,
             claims: Vec::new(),
@@ -242,7 +245,8 @@ impl Keeper {
         let probes = self.probes.as_ref().and_then(|socket| socket.local_addr().ok());
         tracing::info!(
             network = %settings.network, account = %self.lane.address(), listen = %address,
-            health_listen = probes.map(tracing::field::display), "the keeper runs"
+            health_listen = probes.map(tracing::field::display),
+            keeper = self.installation.as_ref().map(Installation::name), "the keeper runs"
         );
         let url = settings.public_url.clone().unwrap_or_else(|| format!("ws://{address}"));
         let (json, believed) = (self.context.json, self.believed.subscribe());
