@@ -1,6 +1,7 @@
 //! A local chain that was started again, with the data directory of a keeper of the one before.
 
 use e2e::{Localnet, LocalnetOptions, Proxy, Workplace, eventually};
+use keeper_store::conformance::Server;
 use serde_json::Value;
 
 use crate::whole_loop::{all_settled, market, submit};
@@ -71,4 +72,27 @@ async fn a_keeper_whose_chain_is_exchanged_while_it_runs_ends_and_says_so() {
     eventually("the keeper has read the new chain", async || place.run(&["status"]).await.success.then_some(())).await;
     assert_eq!(set_aside(&place).len(), 1);
     assert!(keeper.stop().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_servers_database_of_a_former_chain_is_refused_and_not_touched() {
+    let server = Server::start(&[]).unwrap();
+    let url = server.create_database().await.to_string();
+    let database = ["--database", url.as_str()];
+    let (old, mut place) = market().await;
+    assert!(place.start_keeper_with(&database).await.stop().await);
+    drop(old);
+
+    let _chain = began_anew(&mut place).await;
+    let before = place.run(&[&["db", "check"], &database[..]].concat()).await.stdout;
+    let run = ["run", "--post-bond", "--account", "devnet-2", "--listen", "127.0.0.1:0"];
+    let refused = place.run(&[&run[..], &database].concat()).await;
+    assert_eq!(refused.code, Some(11), "{}", refused.stderr);
+    assert!(refused.error().contains("was recorded from another chain"), "{}", refused.error());
+    assert!(
+        refused.error().contains("hint: make the database anew, with PostgreSQL's `dropdb`"),
+        "{}",
+        refused.error()
+    );
+    assert_eq!(place.run(&[&["db", "check"], &database[..]].concat()).await.stdout, before);
 }
