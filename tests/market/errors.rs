@@ -224,7 +224,13 @@ async fn the_admin_lets_keepers_in_and_out() {
     let checked = place.run(&["doctor", "--account", "devnet-8"]).await;
     assert_eq!(checked.code, Some(1));
     assert!(checked.stdout.contains("FAILED  rounds"), "{}", checked.stdout);
-    assert!(checked.stdout.contains("its bond lacks 10 STRK; hint: `keeper contracts bond`"), "{}", checked.stdout);
+    assert!(
+        checked
+            .stdout
+            .contains("its bond lacks 10 STRK, as expected until it is first posted; hint: `keeper contracts bond`"),
+        "{}",
+        checked.stdout
+    );
     let unbonded = place.run(&["run", "--account", "devnet-8"]).await;
     assert!(unbonded.error().contains("its bond lacks 10 STRK"), "{}", unbonded.error());
     assert!(unbonded.error().contains("keeper contracts bond"), "{}", unbonded.error());
@@ -315,7 +321,7 @@ async fn a_chain_that_began_anew_is_not_mistaken_for_the_one_before() {
     for command in [&["status"][..], &["job", "explain", "1"]] {
         let stale = place.run(command).await;
         assert!(stale.error().contains("keeper.sqlite` was recorded from another chain"), "{}", stale.error());
-        assert!(stale.error().contains("`keeper run` forgets the old one"), "{}", stale.error());
+        assert!(stale.error().contains("`keeper run` sets it aside"), "{}", stale.error());
     }
     let keeper = place.start_keeper().await;
     eventually("the keeper has read the new chain", async || {
@@ -323,6 +329,30 @@ async fn a_chain_that_began_anew_is_not_mistaken_for_the_one_before() {
     })
     .await;
     assert!(keeper.stop().await);
+}
+
+#[tokio::test]
+async fn a_switch_by_variable_is_true_or_false_and_nothing_else() {
+    let place = Workplace::at("http://127.0.0.1:9/rpc");
+    let switches =
+        [("KEEPER_LOG_JSON", "--log-json"), ("KEEPER_NO_EXITS", "--no-exits"), ("KEEPER_POST_BOND", "--post-bond")];
+    for (variable, switch) in switches {
+        let with = async |value: &str| {
+            let mut command = place.command(&["run", "--account", "devnet-1"]);
+            command.env(variable, value);
+            place.finish(command).await
+        };
+        for value in ["1", "yes", "on", "TRUE"] {
+            let refused = with(value).await;
+            assert_eq!(refused.code, Some(2), "{variable}={value}: {}", refused.stderr);
+            assert!(refused.stderr.contains(switch), "{}", refused.stderr);
+            assert!(refused.stderr.contains("possible values: true, false"), "{}", refused.stderr);
+        }
+        for value in ["true", "false"] {
+            // It gets as far as the node, which is not there.
+            assert_eq!(with(value).await.code, Some(1));
+        }
+    }
 }
 
 #[tokio::test]

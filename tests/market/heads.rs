@@ -63,3 +63,25 @@ async fn notices_that_lie_flood_or_never_come_do_no_harm() {
     assert!(!log.contains("the chain was reorganised") && !log.contains("a service failed"), "{log}");
     assert!(lying.connections() > 0);
 }
+
+#[tokio::test]
+async fn an_endpoint_without_notices_is_told_once_and_without_its_key() {
+    let (_chain, place) = market().await;
+    // It takes connections and talks to nobody.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let url = format!("wss://me:hunter2@127.0.0.1:{port}/v2/abcdefghijklmnopqrstuv?key=hunter3");
+    let tries = tokio::spawn(async move {
+        for _ in 0..4 {
+            drop(listener.accept().await.unwrap());
+        }
+    });
+    let keeper = place.start_keeper_with(&["--ws-url", &url]).await;
+    tries.await.unwrap();
+    assert!(keeper.stop().await);
+    let log = place.log("keeper.log");
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("no notices of new blocks")).collect();
+    assert_eq!(told.len(), 1, "{log}");
+    assert!(told[0].contains(" WARN ") && told[0].contains(&format!("wss://me@127.0.0.1:{port}/...")), "{log}");
+    assert!(!log.contains("hunter") && !log.contains("abcdefghij"), "{log}");
+}

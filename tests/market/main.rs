@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "tests fail by panicking")]
 
+mod anew;
+mod databases;
 mod endpoints;
 mod errors;
 mod heads;

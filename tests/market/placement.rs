@@ -76,6 +76,16 @@ async fn refusals_placements_and_preferences_decide_and_can_be_recomputed() {
     assert!(text.starts_with("NO ") && text.contains("too few GPUs"), "{text}");
     let named = place.json(3, &["job", "check", "--manifest", &manifest]).await;
     assert_eq!((&named["verdict"], &named["worker_id"]), (&checked["verdict"], &checked["worker_id"]), "{named}");
+    // One worker takes such jobs, and a worker gets one replica at most.
+    let replicas = ["job", "check", &manifest, "--replicas", "3"];
+    let replicated = place.json(3, &replicas).await;
+    assert_eq!((&replicated["verdict"], &replicated["replicas_now"]), (&json!("partly"), &json!(1)), "{replicated}");
+    let verdicts: Vec<_> = replicated["each"].as_array().unwrap().iter().map(|each| &each["verdict"]).collect();
+    assert_eq!(verdicts, ["now", "no", "no"], "{replicated}");
+    assert_eq!(replicated["explanation"]["rejections"]["excluded"], 1, "{replicated}");
+    let text = place.run(&replicas).await.stdout;
+    assert!(text.starts_with("PARTLY    1 of 3 replicas would be placed"), "{text}");
+    assert!(text.contains("a worker gets one replica of a job at most"), "{text}");
     let missing = place.run(&["job", "check", "nothing.json"]).await;
     assert!(missing.error().contains("reading nothing.json"), "{}", missing.error());
 

@@ -2,7 +2,7 @@
 
 use e2e::{Localnet, LocalnetOptions, Workplace, eventually};
 
-use crate::whole_loop::{jobs, market, sound_status, submit};
+use crate::whole_loop::{jobs, market, matmul, sound_status, submit};
 
 #[tokio::test]
 async fn a_job_that_no_worker_can_serve_stays_queued_with_a_reason() {
@@ -27,6 +27,30 @@ async fn a_job_that_no_worker_can_serve_stays_queued_with_a_reason() {
     assert!(text.contains("no worker meets every requirement"), "{text}");
     assert!(text.contains("2 evaluated"), "{text}");
     assert_eq!(jobs(&place).await[0]["state"], "queued");
+}
+
+#[tokio::test]
+async fn a_job_that_pays_less_than_anybody_asks_is_submitted_with_a_warning() {
+    let (_chain, place) = market().await;
+    for (account, rate) in [(4, "3"), (5, "2")] {
+        place.json(account, &["worker", "register", "--region", "test", "--rate", rate]).await;
+    }
+    let manifest = place.write("job.json", &matmul(1)).display().to_string();
+    let submitted = async |price: &str| {
+        let submit = ["job", "submit", "--manifest", &manifest, "--max-price", price, "--account", "devnet-3"];
+        let submitted = place.run(&submit).await;
+        assert!(submitted.success && submitted.stdout.starts_with("job "), "{}", submitted.stderr);
+        submitted.stderr
+    };
+    let told = submitted("0.001").await;
+    assert!(told.contains("warning: --max-price 0.001 STRK pays 0."), "{told}");
+    assert!(
+        told.contains("the least that any of 2 workers that fit asks is 2.") && told.contains("(worker 2)"),
+        "{told}"
+    );
+    let told = submitted("1").await;
+    assert!(!told.contains("warning:"), "{told}");
+    assert_eq!(jobs(&place).await.len(), 2);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! A TCP proxy between a keeper and its node, which can be shut.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 
 use tokio::{
     io::copy_bidirectional,
@@ -13,6 +13,7 @@ use tokio::{
 pub struct Proxy {
     address: SocketAddr,
     open: watch::Sender<bool>,
+    node: watch::Sender<String>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -22,20 +23,19 @@ impl Proxy {
     /// # Panics
     /// Panics where it cannot listen.
     pub async fn before(rpc_url: &str) -> Self {
-        let node = rpc_url.trim_start_matches("http://").split('/').next().expect("a host and a port").to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("its address");
         let (open, is_open) = watch::channel(true);
-        let node: Arc<str> = node.into();
+        let (node, behind) = watch::channel(host_of(rpc_url));
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 // A connection that is refused is closed as soon as it is there.
                 if *is_open.borrow() {
-                    tokio::spawn(carry(client, node.clone(), is_open.clone()));
+                    tokio::spawn(carry(client, behind.clone(), is_open.clone()));
                 }
             }
         });
-        Self { address, open, task }
+        Self { address, open, node, task }
     }
 
     /// Where it answers, as the node does.
@@ -47,6 +47,11 @@ impl Proxy {
     pub fn set_open(&self, is_open: bool) {
         self.open.send_replace(is_open);
     }
+
+    /// Puts another node behind it, and cuts every connection to the one before.
+    pub fn set_node(&self, rpc_url: &str) {
+        self.node.send_replace(host_of(rpc_url));
+    }
 }
 
 impl Drop for Proxy {
@@ -55,11 +60,17 @@ impl Drop for Proxy {
     }
 }
 
-/// Carries bytes both ways until one end closes or the proxy is shut.
-async fn carry(mut client: TcpStream, node: Arc<str>, mut is_open: watch::Receiver<bool>) {
-    let Ok(mut server) = TcpStream::connect(&*node).await else { return };
+fn host_of(rpc_url: &str) -> String {
+    rpc_url.trim_start_matches("http://").split('/').next().expect("a host and a port").to_owned()
+}
+
+/// Carries bytes both ways until one end closes, the proxy is shut, or another node is behind it.
+async fn carry(mut client: TcpStream, mut node: watch::Receiver<String>, mut is_open: watch::Receiver<bool>) {
+    let address = node.borrow_and_update().clone();
+    let Ok(mut server) = TcpStream::connect(address).await else { return };
     tokio::select! {
         _ = copy_bidirectional(&mut client, &mut server) => {}
         _ = is_open.wait_for(|is_open| !is_open) => {}
+        _ = node.changed() => {}
     }
 }

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use keeper_types::{Address, Felt};
+use keeper_types::{Address, Felt, parse_felt};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use starknet::signers::SigningKey;
@@ -98,7 +98,7 @@ pub enum CredentialsError {
         reason: String,
     },
     /// The private key is not a felt.
-    #[error("STARKNET_PRIVATE_KEY is not a felt: expected 0x and hexadecimal digits")]
+    #[error("STARKNET_PRIVATE_KEY is not a felt: expected 0x and hexadecimal digits, below the field's prime")]
     MalformedKey,
     /// The key does not belong to the account.
     #[error("the key does not belong to the account in {path}: its public key is {actual:#x}, the file names {expected:#x}", path = path.display())]
@@ -189,7 +189,7 @@ fn legacy_unless_said_otherwise() -> bool {
 #[derive(Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 enum Deployment {
-    Deployed { address: Felt },
+    Deployed { address: String },
     Undeployed {},
 }
 
@@ -210,7 +210,10 @@ fn read_account(path: &Path) -> Result<(Address, Option<Felt>), CredentialsError
         Variant::Braavos {} => None,
     };
     match file.deployment {
-        Deployment::Deployed { address } => Ok((Address(address), public_key)),
+        Deployment::Deployed { address } => match address.parse() {
+            Ok(address) => Ok((address, public_key)),
+            Err(error) => Err(malformed(format!("deployment.address: {error}"))),
+        },
         Deployment::Undeployed {} => Err(CredentialsError::NotDeployed { path: path.to_owned() }),
     }
 }
@@ -218,7 +221,8 @@ fn read_account(path: &Path) -> Result<(Address, Option<Felt>), CredentialsError
 fn read_key(source: &KeySource) -> Result<SigningKey, CredentialsError> {
     match source {
         KeySource::Plain(text) => {
-            let scalar = Felt::from_hex(text.expose_secret()).map_err(|_| CredentialsError::MalformedKey)?;
+            // What it is not is not repeated: it may be a key all the same.
+            let scalar = parse_felt(text.expose_secret()).map_err(|_| CredentialsError::MalformedKey)?;
             Ok(SigningKey::from_secret_scalar(scalar))
         }
         KeySource::Keystore { path, password } => {

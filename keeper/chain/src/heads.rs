@@ -134,6 +134,10 @@ impl Heads {
     /// # Errors
     /// Says why not.
     pub async fn check(&self) -> Result<(), String> {
+        self.try_once().await.map_err(|reason| without_secrets(&self.url, &reason))
+    }
+
+    async fn try_once(&self) -> Result<(), String> {
         let mut socket = self.subscribe().await?;
         let answer = async {
             loop {
@@ -153,19 +157,31 @@ impl Heads {
 
     /// Takes notices until it is dropped.
     pub async fn run(&self) -> Infallible {
-        let mut pause = self.patience.pause;
+        let (mut pause, mut is_told) = (self.patience.pause, false);
         loop {
             let began = Instant::now();
             let reason = match self.subscribe().await {
                 Ok(socket) => self.listen(socket).await,
                 Err(reason) => reason,
             };
-            tracing::debug!(url = shown_url(&self.url), reason, "no notices of new blocks");
+            let reason = without_secrets(&self.url, &reason);
             {
                 let mut state = self.state();
-                (state.is_subscribed, state.failure) = (false, Some(reason));
+                (state.is_subscribed, state.failure) = (false, Some(reason.clone()));
             }
-            if began.elapsed() >= self.patience.lasting {
+            // Once for each outage, which is over when a connection has lasted.
+            let has_lasted = began.elapsed() >= self.patience.lasting;
+            if has_lasted || !is_told {
+                is_told = true;
+                tracing::warn!(
+                    url = shown_url(&self.url),
+                    reason,
+                    "no notices of new blocks; the chain is asked by its turn until they come"
+                );
+            } else {
+                tracing::debug!(url = shown_url(&self.url), reason, "still no notices of new blocks");
+            }
+            if has_lasted {
                 pause = self.patience.pause;
             }
             sleep(pause.mul_f64(0.5 + rand::random::<f64>() / 2.0)).await;
@@ -314,6 +330,17 @@ impl<'a> Connection<'a> {
             None
         }
     }
+}
+
+/// What went wrong, without what of the node's URL is not shown: libraries repeat the URL that they were given.
+fn without_secrets(url: &Url, reason: &str) -> String {
+    let shown = shown_url(url);
+    let mut told = reason.replace(url.as_str(), &shown);
+    let path = Some(url.path()).filter(|path| path.len() > 1 && !shown.contains(path));
+    for secret in [path, url.query(), url.password()].into_iter().flatten().filter(|secret| !secret.is_empty()) {
+        told = told.replace(secret, "...");
+    }
+    told
 }
 
 /// What a text says about the subscription, where it is the answer to it.

@@ -16,6 +16,7 @@ mod fees;
 mod log;
 mod node;
 mod signing;
+mod slot;
 mod state;
 mod step;
 mod sweep;
@@ -36,7 +37,8 @@ pub use self::{
     driver::{above, is_repeatable},
     fees::FeeCeiling,
     log::LaneLease,
-    state::{Action, Answer, LaneState, LaneTimes, Look, Observation, Signed, Slot, Stage},
+    slot::{Signed, Slot, Stage},
+    state::{Action, Answer, LaneState, LaneTimes, Look, Observation},
     sweep::{Checked, Sweep},
 };
 use crate::{Calls, SendError, Sender, sender::Bounds};

@@ -106,6 +106,19 @@ pub enum RpcError {
         /// Its answer.
         reason: String,
     },
+    /// The node refused a request with a code that the specification does not have. Each program means something of its
+    /// own by it, so that it may pass.
+    #[error("the node at {url} refused {request}: code {code}: {reason}")]
+    Unspecified {
+        /// The endpoint.
+        url: String,
+        /// What was asked.
+        request: &'static str,
+        /// The code.
+        code: i64,
+        /// Its words.
+        reason: String,
+    },
     /// Several nodes were asked, and what they say cannot all be true.
     #[error("{request} cannot be told: the nodes at {endpoints} contradict each other")]
     Contradiction {
@@ -128,8 +141,24 @@ impl RpcError {
     /// Whether the same request may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Contradiction { .. } | Self::Malformed { .. } => true,
+            Self::Unreachable { .. }
+            | Self::Unspecified { .. }
+            | Self::Contradiction { .. }
+            | Self::Malformed { .. } => true,
             Self::WrongChain { .. } | Self::WrongVersion { .. } | Self::Refused { .. } => false,
+        }
+    }
+
+    /// Whether the node has answered, and the answer is no: it is well, and does not have what was asked for.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Refused { .. } => true,
+            Self::Unspecified { code, .. } => essence::meaning(*code, false) == essence::Meaning::Answer,
+            Self::Unreachable { .. }
+            | Self::WrongChain { .. }
+            | Self::WrongVersion { .. }
+            | Self::Contradiction { .. }
+            | Self::Malformed { .. } => false,
         }
     }
 }
@@ -222,8 +251,8 @@ impl Rpc {
         Ok((used.l2_gas, used.l1_data_gas))
     }
 
-    /// Classifies what the client library reports. A refusal by the node is an answer; everything else is the
-    /// lack of one.
+    /// Classifies what the client library reports. A refusal by the node is an answer, by whatever code; everything
+    /// else is the lack of one.
     pub(crate) fn error(&self, request: &'static str, error: &ProviderError) -> RpcError {
         let unreachable = |reason| RpcError::Unreachable { url: self.endpoint(), reason };
         let other = match error {
@@ -235,11 +264,20 @@ impl Rpc {
             Some(JsonRpcClientError::TransportError(PoolError::Contradiction(endpoints))) => {
                 RpcError::Contradiction { request, endpoints: endpoints.join(", ") }
             }
+            Some(JsonRpcClientError::JsonRpcError(error)) => self.unspecified(request, error.code, &error.message),
             _ => unreachable(text::short(&error.to_string())),
         }
+    }
+
+    /// A refusal by a code that is none of the specification's.
+    fn unspecified(&self, request: &'static str, code: i64, message: &str) -> RpcError {
+        RpcError::Unspecified { url: self.endpoint(), request, code, reason: text::short(message) }
     }
 }
 
 fn shown_urls(urls: &[Url]) -> String {
     urls.iter().map(shown_url).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,7 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{
-    Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, builder::BoolishValueParser, error::ErrorKind,
+    Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, builder::BoolValueParser, error::ErrorKind,
 };
 use keeper_chain::Network;
 use secrecy::SecretString;
@@ -83,7 +83,7 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Log in JSON
-    #[arg(long, global = true, env = "KEEPER_LOG_JSON", value_parser = BoolishValueParser::new())]
+    #[arg(long, global = true, env = "KEEPER_LOG_JSON", value_parser = BoolValueParser::new())]
     pub(crate) log_json: bool,
     /// How often the node is asked for news, in milliseconds
     #[arg(long, global = true, env = "KEEPER_POLL_MS", value_name = "MS")]
@@ -103,7 +103,7 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "KEEPER_MAX_BATCH", value_name = "N")]
     pub(crate) max_batch: Option<usize>,
     /// Leave expiring and settling what is due to others
-    #[arg(long, env = "KEEPER_NO_EXITS", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "KEEPER_NO_EXITS", value_parser = BoolValueParser::new())]
     pub(crate) no_exits: bool,
     /// The most that an account spends on transactions in an hour, in STRK [default: 1000]
     #[arg(long, env = "KEEPER_MAX_FEE_PER_HOUR", value_name = "STRK")]
@@ -116,7 +116,7 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "KEEPER_LEASE_MS", value_name = "MS")]
     pub(crate) lease_ms: Option<u64>,
     /// Post what the account's bond as a keeper lacks
-    #[arg(long, env = "KEEPER_POST_BOND", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "KEEPER_POST_BOND", value_parser = BoolValueParser::new())]
     pub(crate) post_bond: bool,
 }
 

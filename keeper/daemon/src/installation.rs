@@ -7,12 +7,20 @@
 use std::{
     fs::{File, OpenOptions},
     io::{Read as _, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 const FILE: &str = "keeper.id";
+
+/// Another process has the data directory.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "another keeper runs with the data directory {path}\nhint: give each keeper a --data-dir of its own",
+    path = .0.display()
+)]
+pub(crate) struct DataDirInUse(PathBuf);
 
 /// A data directory that belongs to this process.
 #[derive(Debug)]
@@ -26,7 +34,7 @@ impl Installation {
     /// Takes the data directory, which has to be there.
     ///
     /// # Errors
-    /// Fails where another process has it.
+    /// [`DataDirInUse`] where another process has it.
     pub(crate) fn take(data_dir: &Path) -> Result<Self> {
         let path = data_dir.join(FILE);
         let context = || format!("using {}", path.display());
@@ -34,10 +42,7 @@ impl Installation {
         let mut file = opened.with_context(context)?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => bail!(
-                "another keeper runs with the data directory {}\nhint: give each keeper a --data-dir of its own",
-                data_dir.display()
-            ),
+            Err(std::fs::TryLockError::WouldBlock) => return Err(DataDirInUse(data_dir.to_path_buf()).into()),
             Err(std::fs::TryLockError::Error(error)) => return Err(error).with_context(context),
         }
         let mut name = String::new();

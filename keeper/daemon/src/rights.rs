@@ -79,8 +79,10 @@ impl Rights {
             )));
         }
         if let Some(missing) = self.missing_bond() {
+            // It is the next step, and nothing has gone wrong.
+            let so_far = if self.keeper.bond == Fri::ZERO { ", as expected until it is first posted" } else { "" };
             return Err(NotAllowed::new(format!(
-                "account {account} may not apply rounds on {network}: its bond lacks {missing}\n\
+                "account {account} may not apply rounds on {network}: its bond lacks {missing}{so_far}\n\
                  hint: `keeper contracts bond` posts it, as does `keeper run --post-bond`"
             )));
         }
@@ -121,8 +123,11 @@ mod tests {
     #[test]
     fn whoever_lacks_something_is_told_what_and_how_to_mend_it() {
         rights(true, 10).check().unwrap();
-        assert!(complaint(rights(true, 4)).contains("its bond lacks"));
-        assert!(complaint(rights(true, 0)).contains("hint: `keeper contracts bond` posts it"));
+        let partly = complaint(rights(true, 4));
+        assert!(partly.contains("its bond lacks") && !partly.contains("as expected"), "{partly}");
+        let unposted = complaint(rights(true, 0));
+        assert!(unposted.contains(", as expected until it is first posted\nhint: "), "{unposted}");
+        assert!(unposted.contains("hint: `keeper contracts bond` posts it, as does `keeper run --post-bond`"));
         assert!(complaint(rights(false, 10)).contains("`keeper contracts withdraw-bond`"));
         assert!(complaint(rights(false, 0)).contains("`keeper contracts add-keeper"));
         let retired = PolicyState { active_from: (0, BlockNumber(0)), is_retired: true };

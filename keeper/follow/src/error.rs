@@ -18,4 +18,7 @@ pub enum FollowError {
     /// The chain's events do not follow from each other, also when all of them are read anew.
     #[error("the chain's events do not fit together, also when read anew: {0}")]
     Inconsistent(String),
+    /// None of the recorded blocks is part of the chain any more: another chain is at the node's place.
+    #[error("the chain began anew: none of the recorded blocks is on it")]
+    BeganAnew,
 }

@@ -43,6 +43,8 @@ pub struct Fold {
     next_final: BlockNumber,
     /// Whether everything was read anew because it did not fit, and nothing has proved right since.
     reread: Arc<AtomicBool>,
+    /// Whether nothing recorded is of use, and nothing of it is thrown away, where none of it is part of the chain.
+    ends_with_its_chain: bool,
     /// What time it is, in milliseconds since the epoch: for records that people read.
     now_ms: fn() -> u64,
     pub(crate) reconciler: Reconciler,
@@ -104,12 +106,22 @@ impl Fold {
             final_block: None,
             next_final: BlockNumber(0),
             reread,
+            ends_with_its_chain: false,
             now_ms,
             reconciler: Reconciler::default(),
             ahead: None,
             read_at: Instant::now(),
             unobserved: Vec::new(),
         }
+    }
+
+    /// Fails with [`FollowError::BeganAnew`], and leaves the store as it is, where none of the recorded blocks is part of
+    /// the chain: for local chains, which are stopped and started anew. What was sent on the one before is not on this
+    /// one, and to revert the blocks alone would leave the records of that.
+    #[must_use]
+    pub fn ending_with_its_chain(mut self) -> Self {
+        self.ends_with_its_chain = true;
+        self
     }
 
     /// The market as of the last block that was folded.
@@ -302,6 +314,12 @@ impl Fold {
     async fn reorganised(&mut self) -> Result<Turn, FollowError> {
         // Another network has none of these blocks, and must not have what was recorded thrown away.
         self.chain.check().await?;
+        if self.ends_with_its_chain {
+            let fork = fork::find(&*self.chain, &*self.store).await?;
+            if fork.is_replaced && fork.standing.is_none() {
+                return Err(FollowError::BeganAnew);
+            }
+        }
         if let Some(turn) = self.confirm_again().await? {
             return Ok(turn);
         }

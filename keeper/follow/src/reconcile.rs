@@ -9,7 +9,7 @@
 //! it, from the start. What still differs then is told, and left: the node hides it, and the contract refuses what is
 //! decided by it.
 
-use keeper_chain::{JobStanding, RpcError};
+use keeper_chain::JobStanding;
 use keeper_types::{BlockNumber, BlockRef, Job, JobId, JobState};
 use serde::Serialize;
 
@@ -91,7 +91,7 @@ impl Fold {
         for _ in 0..PAGES_AT_ONCE {
             let held = match self.chain.jobs_at(at, next, PAGE).await {
                 Ok(held) => held,
-                Err(RpcError::Refused { .. }) => return Ok(Reconciled::Unavailable),
+                Err(error) if error.is_refusal() => return Ok(Reconciled::Unavailable),
                 Err(error) => return Err(error.into()),
             };
             self.reconciler.jobs += held.len() as u64;

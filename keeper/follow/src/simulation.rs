@@ -47,6 +47,8 @@ struct State {
     twists: std::collections::VecDeque<Twist>,
     requests: u64,
     is_down: bool,
+    /// It keeps no state, as local chains keep none but the newest.
+    is_stateless: bool,
 }
 
 impl SimulatedChain {
@@ -61,6 +63,7 @@ impl SimulatedChain {
             twists: std::collections::VecDeque::new(),
             requests: 0,
             is_down: false,
+            is_stateless: false,
         };
         state.grow(blocks);
         Self { state: Mutex::new(state) }
@@ -74,6 +77,14 @@ impl SimulatedChain {
     /// Replaces the newest `depth` blocks, though never the first, by others, which need not be as many.
     pub fn reorganise(&self, depth: u64, blocks: u64) {
         self.state().reorganise(depth, blocks);
+    }
+
+    /// Replaces every block, as where a local chain is started again.
+    pub fn begin_anew(&self, blocks: u64) {
+        let mut state = self.state();
+        state.blocks.clear();
+        state.fork += 1;
+        state.grow(blocks);
     }
 
     /// Says what becomes of the chain while it is read.
@@ -104,6 +115,11 @@ impl SimulatedChain {
     /// Answers nothing, or answers again.
     pub fn set_down(&self, is_down: bool) {
         self.state().is_down = is_down;
+    }
+
+    /// Keeps no state, and says so in the words and by the code of a local chain; or keeps it again.
+    pub fn set_stateless(&self, is_stateless: bool) {
+        self.state().is_stateless = is_stateless;
     }
 
     /// The newest block, whatever is shown.
@@ -278,6 +294,10 @@ impl ChainSource for SimulatedChain {
         let state = self.asked()?;
         if state.find(at.number).is_none_or(|block| block.header.hash != at.hash) {
             return Err(RpcError::Refused { request: "jobs", reason: "Block not found".to_owned() });
+        }
+        if state.is_stateless {
+            let (url, reason) = ("simulation".to_owned(), format!("No state at block {}", at.number));
+            return Err(RpcError::Unspecified { url, request: "jobs", code: -1, reason });
         }
         let mut market = Market::default();
         let blocks = state.shown().iter().filter(|block| block.header.number <= at.number);

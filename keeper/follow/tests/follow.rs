@@ -288,6 +288,25 @@ async fn only_the_recorded_block_itself_opens_the_latch() {
 }
 
 #[tokio::test]
+async fn a_local_chain_that_began_anew_ends_it_and_takes_nothing_from_the_store() {
+    let chain = chain_of(100);
+    let mut keeper = Keeper::new(&chain).await;
+    keeper.fold = keeper.fold.ending_with_its_chain();
+    keeper.catch_up(&chain).await;
+    // An ordinary reorganisation is one.
+    chain.reorganise(20, 25);
+    keeper.catch_up(&chain).await;
+    let stored = keeper.stored().await;
+    chain.begin_anew(150);
+    assert!(matches!(keeper.fold.turn().await, Err(FollowError::BeganAnew)));
+    assert_eq!(keeper.stored().await, stored);
+    // Elsewhere it is a reorganisation like any other.
+    let mut other = keeper.beside(&chain);
+    other.catch_up(&chain).await;
+    other.equals_a_fresh_index(&chain).await;
+}
+
+#[tokio::test]
 async fn what_is_accepted_on_l1_moves_up_and_never_down() {
     let (chain, mut keeper) = accepted().await;
     let accepted = async |keeper: &Keeper| keeper.store.final_block().await.unwrap().unwrap().number.0;
@@ -362,6 +381,11 @@ async fn what_the_node_does_not_know_any_more_is_no_difference() {
     let chain = chain_of(50);
     let mut keeper = Keeper::new(&chain).await;
     keeper.catch_up(&chain).await;
+    // A local chain says so by a code of its own. It has answered, so it can be reached.
+    chain.set_stateless(true);
+    assert_eq!(reconciled(&mut keeper).await, Reconciled::Unavailable);
+    chain.set_stateless(false);
+    assert!(matches!(reconciled(&mut keeper).await, Reconciled::Agreed { .. }));
     chain.reorganise(5, 9);
     assert_eq!(reconciled(&mut keeper).await, Reconciled::Unavailable);
 }

@@ -1,6 +1,10 @@
 //! Why a job was placed where it was, or why it was not placed.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use keeper_types::{Attempt, JobId, Preference, Strategy, WorkerId};
 use serde::{Deserialize, Serialize};
@@ -70,7 +74,7 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "job {}, attempt {}: {}", self.job_id, self.attempt, self.outcome)?;
         if let Some(Reservation { worker_id, start_by }) = self.reservation {
-            write!(f, "; worker {worker_id} is kept for it, free at {start_by} at the latest")?;
+            write!(f, "; worker {worker_id} is kept for it, free at {} at the latest", time(start_by))?;
         }
         if self.workers_evaluated == 0 {
             return Ok(());
@@ -82,6 +86,15 @@ impl fmt::Display for Explanation {
         }
         f.write_str(")")
     }
+}
+
+/// The last second of the year 9999, up to which a date has four digits for the year.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// Seconds since the epoch as a date and time, in UTC.
+fn time(seconds: u64) -> humantime::Rfc3339Timestamp {
+    let since = Duration::from_secs(seconds.min(LAST_SECOND));
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + since)
 }
 
 /// What a plan decided about a job.
@@ -155,7 +168,9 @@ impl fmt::Display for Outcome {
             Self::ManifestMalformed { reason } => write!(f, "the job's manifest cannot be read: {reason}"),
             Self::DeadlinePassed => f.write_str("the job's deadline has passed; it can only expire"),
             Self::BatchFull => f.write_str("a worker could take the job, but this batch is full; the next one follows"),
-            Self::BackingOff { until } => write!(f, "the last attempt failed; the next may start from {until} on"),
+            Self::BackingOff { until } => {
+                write!(f, "the last attempt failed; the next may start from {} on", time(*until))
+            }
             Self::QueueFull => f.write_str("the job's queue is full; the job waits outside until there is room"),
         }
     }
@@ -207,5 +222,15 @@ mod tests {
         );
         let json = serde_json::to_string(&explanation).unwrap();
         assert_eq!(serde_json::from_str::<Explanation>(&json).unwrap(), explanation);
+
+        let reservation = Some(Reservation { worker_id: WorkerId(4), start_by: 1_795_285_800 });
+        let kept = Explanation { outcome: Outcome::NoCapacity, workers_evaluated: 0, reservation, ..explanation };
+        assert!(kept.to_string().ends_with("kept for it, free at 2026-11-21T18:30:00Z at the latest"), "{kept}");
+    }
+
+    #[test]
+    fn times_are_dates_and_none_is_too_late_to_be_one() {
+        assert!(Outcome::BackingOff { until: 0 }.to_string().ends_with("from 1970-01-01T00:00:00Z on"));
+        assert!(Outcome::BackingOff { until: u64::MAX }.to_string().ends_with("from 9999-12-31T23:59:59Z on"));
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use keeper_types::{BlockHeader, BlockNumber, BlockRef, EventPosition};
 use sqlx::{migrate::MigrateError, postgres::PgDatabaseError};
 
-use crate::{Identity, IntentId, ItemId, Location};
+use crate::{DatabaseUrl, Identity, IntentId, ItemId, Location};
 
 /// What went wrong. Nothing was written where an error is returned, but for [`StoreError::CommitUnknown`] and
 /// [`StoreError::Unanswered`]: a server that is lost from sight may have written.
@@ -16,6 +16,28 @@ pub enum StoreError {
     NoDatabase {
         /// Where it would be.
         database: Location,
+    },
+    /// The server has no such database.
+    #[error("the PostgreSQL server has no database of that name: --database is `{database}`")]
+    NoSuchDatabase {
+        /// What was asked for.
+        database: DatabaseUrl,
+    },
+    /// The server does not let this keeper in.
+    #[error("the PostgreSQL server does not let the keeper in: {reason}; --database is `{database}`")]
+    NotLetIn {
+        /// What was asked for.
+        database: DatabaseUrl,
+        /// The server's words, in which there is no password.
+        reason: String,
+    },
+    /// The server cannot be connected to.
+    #[error("the PostgreSQL server cannot be reached: {reason}; --database is `{database}`")]
+    Unreachable {
+        /// What was asked for.
+        database: DatabaseUrl,
+        /// Why not.
+        reason: String,
     },
     /// Another process has the database open for writing.
     #[error("another keeper is running on `{path}`")]
@@ -235,12 +257,17 @@ impl StoreError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Database(error) => is_transient(error),
-            Self::CommitUnknown(_) | Self::Unanswered { .. } | Self::MigrationBlocked { .. } => true,
+            Self::Unreachable { .. }
+            | Self::CommitUnknown(_)
+            | Self::Unanswered { .. }
+            | Self::MigrationBlocked { .. } => true,
             Self::Migrate(error) => match error.as_ref() {
                 MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => is_transient(error),
                 _ => false,
             },
             Self::NoDatabase { .. }
+            | Self::NoSuchDatabase { .. }
+            | Self::NotLetIn { .. }
             | Self::InUse { .. }
             | Self::IdentityMismatch { .. }
             | Self::Layout { .. }
@@ -280,6 +307,19 @@ impl StoreError {
                  the keepers use, with --database (or KEEPER_DATABASE)"
                     .to_owned(),
             ),
+            Self::NoSuchDatabase { database } => Some(format!(
+                "make it with PostgreSQL's `createdb {}`, and `keeper run` lays it out; or name another with --database \
+                 (or KEEPER_DATABASE)",
+                database.name()
+            )),
+            Self::NotLetIn { .. } => Some(
+                "are user and password right? The password is in the URL of --database (or KEEPER_DATABASE), in \
+                 PGPASSWORD, or in PostgreSQL's password file; the server's pg_hba.conf says who may come from where"
+                    .to_owned(),
+            ),
+            Self::Unreachable { .. } => Some(
+                "is the server running, and are host and port of --database (or KEEPER_DATABASE) right?".to_owned(),
+            ),
             Self::InUse { .. } => Some("stop it, or use another --data-dir".to_owned()),
             Self::Layout { found, known, .. } if found > known => Some(
                 "upgrade this keeper to the version that the others have; the way back is a copy from before"
@@ -301,7 +341,7 @@ impl StoreError {
     /// differently helps against it, and it is over when the server is back.
     pub fn is_outage(&self) -> bool {
         match self {
-            Self::CommitUnknown(_) | Self::Unanswered { .. } => true,
+            Self::Unreachable { .. } | Self::CommitUnknown(_) | Self::Unanswered { .. } => true,
             Self::Database(sqlx::Error::PoolTimedOut | sqlx::Error::Io(_)) => true,
             Self::Database(sqlx::Error::Database(error)) => {
                 error.try_downcast_ref::<PgDatabaseError>().is_some() && self.is_transient()

@@ -53,7 +53,7 @@ pub use queue::{
 };
 pub use sqlite::{
     SqliteStore,
-    maintenance::{Finding, Migrated, Report, backup, check, migrate},
+    maintenance::{Finding, Migrated, Report, backup, check, migrate, set_aside},
 };
 pub use store::{RebuildError, Store, rebuild_market};
 pub use tenure::{Tenure, TenureHolder};

@@ -70,6 +70,11 @@ impl DatabaseUrl {
         self.holds_password
     }
 
+    /// The database's name.
+    pub(crate) fn name(&self) -> &str {
+        self.options.get_database().unwrap_or_else(|| self.options.get_username())
+    }
+
     /// How to connect to it.
     pub(crate) fn options(&self) -> &PgConnectOptions {
         &self.options
@@ -99,8 +104,7 @@ impl FromStr for DatabaseUrl {
 /// Server, user and database; none of the rest, in which a password may be.
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (options, user) = (&self.options, self.options.get_username());
-        let name = options.get_database().unwrap_or(user);
+        let (options, user, name) = (&self.options, self.options.get_username(), self.name());
         match options.get_socket() {
             Some(folder) => {
                 write!(f, "postgres://{user}@localhost:{}/{name}?host={}", options.get_port(), folder.display())

@@ -8,6 +8,7 @@
 //! ([`IDLE_IN_TRANSACTION`]), and with that the transaction.
 
 mod blocks;
+mod connecting;
 mod durability;
 mod explanations;
 mod finality;
@@ -28,12 +29,9 @@ use keeper_failpoints::reach;
 use keeper_types::{
     Address, Attempt, BlockEvents, BlockHeader, BlockNumber, BlockRef, EventPosition, JobId, MarketEvent, TxHash,
 };
-use sqlx::{
-    Connection as _, PgConnection, PgPool, Postgres, Transaction,
-    migrate::Migrator,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{Connection as _, PgPool, Postgres, Transaction, migrate::Migrator, postgres::PgConnectOptions};
 
+use self::connecting::{connect, options, pool, readers};
 use crate::{
     DatabaseUrl, ExplanationRecord, Identity, Intent, IntentId, IntentTransaction, IntentUpdate, JobTimings, NewIntent,
     Observation, Store, StoreError,
@@ -48,18 +46,12 @@ static MIGRATOR: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// Connections for writing.
 const MAX_WRITERS: u32 = 8;
-/// Connections for reading; a stream of events holds one until it has ended.
-const MAX_READERS: u32 = 4;
-/// How long a call waits for a connection.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a call waits for the server's answer; a network that swallows packets gives none.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a statement waits for another's lock before it fails: longer than who stands still may hold one.
 const LOCK_TIMEOUT: &str = "10s";
 /// How long a session may leave a transaction open that writes, without saying anything.
 const IDLE_IN_TRANSACTION: &str = "3s";
-/// The server's code for a database that is not there.
-const INVALID_CATALOG_NAME: &str = "3D000";
 
 /// A [`Store`] in a PostgreSQL database, which several keepers may share.
 #[derive(Debug)]
@@ -78,7 +70,7 @@ impl PostgresStore {
     /// be there.
     ///
     /// # Errors
-    /// [`StoreError::NoDatabase`] where the server has no such database, [`StoreError::IdentityMismatch`] where it
+    /// [`StoreError::NoSuchDatabase`] where the server has none of that name, [`StoreError::IdentityMismatch`] where it
     /// follows another deployment, [`StoreError::Layout`] where a newer version wrote it, [`StoreError::NotDurable`]
     /// where the server is set up to lose commits, and where it cannot be reached.
     pub async fn open(url: &DatabaseUrl, identity: Identity) -> Result<Self, StoreError> {
@@ -158,30 +150,6 @@ impl PostgresStore {
         let mut transaction = self.begin().await?;
         identity::take_turn(&mut transaction).await?;
         Ok(transaction)
-    }
-}
-
-fn pool(most: u32) -> PgPoolOptions {
-    PgPoolOptions::new().max_connections(most).acquire_timeout(ACQUIRE_TIMEOUT)
-}
-
-fn options(url: &DatabaseUrl) -> PgConnectOptions {
-    url.options().clone().application_name("ciro-keeper")
-}
-
-fn readers(url: &DatabaseUrl) -> PgPool {
-    pool(MAX_READERS).connect_lazy_with(options(url).options([("default_transaction_read_only", "on")]))
-}
-
-/// Connects outside a pool, which would go on trying: what is wrong is said at once.
-async fn connect(url: &DatabaseUrl, options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
-    let connecting = tokio::time::timeout(ACQUIRE_TIMEOUT, PgConnection::connect_with(options));
-    match connecting.await {
-        Err(_) => Err(StoreError::Unanswered { limit_s: ACQUIRE_TIMEOUT.as_secs() }),
-        Ok(Err(sqlx::Error::Database(error))) if error.code().as_deref() == Some(INVALID_CATALOG_NAME) => {
-            Err(StoreError::NoDatabase { database: url.into() })
-        }
-        Ok(connected) => Ok(connected?),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use starknet_types_core::felt::Felt;
 
 macro_rules! number_id {
@@ -31,9 +31,15 @@ macro_rules! number_id {
 macro_rules! felt_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[serde(transparent)]
         pub struct $name(pub Felt);
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_str(FeltText).map(Self)
+            }
+        }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -119,21 +125,54 @@ fn hexadecimal(felt: Felt) -> [u8; 66] {
     text
 }
 
+/// The prime of Starknet's field, 2^251 + 17 * 2^192 + 1, in hexadecimal digits.
+const PRIME: &str = "800000000000011000000000000000000000000000000000000000000000001";
+
 /// A text is not a field element in hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{text}` is not a Starknet felt: expected 0x followed by up to 64 hexadecimal digits, below the field's prime"
-)]
-pub struct FeltParseError {
-    text: String,
+pub enum FeltParseError {
+    /// It is no such number at all.
+    #[error("`{0}` is not a Starknet felt: expected 0x followed by up to 64 hexadecimal digits")]
+    Malformed(String),
+    /// It is too large, and would stand for another number.
+    #[error("`{0}` is not a Starknet felt: it is not below the field's prime, 0x{prime}", prime = PRIME)]
+    NotBelowPrime(String),
 }
 
-fn parse_felt(text: &str) -> Result<Felt, FeltParseError> {
-    let error = || FeltParseError { text: text.to_owned() };
-    if !text.starts_with("0x") || text.len() < 3 || text.len() > 66 {
-        return Err(error());
+/// Reads a field element: `0x` and up to 64 hexadecimal digits, below the field's prime. Nothing is taken modulo that:
+/// an address that was mistyped would be another's.
+///
+/// # Errors
+/// Says which of the two it is not.
+pub fn parse_felt(text: &str) -> Result<Felt, FeltParseError> {
+    let malformed = || FeltParseError::Malformed(text.to_owned());
+    let digits = text.strip_prefix("0x").ok_or_else(malformed)?;
+    if !(1..=64).contains(&digits.len()) || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return Err(malformed());
     }
-    Felt::from_hex(text).map_err(|_| error())
+    let significant = digits.trim_start_matches('0');
+    let lower_case = significant.bytes().map(|digit| digit.to_ascii_lowercase());
+    let is_below =
+        significant.len() < PRIME.len() || (significant.len() == PRIME.len() && lower_case.lt(PRIME.bytes()));
+    if !is_below {
+        return Err(FeltParseError::NotBelowPrime(text.to_owned()));
+    }
+    Felt::from_hex(text).map_err(|_| malformed())
+}
+
+/// Reads a felt where the format has a string.
+struct FeltText;
+
+impl de::Visitor<'_> for FeltText {
+    type Value = Felt;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a Starknet felt, 0x and hexadecimal digits")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Felt, E> {
+        parse_felt(text).map_err(E::custom)
+    }
 }
 
 #[cfg(test)]
@@ -152,6 +191,24 @@ mod tests {
         let address: Address = "0x4718f5a0fc34cc1af16a1cdee98ffb20c31f5cd61d6ab07201858f4287c938d".parse().unwrap();
         assert_eq!(address.to_string(), "0x04718f5a0fc34cc1af16a1cdee98ffb20c31f5cd61d6ab07201858f4287c938d");
         assert_eq!(address.to_string().parse::<Address>().unwrap(), address);
+    }
+
+    #[test]
+    fn what_is_not_below_the_prime_is_refused_and_not_taken_modulo_it() {
+        let largest = "0x0800000000000011000000000000000000000000000000000000000000000000";
+        let address: Address = largest.parse().unwrap();
+        assert_eq!((address.0 + Felt::ONE, address.to_string()), (Felt::ZERO, largest.to_owned()));
+        for text in [
+            format!("0x{PRIME}"),
+            format!("0x0{}", PRIME.replace("11", "1A")),
+            "0x8800000000000011000000000000000000000000000000000000000000000000".to_owned(),
+            format!("0x{}", "f".repeat(64)),
+        ] {
+            assert_eq!(text.parse::<Address>(), Err(FeltParseError::NotBelowPrime(text.clone())));
+            let error = serde_json::from_str::<Address>(&format!("\"{text}\"")).unwrap_err().to_string();
+            assert!(error.contains(&text) && error.contains("not below the field's prime"), "{error}");
+        }
+        assert_eq!(serde_json::from_str::<Address>("\"0xA\"").unwrap(), Address(Felt::from(10)));
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub use block::{BlockEvents, BlockHeader, BlockRef};
 pub use content_hash::{ContentHash, ContentHashError};
 pub use event::{AdminEvent, EventPosition, MarketContract, MarketEvent};
 pub use hash::{PoseidonSponge, poseidon, poseidon_pair};
-pub use ids::{Address, Attempt, BlockNumber, ChainId, FeltParseError, JobId, PolicyId, TxHash, WorkerId};
+pub use ids::{Address, Attempt, BlockNumber, ChainId, FeltParseError, JobId, PolicyId, TxHash, WorkerId, parse_felt};
 pub use job::{Dispute, Job, JobSpec, JobState, Queue, UnknownState};
 pub use manifest::{
     Executor, Limits, MAX_MANIFEST_BYTES, MAX_MATMUL_SIZE, Manifest, ManifestError, MatmulJob, ProcessJob,

@@ -108,7 +108,8 @@ fn show(programs: Programs, folder: &Path, args: &Args, stop: &Stop) -> Result<R
     println!("logs: {}", processes.logs().display());
     if !args.once {
         println!("\neverything keeps running until Ctrl-C; look around in another terminal:");
-        println!("  {}", keeper.typed(Actor::Client, &["job", "list"]));
+        println!("  {}", keeper.typed(&["job", "list"]));
+        println!("  {}", keeper.typed(&["job", "explain", "1"]));
         while !stop.is_requested() {
             processes.check()?;
             thread::sleep(POLL);

@@ -1,5 +1,7 @@
 //! What the contracts hold, as of the newest block unless a function says otherwise.
 
+use std::ops::ControlFlow;
+
 use alloy_primitives::U256;
 use cainome::cairo_serde::ContractAddress;
 use keeper_bindings::{
@@ -119,14 +121,30 @@ impl Contracts {
     /// Fails where the node does not answer.
     pub async fn workers(&self) -> Result<Vec<Worker>, RpcError> {
         let mut workers = Vec::new();
+        let visit = |page: &mut Vec<Worker>| {
+            workers.append(page);
+            ControlFlow::Continue(())
+        };
+        self.visit_workers(visit).await?;
+        Ok(workers)
+    }
+
+    /// Shows every worker, in the order of registration and some at a time, until it is told that these were enough.
+    ///
+    /// # Errors
+    /// Fails where the node does not answer.
+    pub async fn visit_workers(
+        &self,
+        mut visit: impl FnMut(&mut Vec<Worker>) -> ControlFlow<()>,
+    ) -> Result<(), RpcError> {
+        let mut next = 1;
         loop {
-            let first = u32::try_from(workers.len() + 1).unwrap_or(u32::MAX);
-            let page = self.workers_from(WorkerId(first), PAGE).await?;
-            let last = page.len() < usize::from(PAGE);
-            workers.extend(page);
-            if last {
-                return Ok(workers);
+            let mut page = self.workers_from(WorkerId(next), PAGE).await?;
+            let is_last = page.len() < usize::from(PAGE);
+            if visit(&mut page).is_break() || is_last {
+                return Ok(());
             }
+            next += u32::from(PAGE);
         }
     }
 

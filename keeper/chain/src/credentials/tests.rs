@@ -79,3 +79,17 @@ fn files_that_are_missing_or_malformed_are_named() {
     let error = Credentials::from_files(&path, &plain()).unwrap_err().to_string();
     assert!(error.contains("is not a starkli account file: missing field `version`"), "{error}");
 }
+
+#[test]
+fn what_is_not_below_the_fields_prime_is_refused_and_a_key_is_not_repeated() {
+    let prime = "0x800000000000011000000000000000000000000000000000000000000000001";
+    let dir = tempfile::tempdir().unwrap();
+    let deployed = DEPLOYED.replace("0x1234", prime);
+    let account = account_file(dir.path(), &open_zeppelin(r#","legacy":false"#), &deployed);
+    let error = Credentials::from_files(&account, &plain()).unwrap_err().to_string();
+    assert!(error.contains("deployment.address") && error.contains("not below the field's prime"), "{error}");
+    let account = account_file(dir.path(), &open_zeppelin(r#","legacy":false"#), DEPLOYED);
+    let error = Credentials::from_files(&account, &KeySource::Plain(prime.to_owned().into())).unwrap_err().to_string();
+    assert!(error.contains("STARKNET_PRIVATE_KEY") && error.contains("below the field's prime"), "{error}");
+    assert!(!error.contains("80000000"), "{error}");
+}

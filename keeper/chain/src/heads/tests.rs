@@ -158,3 +158,18 @@ async fn a_check_says_whether_a_node_offers_notices() {
     Heads::new(&url).check().await.unwrap();
     served.await.unwrap();
 }
+
+#[test]
+fn what_went_wrong_is_told_without_the_key() {
+    let url: Url = "wss://me:hunter2@node.example/v2/abcdefghijklmnopqrstuv?key=hunter3".parse().unwrap();
+    for reason in [
+        format!("Unable to connect to {url}"),
+        "no path /v2/abcdefghijklmnopqrstuv, key=hunter3, password hunter2".to_owned(),
+    ] {
+        let told = without_secrets(&url, &reason);
+        assert!(!told.contains("hunter") && !told.contains("abcdefgh"), "{told}");
+    }
+    assert_eq!(without_secrets(&url, "it closed the connection"), "it closed the connection");
+    let plain: Url = "ws://127.0.0.1:5050/ws".parse().unwrap();
+    assert_eq!(without_secrets(&plain, "nobody at 127.0.0.1:5050/ws"), "nobody at 127.0.0.1:5050/ws");
+}

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use keeper_store::IntentId;
 use keeper_types::Fri;
 
-use super::state::Signed;
+use super::slot::Signed;
 
 /// By how much a replacement raises tip and price, in percent. Sequencers ask for 10 % on both.
 const RAISE_PERCENT: u128 = 111;

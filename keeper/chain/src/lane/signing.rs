@@ -4,7 +4,7 @@ use keeper_store::{IntentTransaction, Purpose};
 use keeper_types::{Felt, Fri};
 use starknet::core::types::{BroadcastedInvokeTransactionV3, Call};
 
-use super::{LaneError, state::Signed};
+use super::{LaneError, slot::Signed};
 use crate::{
     Calls, SendError, Sender,
     sender::{Bounds, SignedTransaction, with_margin},

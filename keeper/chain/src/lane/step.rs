@@ -8,7 +8,8 @@ use keeper_types::{BlockNumber, BlockRef};
 
 use super::{
     fees::raised,
-    state::{Action, Answer, LEAST_LOOKS, LaneState, Look, MOST_REFUSALS, Observation, Pin, Slot, Stage},
+    slot::{Slot, Stage},
+    state::{Action, Answer, LEAST_LOOKS, LaneState, Look, MOST_REFUSALS, Observation, Pin},
     sweep::Checked,
 };
 

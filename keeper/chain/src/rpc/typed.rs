@@ -93,7 +93,7 @@ impl Rpc {
         let error = JsonRpcError { code: refusal.code, message: refusal.message, data: refusal.data };
         Err(match StarknetError::try_from(&error) {
             Ok(error) => RpcError::Refused { request: what, reason: text::describe(&error) },
-            Err(_) => unreachable(text::short(&error.to_string())),
+            Err(_) => self.unspecified(what, error.code, &error.message),
         })
     }
 }

@@ -5,6 +5,7 @@ mod explain;
 mod fate;
 mod judge;
 mod list;
+mod pricing;
 mod submit;
 mod watch;
 

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use keeper_chain::{
-    Contracts, Follower, Heads, Sender,
+    Contracts, Follower, Heads, Network, Sender,
     lane::{Lane, LaneLease, LaneSettings},
 };
 use keeper_dispatch::{ArtifactStore, DispatchServer, Report, ServerConfig};
@@ -90,6 +90,7 @@ impl Keeper {
         let sender = Arc::new(context.sender().await?);
         check_account(&contracts, &sender, settings, args.post_bond).await?;
         let artifacts = ArtifactStore::open(&settings.artifacts)?;
+        records::leave_former_chain(&context, &contracts).await?;
         let (store, shared) = open_store(&context, &contracts).await?;
         let socket = listen(settings.listen, "--listen")?;
         let probes = settings.health_listen.map(|address| listen(address, "--health-listen")).transpose()?;
@@ -100,6 +101,9 @@ impl Keeper {
         health.watch_endpoints(context.rpc.clone());
         let latch = Arc::new(Latch::new());
         let installation = shared.as_ref().map(|_| Installation::take(&settings.data_dir)).transpose()?;
+        if let Some(installation) = &installation {
+            health.is_named(installation.name());
+        }
         let mut lanes = Lanes {
             shared,
             claims: Vec::new(),
@@ -159,6 +163,7 @@ impl Keeper {
             believed: self.believed.clone(),
             reindexed: Arc::new(AtomicBool::new(false)),
             latch: self.latch.clone(),
+            is_local: settings.network == Network::Devnet,
             health: self.health.clone(),
         };
         supervisor.add("following the chain", Stage::Belief, move |cancel| following.clone().run(cancel));
@@ -240,7 +245,8 @@ impl Keeper {
         let probes = self.probes.as_ref().and_then(|socket| socket.local_addr().ok());
         tracing::info!(
             network = %settings.network, account = %self.lane.address(), listen = %address,
-            health_listen = probes.map(tracing::field::display), "the keeper runs"
+            health_listen = probes.map(tracing::field::display),
+            keeper = self.installation.as_ref().map(Installation::name), "the keeper runs"
         );
         let url = settings.public_url.clone().unwrap_or_else(|| format!("ws://{address}"));
         let (json, believed) = (self.context.json, self.believed.subscribe());

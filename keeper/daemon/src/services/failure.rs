@@ -11,7 +11,7 @@ use keeper_chain::{RpcError, SendError, lane::LaneError};
 use keeper_store::{RebuildError, StoreError};
 
 use super::signals::Signal;
-use crate::rights::NotAllowed;
+use crate::{installation::DataDirInUse, records::OfFormerChain, rights::NotAllowed};
 
 /// How a service failed.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(crate) enum Failure {
 pub(crate) enum Cause {
     /// The node is on another chain, speaks another specification, or tells events that do not fit together.
     Chain,
-    /// The database follows other contracts.
+    /// The database follows other contracts, or a chain that is no more.
     Market,
     /// The account may not apply rounds.
     Rights,
@@ -75,6 +75,12 @@ impl Cause {
             if let Some(error) = cause.downcast_ref::<StoreError>() {
                 return of_store(error);
             }
+            if cause.is::<DataDirInUse>() {
+                return Some(Self::Store);
+            }
+            if cause.is::<OfFormerChain>() {
+                return Some(Self::Market);
+            }
             if cause.is::<NotAllowed>() {
                 return Some(Self::Rights);
             }
@@ -87,6 +93,7 @@ fn of_rpc(error: &RpcError) -> Option<Cause> {
     match error {
         RpcError::WrongChain { .. } | RpcError::WrongVersion { .. } => Some(Cause::Chain),
         RpcError::Unreachable { .. }
+        | RpcError::Unspecified { .. }
         | RpcError::Contradiction { .. }
         | RpcError::Refused { .. }
         | RpcError::Malformed { .. } => None,
@@ -285,6 +292,9 @@ mod tests {
         assert_eq!(code(NotAllowed::new("no").into()), Some(12));
         let in_use = Err::<(), _>(StoreError::InUse { path: PathBuf::from("k") }).context("opening").unwrap_err();
         assert_eq!(code(in_use), Some(13));
+        let held = tempfile::tempdir().unwrap();
+        let _held = crate::installation::Installation::take(held.path()).unwrap();
+        assert_eq!(code(crate::installation::Installation::take(held.path()).unwrap_err()), Some(13));
         let taken = CannotListen {
             address: "127.0.0.1:1".parse().unwrap(),
             option: "--listen",

@@ -39,6 +39,8 @@ pub(crate) struct Following {
     pub(crate) reindexed: Arc<AtomicBool>,
     /// Closed where nothing may be sent.
     pub(crate) latch: Arc<Latch>,
+    /// Whether it is a local chain, which may be another one after a pause.
+    pub(crate) is_local: bool,
     pub(crate) health: Arc<Health>,
 }
 
@@ -51,6 +53,7 @@ impl Following {
         let fork = self.believed.borrow().as_ref().map_or(0, |believed| believed.fork + 1);
         let (chain, store, latch) = (self.chain.clone(), self.store.clone(), self.latch.clone());
         let fold = Fold::new(chain, store, latch, self.reindexed.clone(), fork, now_ms);
+        let fold = if self.is_local { fold.ending_with_its_chain() } else { fold };
         let allowance = Allowance::new();
         let follow = Follow {
             service: &self,
@@ -184,6 +187,10 @@ impl Follow<'_> {
             FollowError::Store(error) => return Err(error.into()),
             FollowError::Rebuild(error) => return Err(error.into()),
             error @ FollowError::Inconsistent(_) => return Err(Failure::Final(Cause::Chain, error.into())),
+            error @ FollowError::BeganAnew => {
+                let told = format!("{error}\nhint: start the keeper again; it sets aside what is of the chain before");
+                return Err(Failure::Final(Cause::Market, anyhow::Error::msg(told)));
+            }
         };
         match failure {
             Failure::Passing(error) => {

@@ -45,6 +45,8 @@ pub(crate) struct Health {
     heads: OnceLock<Heads>,
     /// How long ago the newest block may have been read.
     silence: OnceLock<Duration>,
+    /// What the keeper is called in leases, where it has any.
+    name: OnceLock<String>,
 }
 
 #[derive(Debug)]
@@ -83,6 +85,10 @@ pub(crate) struct Liveness {
 pub(crate) struct Readiness {
     /// Whether every check holds.
     pub(crate) ready: bool,
+    /// What the keeper is called in leases, so that it can be told from the one that leads; none where it has its database
+    /// for itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keeper: Option<String>,
     /// What it does among several; none where it has its database for itself.
     #[serde(flatten)]
     pub(crate) role: Option<Role>,
@@ -114,7 +120,13 @@ impl Health {
             lanes: BTreeMap::new(),
             role: None,
         };
-        Self { facts: Mutex::new(facts), rpc: OnceLock::new(), heads: OnceLock::new(), silence: OnceLock::new() }
+        Self {
+            facts: Mutex::new(facts),
+            rpc: OnceLock::new(),
+            heads: OnceLock::new(),
+            silence: OnceLock::new(),
+            name: OnceLock::new(),
+        }
     }
 
     /// Tells of this connection's endpoints too, where it has several. How a single one is, `chain` tells.
@@ -130,6 +142,11 @@ impl Health {
     /// The chain is looked at this often by its turn: a keeper that is told to ask seldom is not ill between two turns.
     pub(crate) fn polls_every(&self, poll: Duration) {
         self.silence.get_or_init(|| LONGEST_SILENCE.max(poll * 2));
+    }
+
+    /// The keeper is called so among those of its database.
+    pub(crate) fn is_named(&self, name: &str) {
+        self.name.get_or_init(|| name.to_owned());
     }
 
     /// The supervisor's loop turned.
@@ -250,7 +267,8 @@ impl Health {
         if let Some(heads) = self.heads.get() {
             checks.insert("heads", heads_check(&heads.health()));
         }
-        Readiness { ready: checks.values().all(|check| check.ok), role: facts.role.clone(), checks }
+        let (ready, keeper) = (checks.values().all(|check| check.ok), self.name.get().cloned());
+        Readiness { ready, keeper, role: facts.role.clone(), checks }
     }
 
     fn facts(&self) -> MutexGuard<'_, Facts> {
@@ -419,6 +437,9 @@ mod tests {
         assert_eq!(failing(&health), [""; 0]);
         let told = serde_json::to_value(health.readiness()).unwrap();
         assert_eq!((&told["role"], &told["leader"]), (&"stands_by".into(), &"another".into()), "{told}");
+        assert!(told.get("keeper").is_none(), "alone it has no name");
+        health.is_named("host-1f");
+        assert_eq!(serde_json::to_value(health.readiness()).unwrap()["keeper"], "host-1f");
         assert_eq!(told["checks"]["allocating"]["detail"], "standing by: another leads");
         health.plays(Role::Leads { term: 4 });
         assert_eq!(failing(&health), ["allocating"], "it has to decide now");

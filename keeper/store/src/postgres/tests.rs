@@ -156,7 +156,9 @@ async fn what_is_not_there_or_of_another_kind_is_refused() {
         PostgresStore::open_read_only(&server.url("nowhere")).await,
     ] {
         let error = result.unwrap_err();
-        assert!(matches!(error, StoreError::NoDatabase { .. }), "{error}");
+        assert!(matches!(error, StoreError::NoSuchDatabase { .. }), "{error}");
+        assert!(error.to_string().contains("--database is `postgres://keeper@localhost:5432/nowhere?"), "{error}");
+        assert!(error.remedy().unwrap().contains("`createdb nowhere`"));
     }
     let url = server.create_database().await;
     let store = opened(&url).await;
@@ -307,4 +309,55 @@ async fn a_database_is_migrated_once_and_a_newer_one_is_left_alone() {
 async fn a_server_tells_its_version_where_it_is_durable() {
     let version = PostgresStore::server_version(&Server::shared().url("postgres")).await.unwrap();
     assert!(version.starts_with(|first: char| first.is_ascii_digit()), "{version}");
+}
+
+/// A server that wants a password of everybody but its superuser.
+fn server_with_passwords() -> (Server, tempfile::TempDir) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    // The server may run as another user.
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let rules = folder.path().join("pg_hba.conf");
+    std::fs::write(&rules, "local all keeper trust\nlocal all all scram-sha-256\n").unwrap();
+    (Server::start(&[("hba_file", &rules.display().to_string())]).unwrap(), folder)
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_told_with_the_remedy_and_never_shown() {
+    let (server, _rules) = server_with_passwords();
+    server.execute("postgres", "CREATE ROLE worker LOGIN PASSWORD 'right'").await;
+    let of = |who: &str| server.url("postgres").to_string().replace("keeper@", who).parse::<DatabaseUrl>().unwrap();
+    assert!(PostgresStore::server_version(&of("worker:right@")).await.is_ok());
+    for who in ["worker:hunter2@", "nobody_here:hunter2@"] {
+        let error = PostgresStore::open(&of(who), identity()).await.unwrap_err();
+        let told = format!("{error} {error:?} {}", error.remedy().unwrap());
+        assert!(matches!(error, StoreError::NotLetIn { .. }) && !error.is_transient(), "{told}");
+        assert!(told.contains("does not let the keeper in: password authentication failed for user"), "{told}");
+        assert!(told.contains("--database is `postgres://") && told.contains("PGPASSWORD"), "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_down_is_named_and_may_come_back() {
+    // Nothing listens on port 9 of this machine, and there is no socket in an empty folder.
+    let folder = tempfile::tempdir().unwrap();
+    let socket = format!("postgres://me:hunter2@localhost/keeper?host={}", folder.path().display());
+    for url in ["postgres://me:hunter2@127.0.0.1:9/keeper", &socket] {
+        let error = PostgresStore::open(&url.parse().unwrap(), identity()).await.unwrap_err();
+        let told = format!("{error} {error:?} {}", error.remedy().unwrap());
+        assert!(matches!(error, StoreError::Unreachable { .. }), "{told}");
+        assert!(error.is_transient() && error.is_outage(), "{told}");
+        assert!(told.contains("cannot be reached") && told.contains("--database is `postgres://me@"), "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn the_server_is_asked_not_to_tell_what_is_no_news() {
+    let url = Server::shared().create_database().await;
+    let mut connection = connect(&url, &options(&url)).await.unwrap();
+    let level: String = sqlx::query_scalar("SHOW client_min_messages").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(level, "warning");
+    connection.close().await.unwrap();
 }

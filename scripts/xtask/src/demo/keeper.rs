@@ -286,10 +286,11 @@ impl Keeper {
         self.ask::<Value>(&mut self.command(actor, WITHDRAW)).map(drop)
     }
 
-    /// A command line as a person would type it.
-    pub(super) fn typed(&self, actor: Actor, arguments: &[&str]) -> String {
+    /// A command line as a person would type it who looks around: as the client, with what the keeper has recorded, so
+    /// that whatever is put behind it works.
+    pub(super) fn typed(&self, arguments: &[&str]) -> String {
         let words: Vec<OsString> = std::iter::once(self.program.clone().into_os_string())
-            .chain(self.global(actor))
+            .chain(self.options(Actor::Client, Actor::Keeper))
             .chain(arguments.iter().map(OsString::from))
             .collect();
         words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
@@ -311,7 +312,12 @@ impl Keeper {
 
     /// The options that every command of this run shares.
     fn global(&self, actor: Actor) -> Vec<OsString> {
-        let data = self.folder.join("data").join(actor.to_string());
+        self.options(actor, actor)
+    }
+
+    /// The same for whoever acts as `actor` with the data of `owner`.
+    fn options(&self, actor: Actor, owner: Actor) -> Vec<OsString> {
+        let data = self.folder.join("data").join(owner.to_string());
         let account = match self.network {
             Network::Devnet => format!("devnet-{}", actor.number()).into(),
             Network::Sepolia => self.account_file(actor.number()).into(),
@@ -342,13 +348,21 @@ mod tests {
     #[test]
     fn on_a_local_chain_every_actor_has_a_numbered_account() {
         let keeper = keeper(Network::Devnet, Path::new("/run"));
-        let typed = keeper.typed(Actor::Worker(2), &["worker", "show"]);
-        assert!(
-            typed.starts_with("/bin/keeper --network devnet --rpc-url http://127.0.0.1:5050/rpc --account devnet-5 ")
-        );
-        assert!(typed.ends_with("--data-dir /run/data/worker-2 --artifacts /run/artifacts worker show"), "{typed}");
+        let command = keeper.command(Actor::Worker(2), &["worker", "show"]);
+        let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
+        assert!(words.join(" ").contains("--account devnet-5 "), "{words:?}");
+        assert!(words.join(" ").ends_with("--data-dir /run/data/worker-2 --artifacts /run/artifacts worker show"));
         let command = keeper.command(Actor::Keeper, RUN);
         assert!(command.get_envs().all(|(name, _)| name != "STARKNET_PRIVATE_KEY"));
+    }
+
+    #[test]
+    fn what_is_typed_acts_as_the_client_on_what_the_keeper_recorded() {
+        let typed = keeper(Network::Devnet, Path::new("/run")).typed(&["job", "explain", "1"]);
+        assert!(
+            typed.starts_with("/bin/keeper --network devnet --rpc-url http://127.0.0.1:5050/rpc --account devnet-3 ")
+        );
+        assert!(typed.ends_with("--data-dir /run/data/keeper --artifacts /run/artifacts job explain 1"), "{typed}");
     }
 
     #[test]

@@ -8,7 +8,8 @@ use crate::{
         Lane,
         node::{Head, Node},
         signing::signed,
-        state::{Observation, Slot},
+        slot::Slot,
+        state::Observation,
         sweep::Sweep,
     },
 };

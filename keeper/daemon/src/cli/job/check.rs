@@ -11,7 +11,7 @@ use keeper_scheduler::{
 };
 use keeper_types::{
     Address, AgentView, Attempt, BlockEvents, BlockHeader, BlockNumber, ContentHash, Felt, Fri, Job, JobId, JobSpec,
-    Manifest, ManifestView, Market, MarketEvent, Rate, Worker, WorkerId, WorkerStatus,
+    Manifest, ManifestView, Market, MarketEvent, Worker, WorkerId, WorkerStatus,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -23,8 +23,6 @@ use crate::{
     output,
 };
 
-/// No job on chain has this number.
-const HYPOTHETICAL: JobId = JobId(u64::MAX);
 /// Where no price is given: as much as any worker may ask.
 const ANY_PRICE: Fri = Fri(1 << 100);
 
@@ -61,6 +59,8 @@ impl CheckArgs {
 enum Verdict {
     /// In the next round.
     Now,
+    /// Some of its replicas in the next round, the others not.
+    Partly,
     /// When a worker that fits has room.
     Later,
     /// Not unless something other than time changes.
@@ -104,12 +104,67 @@ pub(super) async fn run(context: &Context, contracts: &Contracts, args: &CheckAr
     let spec = args.terms.spec(&manifest, ContentHash::of(&bytes), max_price, head.timestamp)?;
     let client = context.credentials().await.map_or(Address(Felt::ZERO), |credentials| credentials.address);
 
-    let mut snapshot = basis.snapshot(&market, &head);
-    snapshot.jobs.push(hypothetical(&spec, client, &manifest, head.timestamp));
-    let mut plan = plan(&snapshot, &basis.policy);
-    let explanation = plan.explanations.remove(&HYPOTHETICAL).context("the plan does not mention the job")?;
-    let rate = plan.items.iter().find(|item| item.job_id == HYPOTHETICAL).map(|item| item.rate);
-    report(context, &spec, &explanation, rate, &snapshot, &basis)
+    let snapshot = basis.snapshot(&market, &head);
+    let job = hypothetical(&spec, client, &manifest, head.timestamp);
+    let replicas = replicas(&snapshot, &basis.policy, &job, &spec)?;
+    report(context, &spec, &replicas, &snapshot, &basis)
+}
+
+/// What would become of one replica; of the job itself where it has but one.
+#[derive(Debug, Serialize)]
+struct Replica {
+    verdict: Verdict,
+    /// The worker that gets it, or is kept for it.
+    worker_id: Option<WorkerId>,
+    /// When it starts at the latest: Unix timestamp in seconds.
+    start_by: Option<u64>,
+    /// The most that it costs.
+    price_fri: Option<Fri>,
+    explanation: Explanation,
+}
+
+/// Decides as a keeper would that finds all replicas of the job beside what waits already: each goes to another worker.
+fn replicas(snapshot: &Snapshot, policy: &Policy, job: &PendingJob, spec: &JobSpec) -> Result<Vec<Replica>> {
+    // No jobs on chain have these numbers.
+    let first = u64::MAX - u64::from(spec.replicas.saturating_sub(1));
+    let mut round = snapshot.clone();
+    for job_id in first..=u64::MAX {
+        let group_id = (spec.replicas > 1).then_some(JobId(first));
+        round.jobs.push(PendingJob { job_id: JobId(job_id), group_id, ..job.clone() });
+    }
+    let mut plan = plan(&round, policy);
+    let replica = |job_id| {
+        let explanation = plan.explanations.remove(&job_id).context("the plan does not mention the job")?;
+        let rate = plan.items.iter().find(|item| item.job_id == job_id).map(|item| item.rate);
+        let verdict = verdict(&explanation.outcome);
+        let worker_id = match explanation.outcome {
+            Outcome::Placed { worker_id } => Some(worker_id),
+            _ => explanation.reservation.map(|reservation| reservation.worker_id),
+        };
+        let asked = snapshot.workers.iter().find(|worker| Some(worker.worker_id) == worker_id);
+        let rate = rate.or(asked.map(|worker| worker.rate));
+        let price_fri = rate.map(|rate| rate.cost(spec.requirements.billed_units(), spec.execution_timeout_s));
+        let start_by = match verdict {
+            Verdict::Now => Some(snapshot.now),
+            _ => explanation.reservation.map(|reservation| reservation.start_by),
+        };
+        Ok(Replica { verdict, worker_id, start_by, price_fri, explanation })
+    };
+    (first..=u64::MAX).map(JobId).map(replica).collect()
+}
+
+/// What the verdicts on its replicas say of a job: it is not placed before all of them are.
+fn overall(replicas: &[Replica]) -> Verdict {
+    let is = |verdict: Verdict| move |replica: &Replica| replica.verdict == verdict;
+    if replicas.iter().all(is(Verdict::Now)) {
+        Verdict::Now
+    } else if replicas.iter().any(is(Verdict::Now)) {
+        Verdict::Partly
+    } else if replicas.iter().any(is(Verdict::No)) {
+        Verdict::No
+    } else {
+        Verdict::Later
+    }
 }
 
 /// How the latest round on chain was decided, as far as it was published where this command can read it.
@@ -132,7 +187,8 @@ async fn basis(context: &Context, blocks: &[BlockEvents]) -> Result<Basis> {
 
 fn hypothetical(spec: &JobSpec, client: Address, manifest: &Manifest, now: u64) -> PendingJob {
     PendingJob {
-        job_id: HYPOTHETICAL,
+        // Each replica gets a number of its own.
+        job_id: JobId(u64::MAX),
         attempt: Attempt(1),
         client,
         requirements: spec.requirements.clone(),
@@ -165,42 +221,32 @@ fn verdict(outcome: &Outcome) -> Verdict {
     }
 }
 
-fn report(
-    context: &Context,
-    spec: &JobSpec,
-    explanation: &Explanation,
-    rate: Option<Rate>,
-    snapshot: &Snapshot,
-    basis: &Basis,
-) -> Result<()> {
-    let verdict = verdict(&explanation.outcome);
-    let worker_id = match explanation.outcome {
-        Outcome::Placed { worker_id } => Some(worker_id),
-        _ => explanation.reservation.map(|reservation| reservation.worker_id),
-    };
-    let asked = snapshot.workers.iter().find(|worker| Some(worker.worker_id) == worker_id).map(|worker| worker.rate);
-    let price = rate.or(asked).map(|rate| rate.cost(spec.requirements.billed_units(), spec.execution_timeout_s));
-    let start_by = match verdict {
-        Verdict::Now => Some(snapshot.now),
-        _ => explanation.reservation.map(|reservation| reservation.start_by),
-    };
+fn report(context: &Context, spec: &JobSpec, replicas: &[Replica], snapshot: &Snapshot, basis: &Basis) -> Result<()> {
+    let verdict = overall(replicas);
+    // What stands in the way is of more interest than what does not.
+    let told = replicas.iter().find(|replica| replica.verdict != Verdict::Now).or(replicas.first());
+    let told = told.context("a job has one replica at least")?;
+    let placed = replicas.iter().filter(|replica| replica.verdict == Verdict::Now).count();
+    let start_by = replicas.iter().filter_map(|replica| replica.start_by).max();
     let is_late = start_by.is_some_and(|start_by| start_by > spec.deadline);
+    let price = replicas.iter().filter_map(|replica| replica.price_fri).max();
     if context.json {
         return output::json(&json!({
             "verdict": verdict,
-            "worker_id": worker_id,
-            "start_by": start_by,
+            "worker_id": told.worker_id,
+            "start_by": told.start_by,
             "misses_deadline": is_late,
             "price_fri": price,
-            "explanation": explanation,
+            "explanation": told.explanation,
             "agents_known": basis.inputs.is_some(),
             "agents_as_of_block": basis.inputs.as_ref().map(|(_, block)| block),
             "block": snapshot.block,
             "replicas": spec.replicas,
+            "replicas_now": placed,
+            "each": replicas,
         }));
     }
-    println!("{}", sentence(verdict, worker_id, start_by.map(|start_by| start_by.saturating_sub(snapshot.now))));
-    println!("because   {} ({})", explanation.outcome, explanation.outcome.code());
+    print_verdict(verdict, told, replicas, snapshot.now);
     if is_late {
         println!("too late  its deadline is {} s from now; give it a longer --deadline", spec.deadline - snapshot.now);
     }
@@ -208,13 +254,30 @@ fn report(
         let each = if spec.replicas > 1 { format!(" for each of {} replicas", spec.replicas) } else { String::new() };
         println!("price     {price} at most{each}, for {} s", spec.execution_timeout_s);
     }
-    if spec.replicas > 1 {
-        println!("note      this is where the first replica would go; the others go to other workers");
-    }
     if spec.max_price == ANY_PRICE {
         println!("note      without --max-price no worker is too dear, and prices hardly count in the choice");
     }
-    println!("queue     {} jobs wait beside it", snapshot.jobs.len() - 1);
+    println!("queue     {} jobs wait beside it", snapshot.jobs.len());
+    print_agents(snapshot, basis);
+    explain::print_findings(&told.explanation, Some(snapshot.now));
+    Ok(())
+}
+
+fn print_verdict(verdict: Verdict, told: &Replica, replicas: &[Replica], now: u64) {
+    if replicas.len() == 1 {
+        println!("{}", sentence(verdict, told.worker_id, told.start_by.map(|start_by| start_by.saturating_sub(now))));
+    } else {
+        let placed = replicas.iter().filter(|replica| replica.verdict == Verdict::Now).count();
+        println!("{}", sentence_of_replicas(verdict, placed, replicas.len()));
+        for (replica, number) in replicas.iter().zip(1..) {
+            println!("replica   {number}: {} ({})", replica.explanation.outcome, replica.explanation.outcome.code());
+        }
+        println!("          a worker gets one replica of a job at most");
+    }
+    println!("because   {} ({})", told.explanation.outcome, told.explanation.outcome.code());
+}
+
+fn print_agents(snapshot: &Snapshot, basis: &Basis) {
     match &basis.inputs {
         Some((_, block)) => {
             println!("agents    as the latest round had them, of block {block}; now is block {}", snapshot.block);
@@ -223,8 +286,18 @@ fn report(
         }
         None => println!("note      which agents are connected is not known here; every active worker is taken to be"),
     }
-    explain::print_findings(explanation);
-    Ok(())
+}
+
+fn sentence_of_replicas(verdict: Verdict, placed: usize, replicas: usize) -> String {
+    let (word, rest) = match verdict {
+        Verdict::Now => return format!("NOW       all {replicas} replicas would be placed in a round decided now"),
+        Verdict::Partly => {
+            ("PARTLY", format!("{placed} of {replicas} replicas would be placed in a round decided now"))
+        }
+        Verdict::Later => ("LATER", format!("none of {replicas} replicas would be placed before workers have room")),
+        Verdict::No => ("NO", format!("none of {replicas} replicas would be placed in a round decided now")),
+    };
+    format!("{word:<10}{rest}")
 }
 
 fn sentence(verdict: Verdict, worker_id: Option<WorkerId>, wait_s: Option<u64>) -> String {
@@ -236,7 +309,9 @@ fn sentence(verdict: Verdict, worker_id: Option<WorkerId>, wait_s: Option<u64>) 
             format!("LATER     worker {worker_id} would be kept for it and has room in {wait_s} s at the latest")
         }
         (Verdict::Later, ..) => "LATER     workers that fit are full, and others wait before it".to_owned(),
-        (Verdict::Now | Verdict::No, ..) => "NO        nobody would run it as things stand".to_owned(),
+        (Verdict::Now | Verdict::Partly | Verdict::No, ..) => {
+            "NO        nobody would run it as things stand".to_owned()
+        }
     }
 }
 
@@ -250,6 +325,29 @@ mod tests {
         assert_eq!(verdict(&Outcome::NoCapacity), Verdict::Later);
         assert_eq!(verdict(&Outcome::WorkersOffline), Verdict::No);
         assert_eq!(verdict(&Outcome::NoFeasibleWorker), Verdict::No);
+    }
+
+    fn replica(outcome: &Outcome) -> Replica {
+        let explanation = json!({
+            "job_id": 1, "attempt": 1, "outcome": outcome, "workers_evaluated": 1, "rejections": {},
+            "winner": null, "runner_up": null,
+        });
+        let explanation: Explanation = serde_json::from_value(explanation).unwrap();
+        let verdict = verdict(&explanation.outcome);
+        Replica { verdict, worker_id: None, start_by: None, price_fri: None, explanation }
+    }
+
+    #[test]
+    fn a_job_is_placed_now_only_where_each_replica_is() {
+        let placed = |worker| replica(&Outcome::Placed { worker_id: WorkerId(worker) });
+        assert_eq!(overall(&[placed(1)]), Verdict::Now);
+        assert_eq!(overall(&[placed(1), placed(2), placed(3)]), Verdict::Now);
+        let partly = [placed(1), replica(&Outcome::NoFeasibleWorker), replica(&Outcome::NoCapacity)];
+        assert_eq!(overall(&partly), Verdict::Partly);
+        assert_eq!(overall(&partly[1..]), Verdict::No);
+        assert_eq!(overall(&partly[2..]), Verdict::Later);
+        assert!(sentence_of_replicas(Verdict::Partly, 1, 3).starts_with("PARTLY    1 of 3 replicas"));
+        assert!(sentence_of_replicas(Verdict::Later, 0, 3).starts_with("LATER     none of 3"));
     }
 
     #[test]

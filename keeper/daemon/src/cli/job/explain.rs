@@ -131,15 +131,18 @@ fn print_decision(job: &ChainJob, record: &ExplanationRecord, fate: Option<&Fate
     if let Some(fate) = fate {
         println!("round     {fate}");
     }
-    print_findings(&record.explanation);
+    print_findings(&record.explanation, None);
 }
 
-/// Prints what speaks against workers, and for the one that was chosen.
-pub(super) fn print_findings(explanation: &Explanation) {
+/// Prints what speaks against workers, and for the one that was chosen. What lies ahead is told from `now` on, in seconds
+/// since the epoch, where that is known.
+pub(super) fn print_findings(explanation: &Explanation, now: Option<u64>) {
     let Explanation { workers_evaluated, rejections, winner, runner_up, strategy, dropped, reservation, .. } =
         explanation;
     if let Some(Reservation { worker_id, start_by }) = reservation {
-        println!("kept      worker {worker_id}, which has room at {} at the latest", super::time(*start_by));
+        let time = super::time(*start_by);
+        let wait = now.map(|now| format!(", in {} s", start_by.saturating_sub(now))).unwrap_or_default();
+        println!("kept      worker {worker_id}, which has room at {time} at the latest{wait}");
     }
     if !dropped.is_empty() {
         let dropped: Vec<_> = dropped.iter().map(ToString::to_string).collect();

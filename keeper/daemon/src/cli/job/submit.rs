@@ -16,6 +16,7 @@ use keeper_types::{
 };
 use serde_json::json;
 
+use super::pricing;
 use crate::{cli::paymaster, context::Context, output};
 
 /// What to submit, and on which terms.
@@ -169,6 +170,11 @@ pub(super) async fn run(context: &Context, contracts: &Contracts, args: &SubmitA
     let sender = context.sender().await?;
     if args.client.is_none() {
         check_balance(contracts, &sender, &specs).await?;
+    }
+    match pricing::warnings(contracts, &specs).await {
+        Ok(warnings) => warnings.iter().for_each(|warning| eprintln!("warning: {warning}")),
+        // It is only a word of advice.
+        Err(error) => tracing::debug!(%error, "what workers ask cannot be read"),
     }
     for (bytes, _) in manifests {
         artifacts.put(bytes).await.context("storing the manifest")?;

@@ -3,7 +3,8 @@
 use anyhow::{Context as _, Result, bail, ensure};
 use keeper_chain::{Follower, Step};
 use keeper_types::{
-    Address, AllocationItem, Attempt, BlockEvents, BlockNumber, Felt, JobId, MarketEvent, RoundHeader, TxHash, WorkerId,
+    Address, AllocationItem, Attempt, BlockEvents, BlockNumber, FeltParseError, JobId, MarketEvent, RoundHeader,
+    TxHash, WorkerId,
 };
 
 use crate::output;
@@ -35,9 +36,12 @@ impl Which {
         if let Ok(job_id) = text.parse() {
             return Ok(Self::Job(JobId(job_id)));
         }
-        match text.strip_prefix("0x").map(|_| Felt::from_hex(text)) {
-            Some(Ok(hash)) => Ok(Self::Transaction(TxHash(hash))),
-            _ => bail!("`{text}` is neither a job's number nor a transaction's hash (0x...)"),
+        match text.parse() {
+            Ok(hash) => Ok(Self::Transaction(hash)),
+            Err(error @ FeltParseError::NotBelowPrime(_)) => Err(error.into()),
+            Err(FeltParseError::Malformed(_)) => {
+                bail!("`{text}` is neither a job's number nor a transaction's hash (0x...)")
+            }
         }
     }
 }

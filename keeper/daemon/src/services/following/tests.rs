@@ -69,6 +69,7 @@ impl Followed {
             believed: Arc::new(sender),
             reindexed: Arc::new(AtomicBool::new(false)),
             latch: Arc::new(Latch::new()),
+            is_local: true,
             health: Arc::new(Health::new()),
         };
         let cancel = CancellationToken::new();

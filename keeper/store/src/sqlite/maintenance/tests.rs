@@ -338,3 +338,26 @@ async fn a_newer_database_and_one_in_use_are_left_alone() {
     let error = migrate(&database(&folder), true).await.unwrap_err();
     assert!(matches!(error, StoreError::Layout { found: 999, .. }), "{error}");
 }
+
+#[tokio::test]
+async fn a_database_that_is_set_aside_is_whole_and_its_place_is_free() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = database(&folder);
+    assert!(matches!(set_aside(&path, "old").await, Err(StoreError::NoDatabase { .. })));
+    let store = filled(&path).await;
+    assert!(matches!(set_aside(&path, "old").await, Err(StoreError::InUse { .. })), "a keeper runs on it");
+    store.close().await;
+    let aside = set_aside(&path, "old").await.unwrap();
+    assert_eq!(aside, folder.path().join("keeper.sqlite.old"));
+    let report = check(&aside).await.unwrap();
+    assert_eq!((report.findings.as_slice(), report.blocks, report.intents), (&[][..], 3, 3));
+    // Nothing of it is found in its place, its write-ahead log as little as its rows.
+    let fresh = SqliteStore::open(&path, identity()).await.unwrap();
+    assert_eq!(fresh.cursor().await.unwrap(), None);
+    assert!(fresh.open_intents().await.unwrap().is_empty());
+    fresh.close().await;
+    // What has the name keeps it.
+    let second = set_aside(&path, "old").await.unwrap();
+    assert_eq!(second, folder.path().join("keeper.sqlite.old-2"));
+    assert_eq!(check(&aside).await.unwrap().blocks, 3);
+}
