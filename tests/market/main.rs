@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "tests fail by panicking")]
 
+mod balancing;
 mod endpoints;
 mod errors;
 mod heads;

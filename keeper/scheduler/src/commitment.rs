@@ -7,10 +7,12 @@
 //! policy id      H("ciro-policy-v2", fit, load, reputation, price, fragmentation, age, ordering, aging s, full age s,
 //!                  default, high and low queue (weight, longest wait, size, overflow), reservations, retry base s,
 //!                  retry max s, emergency priority, assignment, largest plan where that is exact else 0,
-//!                  count of client weights, client, weight, ...)
+//!                  count of client weights, client, weight, ...;
+//!                  unless balancing is score: "balancing", its number; for adaptive: its four thresholds)
 //! plan root      H("ciro-plan-v1", count, items as they are packed for the chain, in the order of sending)
 //! snapshot root  root of the Merkle tree over
-//!                  H("ciro-snapshot-v2", block, now, seed, jobs, workers, running jobs, clients' uses)
+//!                  H("ciro-snapshot-v2", block, now, seed, jobs, workers, running jobs, clients' uses;
+//!                    where the policy goes by turns and somebody was given a job before: "turn", who was last)
 //!                  each job that could be placed, by id
 //!                  each worker that has not left, by id
 //!                  each running job, by id
@@ -39,7 +41,10 @@ use serde::Serialize;
 
 pub use self::memory::SnapshotHasher;
 
-use crate::{Assignment, PendingJob, Policy, QueueRule, QueueRules, RunningJob, Snapshot, WorkerView, plan::ruled_out};
+use crate::{
+    Assignment, Balancing, PendingJob, Policy, QueueRule, QueueRules, RunningJob, Snapshot, WorkerView,
+    balancing::AdaptiveRule, plan::ruled_out,
+};
 
 /// What a policy is called on chain: two policies with the same id decide alike. How many items a plan holds is part of
 /// it only where the assignment is exact: otherwise a smaller batch decides the same about as many of the first jobs.
@@ -57,6 +62,8 @@ pub fn policy_id(policy: &Policy) -> PolicyId {
         retry_max_s,
         emergency_priority,
         assignment,
+        balancing,
+        adaptive,
     } = policy;
     let mut felts = vec![word(b"ciro-policy-v2")];
     felts.extend(weights.named().map(|(_, weight)| Felt::from(weight)));
@@ -76,6 +83,15 @@ pub fn policy_id(policy: &Policy) -> PolicyId {
         Felt::from(client_weights.len()),
     ]);
     felts.extend(client_weights.iter().flat_map(|(client, weight)| [client.0, Felt::from(*weight)]));
+    // What goes by scores is called what it was called before there was a choice.
+    if *balancing != Balancing::Score {
+        felts.extend([word(b"balancing"), Felt::from(*balancing as u8)]);
+    }
+    if *balancing == Balancing::Adaptive {
+        let AdaptiveRule { load_enter_bps, load_leave_bps, response_enter_bps, response_leave_bps } = adaptive;
+        let thresholds = [load_enter_bps, load_leave_bps, response_enter_bps, response_leave_bps];
+        felts.extend(thresholds.map(|threshold| Felt::from(*threshold)));
+    }
     PolicyId(poseidon(&felts))
 }
 
@@ -111,7 +127,7 @@ fn contents(snapshot: &Snapshot) -> Contents<'_> {
 /// The leaf before all others, with the numbers of jobs, workers and running jobs that follow.
 fn head(snapshot: &Snapshot, counts: [usize; 3]) -> Felt {
     let [jobs, workers, running] = counts.map(Felt::from);
-    poseidon(&[
+    let mut felts = vec![
         word(b"ciro-snapshot-v2"),
         Felt::from(snapshot.block.0),
         Felt::from(snapshot.now),
@@ -120,7 +136,9 @@ fn head(snapshot: &Snapshot, counts: [usize; 3]) -> Felt {
         workers,
         running,
         Felt::from(snapshot.used_milli.len()),
-    ])
+    ];
+    felts.extend(snapshot.turn.into_iter().flat_map(|worker_id| [word(b"turn"), Felt::from(worker_id.0)]));
+    poseidon(&felts)
 }
 
 fn usage_felts(client: Address, used_milli: u64) -> [Felt; 3] {

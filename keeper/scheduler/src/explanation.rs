@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use keeper_types::{Attempt, JobId, Preference, Strategy, WorkerId};
 use serde::{Deserialize, Serialize};
 
-use crate::{PendingJob, Rejection, ScoreBreakdown};
+use crate::{Balancing, PendingJob, Rejection, ScoreBreakdown, balancing::LoadBalancingStrategy};
 
 /// What a plan decided about one job, and what it found on the way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,9 +32,36 @@ pub struct Explanation {
     /// Preferences that the job does without, in the order in which they were dropped.
     #[serde(default)]
     pub dropped: Vec<Preference>,
+    /// By which rule the worker was chosen, where scores did not decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen_by: Option<ChosenBy>,
     /// The worker that is kept for the job, where it does not fit now and others might take its place.
     #[serde(default)]
     pub reservation: Option<Reservation>,
+}
+
+/// The rule by which a worker was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChosenBy {
+    /// What the policy says.
+    pub rule: Balancing,
+    /// What that came to: under [`Balancing::Adaptive`] the strategy that decided this time.
+    pub strategy: LoadBalancingStrategy,
+    /// The workers among which it chose: that had room, and nothing else to tell them apart.
+    pub among: u32,
+}
+
+/// As a person reads it: `round_robin, among 3 workers`.
+impl fmt::Display for ChosenBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rule, strategy, among } = self;
+        rule.fmt(f)?;
+        if *rule == Balancing::Adaptive {
+            write!(f, ", which was {strategy} this time")?;
+        }
+        write!(f, ", among {among} worker{}", if *among == 1 { "" } else { "s" })
+    }
 }
 
 /// A worker that is kept for a job.
@@ -60,6 +87,7 @@ impl Explanation {
             runner_up: None,
             strategy: Strategy::Standard,
             dropped: Vec::new(),
+            chosen_by: None,
             reservation: None,
         }
     }
@@ -198,6 +226,7 @@ mod tests {
             runner_up: None,
             strategy: Strategy::Standard,
             dropped: Vec::new(),
+            chosen_by: None,
             reservation: None,
         };
         assert_eq!(
@@ -206,6 +235,15 @@ mod tests {
              (3 workers evaluated: 2 too little GPU memory, 1 asks more than the job pays)"
         );
         let json = serde_json::to_string(&explanation).unwrap();
+        assert!(!json.contains("chosen_by"), "what goes by scores is written as before");
         assert_eq!(serde_json::from_str::<Explanation>(&json).unwrap(), explanation);
+    }
+
+    #[test]
+    fn a_rule_reads_as_it_is_set_with_what_it_came_to() {
+        let strategy = LoadBalancingStrategy::LeastLoaded;
+        let told = |rule, among| ChosenBy { rule, strategy, among }.to_string();
+        assert_eq!(told(Balancing::LeastLoaded, 1), "least_loaded, among 1 worker");
+        assert_eq!(told(Balancing::Adaptive, 3), "adaptive, which was least_loaded this time, among 3 workers");
     }
 }

@@ -57,6 +57,8 @@ pub struct Market {
     pub rounds: BTreeMap<Address, u64>,
     /// The block of the latest round of any keeper.
     pub last_round_block: Option<BlockNumber>,
+    /// Who was given a job last, by a keeper or by itself: the last item that a contract reported.
+    pub last_given: Option<WorkerId>,
     /// Every keeper ever admitted, with its bond.
     pub keepers: BTreeMap<Address, KeeperBond>,
     /// Every policy ever announced.

@@ -1,17 +1,18 @@
 //! What a plan has decided so far, and what that has left of the workers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use keeper_types::{AllocationItem, JobId, PreferenceSet, Strategy, WorkerId, WorkerStatus};
 
 use super::{
     agents::{Agents, Barred},
+    choosing::Chooser,
     is_emergency,
     pools::{Pools, Tiers},
     reservations::Reservations,
 };
 use crate::{
-    Explanation, Outcome, PendingJob, Policy, Rejection, Snapshot, WorkerView,
+    ChosenBy, Explanation, Outcome, PendingJob, Policy, Rejection, Snapshot, WorkerView,
     matching::{Decision, Need},
     queueing::Backfill,
     score::age,
@@ -20,6 +21,8 @@ use crate::{
 /// A round of decisions.
 pub(super) struct Round<'a> {
     pools: Pools,
+    /// None where scores decide.
+    chooser: Option<Chooser>,
     agents: Agents<'a>,
     reservations: Reservations,
     /// Workers that get a replica of a group in this plan.
@@ -43,6 +46,7 @@ impl<'a> Round<'a> {
         let workers = registered(snapshot);
         Self {
             pools: Pools::new(&workers, policy),
+            chooser: Chooser::new(snapshot, policy),
             agents: Agents::new(&workers),
             reservations: Reservations::new(&workers, snapshot, policy.reservations),
             replicas: BTreeMap::new(),
@@ -90,7 +94,8 @@ impl<'a> Round<'a> {
         let is_emergency = is_emergency(job, self.policy);
         let tiers = if is_emergency { Tiers::new() } else { self.agents.tiers(job) };
         let by_preference = self.pools.decide_by(&tiers, &need, age, &closed);
-        let (decision, dropped) = by_preference.unwrap_or((decision, PreferenceSet::NONE));
+        let (mut decision, dropped) = by_preference.unwrap_or((decision, PreferenceSet::NONE));
+        explanation.chosen_by = self.choose(&mut decision, tiers.get(&dropped), &need, age, &closed);
         explanation.strategy = strategy(is_emergency, dropped);
         explanation.dropped = dropped.iter().collect();
         self.take(job, &decision, explanation.strategy);
@@ -127,10 +132,36 @@ impl<'a> Round<'a> {
         counts.into_map()
     }
 
+    /// Puts the worker in the winner's place that the policy's rule chooses, where that is not the score: one that has
+    /// room, is as static as the winner, and misses as little of what the job prefers.
+    fn choose(
+        &mut self,
+        decision: &mut Decision,
+        tier: Option<&BTreeSet<WorkerId>>,
+        need: &Need,
+        age: u16,
+        closed: &[WorkerId],
+    ) -> Option<ChosenBy> {
+        let chooser = self.chooser.as_mut()?;
+        let mut among = self.pools.ready_beside(decision.winner.worker_id, need);
+        among.retain(|worker_id| {
+            closed.binary_search(worker_id).is_err() && tier.is_none_or(|tier| tier.contains(worker_id))
+        });
+        let (worker_id, chosen_by) = chooser.choose(&among)?;
+        if worker_id != decision.winner.worker_id {
+            let (winner, rate) = self.pools.scored(worker_id, need, age)?;
+            *decision = Decision { winner, rate, runner_up: Some(decision.winner) };
+        }
+        Some(chosen_by)
+    }
+
     fn take(&mut self, job: &PendingJob, decision: &Decision, strategy: Strategy) {
         let worker_id = decision.winner.worker_id;
         self.pools.reserve(worker_id, job.requirements.gpu_count);
         self.reservations.started(job, worker_id);
+        if let Some(chooser) = &mut self.chooser {
+            chooser.started(worker_id, job.requirements.gpu_count);
+        }
         if let Some(group_id) = job.group_id {
             self.replicas.entry(group_id).or_default().push(worker_id);
         }

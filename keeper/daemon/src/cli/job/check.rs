@@ -85,7 +85,7 @@ impl Basis {
         let is_active = |worker: &&Worker| worker.status == WorkerStatus::Active;
         let agent = |worker_id| market.workers.get(&worker_id).filter(is_active).map(|_| AgentView::default());
         let manifest = |_: &Job| (ManifestStatus::Available, ManifestView::default());
-        Snapshot::of_market(market, at, seed_of(head.hash), manifest, agent)
+        Snapshot::of_market(market, at, seed_of(head.hash), manifest, agent).with_turn(market, &self.policy)
     }
 }
 
