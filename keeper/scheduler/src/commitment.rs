@@ -8,7 +8,8 @@
 //!                  default, high and low queue (weight, longest wait, size, overflow), reservations, retry base s,
 //!                  retry max s, emergency priority, assignment, largest plan where that is exact else 0,
 //!                  count of client weights, client, weight, ...;
-//!                  unless balancing is score: "balancing", its number; for adaptive: its four thresholds)
+//!                  unless balancing is score: "balancing", its number; for adaptive: its four thresholds;
+//!                  unless it is 0: "preference wait", its seconds)
 //! plan root      H("ciro-plan-v1", count, items as they are packed for the chain, in the order of sending)
 //! snapshot root  root of the Merkle tree over
 //!                  H("ciro-snapshot-v2", block, now, seed, jobs, workers, running jobs, clients' uses;
@@ -64,6 +65,7 @@ pub fn policy_id(policy: &Policy) -> PolicyId {
         assignment,
         balancing,
         adaptive,
+        preference_wait_s,
     } = policy;
     let mut felts = vec![word(b"ciro-policy-v2")];
     felts.extend(weights.named().map(|(_, weight)| Felt::from(weight)));
@@ -83,7 +85,7 @@ pub fn policy_id(policy: &Policy) -> PolicyId {
         Felt::from(client_weights.len()),
     ]);
     felts.extend(client_weights.iter().flat_map(|(client, weight)| [client.0, Felt::from(*weight)]));
-    // What goes by scores is called what it was called before there was a choice.
+    // What is as it was before there was a choice is called what it was called then.
     if *balancing != Balancing::Score {
         felts.extend([word(b"balancing"), Felt::from(*balancing as u8)]);
     }
@@ -91,6 +93,9 @@ pub fn policy_id(policy: &Policy) -> PolicyId {
         let AdaptiveRule { load_enter_bps, load_leave_bps, response_enter_bps, response_leave_bps } = adaptive;
         let thresholds = [load_enter_bps, load_leave_bps, response_enter_bps, response_leave_bps];
         felts.extend(thresholds.map(|threshold| Felt::from(*threshold)));
+    }
+    if *preference_wait_s > 0 {
+        felts.extend([word(b"preference wait"), Felt::from(*preference_wait_s)]);
     }
     PolicyId(poseidon(&felts))
 }

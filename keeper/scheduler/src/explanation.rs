@@ -148,6 +148,13 @@ pub enum Outcome {
     },
     /// Its queue has more jobs than are considered.
     QueueFull,
+    /// There is room for it, but it waits for a worker that it prefers and that is busy ([`Policy::preference_wait_s`]).
+    ///
+    /// [`Policy::preference_wait_s`]: crate::Policy::preference_wait_s
+    PreferredBusy {
+        /// When it makes do with another: Unix timestamp in seconds.
+        until: u64,
+    },
 }
 
 impl Outcome {
@@ -165,6 +172,7 @@ impl Outcome {
             Self::BatchFull => "batch_full",
             Self::BackingOff { .. } => "backing_off",
             Self::QueueFull => "queue_full",
+            Self::PreferredBusy { .. } => "preferred_busy",
         }
     }
 }
@@ -185,6 +193,9 @@ impl fmt::Display for Outcome {
             Self::BatchFull => f.write_str("a worker could take the job, but this batch is full; the next one follows"),
             Self::BackingOff { until } => write!(f, "the last attempt failed; the next may start from {until} on"),
             Self::QueueFull => f.write_str("the job's queue is full; the job waits outside until there is room"),
+            Self::PreferredBusy { until } => {
+                write!(f, "the workers that the job prefers are busy; it makes do with another from {until} on")
+            }
         }
     }
 }
@@ -207,6 +218,7 @@ mod tests {
             Outcome::BatchFull,
             Outcome::BackingOff { until: 7 },
             Outcome::QueueFull,
+            Outcome::PreferredBusy { until: 8 },
         ] {
             let json = serde_json::to_value(&outcome).unwrap();
             assert_eq!(json["code"], outcome.code());

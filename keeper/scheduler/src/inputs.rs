@@ -72,12 +72,16 @@ impl RoundInputs {
     }
 }
 
-/// Leaves out the rule by which workers are chosen where it is the score, so that programs that know no other read it too.
+/// Leaves settings out that do nothing and that earlier programs do not know, so that these read the others.
 fn as_before<S: Serializer>(policy: &Policy, serializer: S) -> Result<S::Ok, S::Error> {
     let mut said = serde_json::to_value(policy).map_err(serde::ser::Error::custom)?;
-    if let (Balancing::Score, Some(said)) = (policy.balancing, said.as_object_mut()) {
-        said.remove("balancing");
-        said.remove("adaptive");
+    let newer = [
+        ("balancing", policy.balancing != Balancing::Score),
+        ("adaptive", policy.balancing == Balancing::Adaptive),
+        ("preference_wait_s", policy.preference_wait_s > 0),
+    ];
+    if let Some(said) = said.as_object_mut() {
+        said.retain(|name, _| newer.iter().all(|(newer, is_said)| newer != name || *is_said));
     }
     said.serialize(serializer)
 }
@@ -135,9 +139,9 @@ mod tests {
         assert_eq!(RoundInputs::parse(&bytes).unwrap(), inputs);
     }
 
-    /// Programs that know no rule but the score refuse fields that they do not know.
+    /// Programs refuse fields that they do not know.
     #[test]
-    fn inputs_say_by_which_rule_only_where_it_is_not_the_score() {
+    fn inputs_leave_newer_settings_out_where_they_do_nothing() {
         let written = |policy: &Policy| serde_json::to_value(RoundInputs::of(&snapshot(1, 1), policy)).unwrap();
         let by_score = written(&Policy::BALANCED);
         let expected: BTreeSet<_> = [
@@ -157,7 +161,7 @@ mod tests {
         .into();
         let keys: BTreeSet<_> = by_score["policy"].as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(keys, expected);
-        let in_turn = Policy { balancing: Balancing::RoundRobin, ..Policy::BALANCED };
+        let in_turn = Policy { balancing: Balancing::RoundRobin, preference_wait_s: 9, ..Policy::BALANCED };
         assert_eq!(written(&in_turn)["policy"]["balancing"], "round_robin");
         let bytes = serde_json::to_vec(&RoundInputs::of(&snapshot(1, 1), &in_turn)).unwrap();
         assert_eq!(RoundInputs::parse(&bytes).unwrap().policy, in_turn);

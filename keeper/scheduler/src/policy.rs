@@ -47,6 +47,9 @@ pub struct Policy {
     pub balancing: Balancing,
     /// When [`Balancing::Adaptive`] changes its mind; the others do not look at it.
     pub adaptive: AdaptiveRule,
+    /// How long after it was queued, in seconds, a job waits for a worker that is connected and busy and that it prefers to
+    /// those that have room; 0 has it make do with these at once.
+    pub preference_wait_s: u32,
 }
 
 /// In which order jobs are taken. Ties go to the earlier submission, then to the lower id.
@@ -244,6 +247,7 @@ impl Policy {
         assignment: Assignment::Greedy,
         balancing: Balancing::Score,
         adaptive: AdaptiveRule::DEFAULT,
+        preference_wait_s: 0,
     };
 
     /// Checks that the policy can be planned with.

@@ -65,7 +65,7 @@ fn the_default_policys_id_is_known() {
 #[test]
 fn every_setting_of_a_policy_counts() {
     let base = Policy::BALANCED;
-    let changes: [fn(&mut Policy); 20] = [
+    let changes: [fn(&mut Policy); 21] = [
         |policy| std::mem::swap(&mut policy.weights.fit, &mut policy.weights.load),
         |policy| policy.ordering = Ordering::Fifo,
         |policy| policy.aging_interval_s = 0,
@@ -86,6 +86,7 @@ fn every_setting_of_a_policy_counts() {
         |policy| policy.assignment = Assignment::Exact,
         |policy| policy.balancing = Balancing::RoundRobin,
         |policy| policy.balancing = Balancing::Random,
+        |policy| policy.preference_wait_s = 1,
     ];
     let others = changes.map(|change| {
         let mut other = base.clone();

@@ -189,13 +189,14 @@ fn any_ordering() -> impl Strategy<Value = Ordering> {
 pub(super) fn any_policy() -> impl Strategy<Value = Policy> {
     let orders = Just(vec![0_u16, 500, 1_000, 2_000, 2_500, 4_000]).prop_shuffle();
     let waits = (prop_oneof![Just(0_u32), 1_u32..1_000], 1_u64..5_000);
-    let rules = (0_u8..4, 8_u8..12, 1_u32..10, 1_u32..6, 1_u32..5);
+    let patience = prop_oneof![Just(0), 1_u32..12];
+    let rules = (0_u8..4, 8_u8..12, 1_u32..10, 1_u32..6, 1_u32..5, patience);
     let balancing = prop_oneof![Just(Balancing::Score), proptest::sample::select(Balancing::ALL.to_vec())];
     (orders, 1_usize..12, waits, (any_ordering(), balancing), rules).prop_map(
         |(weights, max_items, (aging_interval_s, age_full_s), (ordering, balancing), rules)| {
             let [fit, load, reputation, price, fragmentation, age] = weights[..] else { unreachable!() };
             let weights = crate::Weights { fit, load, reputation, price, fragmentation, age };
-            let (reservations, emergency_priority, max_jobs, retry_base_s, weight) = rules;
+            let (reservations, emergency_priority, max_jobs, retry_base_s, weight, preference_wait_s) = rules;
             let mut policy = Policy {
                 weights,
                 max_items,
@@ -206,6 +207,7 @@ pub(super) fn any_policy() -> impl Strategy<Value = Policy> {
                 emergency_priority,
                 retry_base_s,
                 balancing,
+                preference_wait_s,
                 client_weights: [(client(2), weight)].into(),
                 ..Policy::BALANCED
             };

@@ -111,6 +111,10 @@ impl Desk<'_, '_> {
                 }
             }
             Some(_) if items.len() >= self.policy.max_items => explanation.outcome = Outcome::BatchFull,
+            Some(missed) if self.waits_for_less_than(job, missed, &kept) => {
+                let until = job.queued_at + u64::from(self.policy.preference_wait_s);
+                explanation.outcome = Outcome::PreferredBusy { until };
+            }
             Some(missed) => {
                 let alike = survey.alike();
                 let (index, rule) = self.chooser.choose(&alike, self.candidates);
@@ -142,6 +146,18 @@ impl Desk<'_, '_> {
         }
         explanation.rejections = survey.rejections.into_map();
         explanation
+    }
+}
+
+impl Desk<'_, '_> {
+    /// Whether somebody who is connected and busy misses less of what the job prefers, and the job has not waited enough.
+    fn waits_for_less_than(&self, job: &PendingJob, missed: PreferenceSet, kept: &[WorkerId]) -> bool {
+        let is_better = |candidate: &&Candidate<'_>| {
+            let is_free_later = judge(job, candidate, kept).are_passing() && candidate.worker.online;
+            is_free_later && misses(job, candidate.worker) < missed
+        };
+        let has_waited = self.now >= job.queued_at + u64::from(self.policy.preference_wait_s);
+        !has_waited && !is_emergency(job, self.policy) && self.candidates.iter().any(|candidate| is_better(&candidate))
     }
 }
 

@@ -70,6 +70,21 @@ fn in_order(snapshot: &Snapshot, policy: &Policy, plan: &Plan) -> Vec<PendingJob
     order
 }
 
+/// Whether somebody connected who has no room misses less of what the job prefers than whoever has, and the job's patience
+/// lasts.
+fn is_waiting_for_preferred(
+    job: &PendingJob,
+    fitting: &[&WorkerView],
+    ready: &BTreeSet<WorkerId>,
+    snapshot: &Snapshot,
+    policy: &Policy,
+) -> bool {
+    let missed = |worker: &WorkerView| job.manifest_view.placement.prefers.wanted().without(agents::met(job, worker));
+    let least = fitting.iter().filter(|worker| ready.contains(&worker.worker_id)).map(|worker| missed(worker)).min();
+    let is_patient = snapshot.now < job.queued_at + u64::from(policy.preference_wait_s) && !is_emergency(job, policy);
+    is_patient && fitting.iter().any(|worker| worker.online && Some(missed(worker)) < least)
+}
+
 /// Replays the plan job by job on plain copies of the workers, and checks every outcome against all of them.
 fn check_against_brute_force(snapshot: &Snapshot, policy: &Policy, plan: &Plan) -> Result<(), TestCaseError> {
     let mut workers: BTreeMap<_, _> =
@@ -105,6 +120,7 @@ fn check_against_brute_force(snapshot: &Snapshot, policy: &Policy, plan: &Plan) 
             ManifestStatus::Available if fitting.iter().all(|worker| !worker.online) => "workers_offline",
             ManifestStatus::Available if ready.is_empty() => "no_capacity",
             ManifestStatus::Available if placed == policy.max_items => "batch_full",
+            ManifestStatus::Available if is_waiting_for_preferred(job, &fitting, &ready, snapshot, policy) => "preferred_busy",
             ManifestStatus::Available => "placed",
         };
         prop_assert_eq!(explanation.outcome.code(), expected, "job {}", job.job_id);

@@ -95,6 +95,10 @@ impl<'a> Round<'a> {
         let tiers = if is_emergency { Tiers::new() } else { self.agents.tiers(job) };
         let by_preference = self.pools.decide_by(&tiers, &need, age, &closed);
         let (mut decision, dropped) = by_preference.unwrap_or((decision, PreferenceSet::NONE));
+        if let Some(until) = self.waits_for_preferred(job, tiers.range(..dropped), &need, &unfit) {
+            explanation.outcome = Outcome::PreferredBusy { until };
+            return explanation;
+        }
         explanation.chosen_by = self.choose(&mut decision, tiers.get(&dropped), &need, age, &closed);
         explanation.strategy = strategy(is_emergency, dropped);
         explanation.dropped = dropped.iter().collect();
@@ -130,6 +134,24 @@ impl<'a> Round<'a> {
         counts.add_all(&barred.counts);
         counts.add(Rejection::Reserved, u32::try_from(kept.len()).unwrap_or(u32::MAX));
         counts.into_map()
+    }
+
+    /// Until when the job waits for one of the workers that it prefers to those that have room, where one of these tiers
+    /// has one that is connected and meets what the job needs.
+    fn waits_for_preferred<'t>(
+        &self,
+        job: &PendingJob,
+        mut tiers: impl Iterator<Item = (&'t PreferenceSet, &'t BTreeSet<WorkerId>)>,
+        need: &Need,
+        unfit: &[WorkerId],
+    ) -> Option<u64> {
+        let until = job.queued_at.saturating_add(u64::from(self.policy.preference_wait_s));
+        if self.now >= until {
+            return None;
+        }
+        let mut fitting: BTreeSet<WorkerId> = self.pools.connected_fits(need).into_iter().collect();
+        fitting.retain(|worker_id| unfit.binary_search(worker_id).is_err());
+        tiers.any(|(_, tier)| !tier.is_disjoint(&fitting)).then_some(until)
     }
 
     /// Puts the worker in the winner's place that the policy's rule chooses, where that is not the score: one that has

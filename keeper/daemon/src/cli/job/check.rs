@@ -155,7 +155,11 @@ fn hypothetical(spec: &JobSpec, client: Address, manifest: &Manifest, now: u64) 
 fn verdict(outcome: &Outcome) -> Verdict {
     match outcome {
         Outcome::Placed { .. } => Verdict::Now,
-        Outcome::NoCapacity | Outcome::BatchFull | Outcome::QueueFull | Outcome::BackingOff { .. } => Verdict::Later,
+        Outcome::NoCapacity
+        | Outcome::BatchFull
+        | Outcome::QueueFull
+        | Outcome::BackingOff { .. }
+        | Outcome::PreferredBusy { .. } => Verdict::Later,
         Outcome::NoWorkers
         | Outcome::NoFeasibleWorker
         | Outcome::WorkersOffline
