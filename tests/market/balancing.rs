@@ -67,6 +67,37 @@ async fn jobs_go_round_the_workers_and_anyone_recomputes_it() {
     tampering_is_noticed(&place).await;
 }
 
+#[tokio::test]
+async fn the_market_in_numbers_tells_urgent_jobs_kinds_and_active_workers() {
+    let (_chain, place) = market().await;
+    let keeper = place.start_keeper().await;
+    let _first = place.start_agent(4, &keeper, 2).await;
+    let _second = place.start_agent(5, &keeper, 2).await;
+    let none = place.json(3, &["status"]).await;
+    assert_eq!((&none["service"]["urgent"]["wait_s"]["count"], &none["service"]["kinds"]), (&json!(0), &json!({})));
+    submit(&place, &[1], &["--priority", "9"]).await;
+    submit(&place, &[2], &["--queue", "high"]).await;
+    submit(&place, &[3, 4], &["--queue", "low"]).await;
+    all_settled(&place, 4).await;
+    place.json(5, &["worker", "drain"]).await;
+
+    let status = place.json(3, &["status"]).await;
+    let service = &status["service"];
+    assert_eq!(service["kinds"], json!({ "none": 4 }), "{service}");
+    for (name, count, target_s) in [("urgent", 2, 5), ("ordinary", 2, 30)] {
+        let waits = &service[name];
+        assert_eq!((&waits["wait_s"]["count"], &waits["target_s"]), (&json!(count), &json!(target_s)), "{service}");
+        // Nobody was given up, so whoever did not start in time started late.
+        let late = waits["late"].as_u64().unwrap();
+        assert_eq!(waits["in_time_bps"], 10_000 * (count - late) / count, "{service}");
+        assert_eq!(late > 0, waits["wait_s"]["max"].as_u64() > Some(target_s), "{service}");
+    }
+    assert_eq!(status["workers_by_status"], json!({ "active": 1, "draining": 1 }), "{status}");
+    let text = place.run(&["status"]).await.stdout;
+    assert!(text.contains("workers      2: 1 active, 1 draining\n"), "{text}");
+    assert!(text.contains("urgent       2 jobs started, half within ") && text.contains("verified     4 none\n"), "{text}");
+}
+
 async fn tampering_is_noticed(place: &Workplace) {
     // A recording holds whose turn it was; with another the plan is another.
     let verdict = place.run(&["verify", "allocation", "3", "--save", "round.json", "--json"]).await.json();
