@@ -95,7 +95,10 @@ async fn the_market_in_numbers_tells_urgent_jobs_kinds_and_active_workers() {
     assert_eq!(status["workers_by_status"], json!({ "active": 1, "draining": 1 }), "{status}");
     let text = place.run(&["status"]).await.stdout;
     assert!(text.contains("workers      2: 1 active, 1 draining\n"), "{text}");
-    assert!(text.contains("urgent       2 jobs started, half within ") && text.contains("verified     4 none\n"), "{text}");
+    assert!(
+        text.contains("urgent       2 jobs started, half within ") && text.contains("verified     4 none\n"),
+        "{text}"
+    );
 }
 
 async fn tampering_is_noticed(place: &Workplace) {

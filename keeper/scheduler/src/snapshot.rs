@@ -29,17 +29,20 @@ pub struct Snapshot {
     /// What clients with queued jobs have used until now, in thousandths of a GPU-second, decayed
     /// ([`Usage`](keeper_types::Usage)). Who is not listed has used nothing.
     pub used_milli: BTreeMap<Address, u64>,
-    /// Who was given a job last, after whom it is the next one's turn; only where the policy goes by turns
+    /// Who of the workers was given a job last, after whom it is the next one's turn; only where the policy goes by turns
     /// ([`Snapshot::with_turn`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<WorkerId>,
 }
 
 impl Snapshot {
-    /// The snapshot with whose turn it was on chain, where the policy goes by turns. Nothing else depends on the policy.
+    /// The snapshot with who of its workers was given a job last on chain, where the policy goes by turns. Nothing else
+    /// depends on the policy.
     #[must_use]
     pub fn with_turn(self, market: &Market, policy: &Policy) -> Self {
-        Self { turn: market.last_given.filter(|_| policy.balancing.takes_turns()), ..self }
+        let workers = self.workers.iter().map(|worker| worker.worker_id);
+        let turn = if policy.balancing.takes_turns() { market.turns.last_among(workers) } else { None };
+        Self { turn, ..self }
     }
 
     /// The market's queued and running jobs and registered workers at `block`, whose timestamp is `now` seconds.

@@ -28,10 +28,12 @@ use crate::{
 mod groups;
 mod jobs;
 mod keepers;
+mod turns;
 mod workers;
 
 pub use groups::Group;
 pub use keepers::{KeeperBond, PolicyState};
+pub use turns::Turns;
 
 /// What a worker has to show the result that it is committed to, in seconds; as in JobMgr.
 const REVEAL_WINDOW_S: u64 = 21_600;
@@ -57,8 +59,8 @@ pub struct Market {
     pub rounds: BTreeMap<Address, u64>,
     /// The block of the latest round of any keeper.
     pub last_round_block: Option<BlockNumber>,
-    /// Who was given a job last, by a keeper or by itself: the last item that a contract reported.
-    pub last_given: Option<WorkerId>,
+    /// Who was given jobs, and who last.
+    pub turns: Turns,
     /// Every keeper ever admitted, with its bond.
     pub keepers: BTreeMap<Address, KeeperBond>,
     /// Every policy ever announced.

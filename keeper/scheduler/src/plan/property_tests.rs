@@ -120,7 +120,9 @@ fn check_against_brute_force(snapshot: &Snapshot, policy: &Policy, plan: &Plan) 
             ManifestStatus::Available if fitting.iter().all(|worker| !worker.online) => "workers_offline",
             ManifestStatus::Available if ready.is_empty() => "no_capacity",
             ManifestStatus::Available if placed == policy.max_items => "batch_full",
-            ManifestStatus::Available if is_waiting_for_preferred(job, &fitting, &ready, snapshot, policy) => "preferred_busy",
+            ManifestStatus::Available if is_waiting_for_preferred(job, &fitting, &ready, snapshot, policy) => {
+                "preferred_busy"
+            }
             ManifestStatus::Available => "placed",
         };
         prop_assert_eq!(explanation.outcome.code(), expected, "job {}", job.job_id);

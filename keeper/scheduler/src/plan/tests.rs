@@ -271,6 +271,8 @@ fn a_snapshot_of_the_market_holds_queued_jobs_and_registered_workers() {
     let in_turn = Policy { balancing: crate::Balancing::RoundRobin, ..Policy::BALANCED };
     assert_eq!(snapshot.clone().with_turn(&market, &in_turn).turn, Some(WorkerId(1)), "who was given job 1");
     assert_eq!(snapshot.clone().with_turn(&market, &Policy::BALANCED), snapshot, "scores do not look at turns");
+    let elsewhere = Snapshot { workers: vec![super::fixtures::worker(7)], ..snapshot };
+    assert_eq!(elsewhere.with_turn(&market, &in_turn).turn, None, "nobody of these was given one");
 }
 
 #[test]

@@ -165,7 +165,8 @@ impl Engine for PlanEngine {
         let snapshot = Snapshot {
             now,
             block: BLOCK,
-            seed: 0,
+            // Other lots in every round.
+            seed: now,
             jobs,
             workers: self.workers.clone(),
             running: self.placed.values().map(Placed::running).collect(),

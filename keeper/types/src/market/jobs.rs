@@ -139,7 +139,7 @@ impl Market {
             let group_id = self.job(item.job_id)?.group_id;
             self.exclude_from_group(group_id, item.worker_id);
         }
-        self.last_given = items.last().map(|item| item.worker_id).or(self.last_given);
+        self.turns.give(items);
         Ok(())
     }
 

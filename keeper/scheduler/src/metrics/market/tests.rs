@@ -114,7 +114,8 @@ fn waits_ends_and_busy_time_are_what_happened() {
 fn waits_of_urgent_jobs_and_of_others_are_held_against_their_targets() {
     let client = Address(Felt::TWO);
     let important = |id| {
-        let MarketEvent::JobSubmitted { mut spec, job_id, deadline_block, group_id, .. } = submitted(id, Queue::Default)
+        let MarketEvent::JobSubmitted { mut spec, job_id, deadline_block, group_id, .. } =
+            submitted(id, Queue::Default)
         else {
             unreachable!()
         };
