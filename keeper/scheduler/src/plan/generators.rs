@@ -114,7 +114,7 @@ prop_compose! {
         requirements in requirements(),
         (attempt, priority, max_rate) in (1_u8..4, 1_u8..=10, 1_u64..20),
         queue in prop_oneof![Just(Queue::Default), Just(Queue::High), Just(Queue::Low)],
-        (deadline_delta, deadline_block) in (0_u64..40, 997_u64..1_010),
+        (deadline_delta, deadline_block) in (prop_oneof![0_u64..40, 60_u64..100], 997_u64..1_010),
         waited in 0_u64..4_000,
         excluded in vec((1_u32..12).prop_map(WorkerId), 0..3),
         manifest in manifest(),

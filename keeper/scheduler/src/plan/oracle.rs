@@ -112,7 +112,7 @@ impl Desk<'_, '_> {
             }
             Some(_) if items.len() >= self.policy.max_items => explanation.outcome = Outcome::BatchFull,
             Some(missed) if self.waits_for_less_than(job, missed, &kept) => {
-                let until = job.queued_at + u64::from(self.policy.preference_wait_s);
+                let until = patient_until(job, self.policy);
                 explanation.outcome = Outcome::PreferredBusy { until };
             }
             Some(missed) => {
@@ -156,9 +156,15 @@ impl Desk<'_, '_> {
             let is_free_later = judge(job, candidate, kept).are_passing() && candidate.worker.online;
             is_free_later && misses(job, candidate.worker) < missed
         };
-        let has_waited = self.now >= job.queued_at + u64::from(self.policy.preference_wait_s);
-        !has_waited && !is_emergency(job, self.policy) && self.candidates.iter().any(|candidate| is_better(&candidate))
+        self.now < patient_until(job, self.policy)
+            && !is_emergency(job, self.policy)
+            && self.candidates.iter().any(|candidate| is_better(&candidate))
     }
+}
+
+/// Until when the job waits for somebody that it prefers: for a while, and no longer than until a minute before its deadline.
+pub(super) fn patient_until(job: &PendingJob, policy: &Policy) -> u64 {
+    (job.queued_at + u64::from(policy.preference_wait_s)).min(job.deadline.0 - 60)
 }
 
 /// A worker's place for a job, the lowest first.

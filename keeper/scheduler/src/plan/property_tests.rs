@@ -81,7 +81,7 @@ fn is_waiting_for_preferred(
 ) -> bool {
     let missed = |worker: &WorkerView| job.manifest_view.placement.prefers.wanted().without(agents::met(job, worker));
     let least = fitting.iter().filter(|worker| ready.contains(&worker.worker_id)).map(|worker| missed(worker)).min();
-    let is_patient = snapshot.now < job.queued_at + u64::from(policy.preference_wait_s) && !is_emergency(job, policy);
+    let is_patient = snapshot.now < oracle::patient_until(job, policy) && !is_emergency(job, policy);
     is_patient && fitting.iter().any(|worker| worker.online && Some(missed(worker)) < least)
 }
 

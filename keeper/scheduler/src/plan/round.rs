@@ -18,6 +18,9 @@ use crate::{
     score::age,
 };
 
+/// So long before its deadline a job waits for nobody: the round that starts it has to be included in time.
+const INCLUSION_S: u64 = 60;
+
 /// A round of decisions.
 pub(super) struct Round<'a> {
     pools: Pools,
@@ -145,7 +148,8 @@ impl<'a> Round<'a> {
         need: &Need,
         unfit: &[WorkerId],
     ) -> Option<u64> {
-        let until = job.queued_at.saturating_add(u64::from(self.policy.preference_wait_s));
+        let patience = job.queued_at.saturating_add(u64::from(self.policy.preference_wait_s));
+        let until = patience.min(job.deadline.0.saturating_sub(INCLUSION_S));
         if self.now >= until {
             return None;
         }

@@ -56,6 +56,11 @@ fn a_job_waits_a_while_for_workers_that_it_prefers() {
         change(&mut changed);
         assert_eq!(decided(&changed, &patient).0, "placed", "change {number}");
     }
+    let mut pressed = wishful(10);
+    pressed.jobs[0].deadline.0 = NOW + 70;
+    assert_eq!(plan(&pressed, &patient).explanations[&JobId(1)].outcome, Outcome::PreferredBusy { until: NOW + 10 });
+    pressed.jobs[0].deadline.0 = NOW + 60;
+    assert_eq!(decided(&pressed, &patient).0, "placed", "or it would expire");
     let mut urgent = wishful(10);
     (urgent.jobs[0].queue, urgent.jobs[0].priority) = (Queue::High, 10);
     let urgently = Policy { emergency_priority: 10, ..patient };
