@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "tests fail by panicking")]
 
 mod anew;
+mod balancing;
 mod databases;
 mod endpoints;
 mod errors;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::whole_loop::{all_settled, market, submit};
 
 /// What the keeper published about the round with this snapshot.
-fn inputs(place: &Workplace, verdict: &Value) -> PathBuf {
+pub(crate) fn inputs(place: &Workplace, verdict: &Value) -> PathBuf {
     let root = verdict["header"]["snapshot_root"].as_str().unwrap();
     let name = format!("0x{:0>64}.json", root.trim_start_matches("0x"));
     place.path("data").join("artifacts").join("rounds").join(name)

@@ -14,8 +14,9 @@
 //! depends on is in [`LoadBalancer`], which is compared, written and read as a whole; from a state and the calls that
 //! followed, every choice can be made again.
 //!
-//! [`plan`](crate::plan()) scores workers and does not ask a balancer. `docs/design/0013-balancing.md` says what each
-//! strategy is for.
+//! [`plan`](crate::plan()) asks a balancer where [`Policy::balancing`](crate::Policy::balancing) names a rule other than
+//! the score; the balancer then knows what the snapshot says and nothing else ([`LoadBalancer::of_snapshot`]).
+//! `docs/design/0013-balancing.md` says what each strategy is for.
 
 mod adaptive;
 mod balancer;

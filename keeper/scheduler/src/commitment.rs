@@ -7,10 +7,13 @@
 //! policy id      H("ciro-policy-v2", fit, load, reputation, price, fragmentation, age, ordering, aging s, full age s,
 //!                  default, high and low queue (weight, longest wait, size, overflow), reservations, retry base s,
 //!                  retry max s, emergency priority, assignment, largest plan where that is exact else 0,
-//!                  count of client weights, client, weight, ...)
+//!                  count of client weights, client, weight, ...;
+//!                  unless balancing is score: "balancing", its number; for adaptive: its four thresholds;
+//!                  unless it is 0: "preference wait", its seconds)
 //! plan root      H("ciro-plan-v1", count, items as they are packed for the chain, in the order of sending)
 //! snapshot root  H("ciro-snapshot-v3", block, now, seed, jobs, their tree, workers, their tree, running jobs, their tree,
-//!                  H("ciro-usage-v2", clients, client, thousandths of a GPU-second, ...))
+//!                  H("ciro-usage-v2", clients, client, thousandths of a GPU-second, ...);
+//!                  where the policy goes by turns and somebody was given a job before: "turn", who was last)
 //! jobs           each that could be placed, by its id
 //! workers        each that has not left, by its id
 //! running jobs   each, by its id
@@ -43,7 +46,10 @@ use serde::Serialize;
 
 pub use self::memory::SnapshotHasher;
 
-use crate::{Assignment, PendingJob, Policy, QueueRule, QueueRules, RunningJob, Snapshot, WorkerView, plan::ruled_out};
+use crate::{
+    Assignment, Balancing, PendingJob, Policy, QueueRule, QueueRules, RunningJob, Snapshot, WorkerView,
+    balancing::AdaptiveRule, plan::ruled_out,
+};
 
 /// What a policy is called on chain: two policies with the same id decide alike. How many items a plan holds is part of
 /// it only where the assignment is exact: otherwise a smaller batch decides the same about as many of the first jobs.
@@ -61,6 +67,9 @@ pub fn policy_id(policy: &Policy) -> PolicyId {
         retry_max_s,
         emergency_priority,
         assignment,
+        balancing,
+        adaptive,
+        preference_wait_s,
     } = policy;
     let mut felts = vec![word(b"ciro-policy-v2")];
     felts.extend(weights.named().map(|(_, weight)| Felt::from(weight)));
@@ -80,6 +89,18 @@ pub fn policy_id(policy: &Policy) -> PolicyId {
         Felt::from(client_weights.len()),
     ]);
     felts.extend(client_weights.iter().flat_map(|(client, weight)| [client.0, Felt::from(*weight)]));
+    // What is as it was before there was a choice is called what it was called then.
+    if *balancing != Balancing::Score {
+        felts.extend([word(b"balancing"), Felt::from(*balancing as u8)]);
+    }
+    if *balancing == Balancing::Adaptive {
+        let AdaptiveRule { load_enter_bps, load_leave_bps, response_enter_bps, response_leave_bps } = adaptive;
+        let thresholds = [load_enter_bps, load_leave_bps, response_enter_bps, response_leave_bps];
+        felts.extend(thresholds.map(|threshold| Felt::from(*threshold)));
+    }
+    if *preference_wait_s > 0 {
+        felts.extend([word(b"preference wait"), Felt::from(*preference_wait_s)]);
+    }
     PolicyId(poseidon(&felts))
 }
 
@@ -125,6 +146,7 @@ fn root_of(snapshot: &Snapshot, [jobs, workers, running]: [(usize, Felt); 3]) ->
     let mut uses = vec![word(b"ciro-usage-v2"), Felt::from(snapshot.used_milli.len())];
     uses.extend(snapshot.used_milli.iter().flat_map(|(client, used)| [client.0, Felt::from(*used)]));
     felts.push(poseidon(&uses));
+    felts.extend(snapshot.turn.into_iter().flat_map(|worker_id| [word(b"turn"), Felt::from(worker_id.0)]));
     poseidon(&felts)
 }
 

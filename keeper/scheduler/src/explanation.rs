@@ -9,7 +9,7 @@ use std::{
 use keeper_types::{Attempt, JobId, Preference, Strategy, WorkerId};
 use serde::{Deserialize, Serialize};
 
-use crate::{PendingJob, Rejection, ScoreBreakdown};
+use crate::{Balancing, PendingJob, Rejection, ScoreBreakdown, balancing::LoadBalancingStrategy};
 
 /// What a plan decided about one job, and what it found on the way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,9 +36,36 @@ pub struct Explanation {
     /// Preferences that the job does without, in the order in which they were dropped.
     #[serde(default)]
     pub dropped: Vec<Preference>,
+    /// By which rule the worker was chosen, where scores did not decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen_by: Option<ChosenBy>,
     /// The worker that is kept for the job, where it does not fit now and others might take its place.
     #[serde(default)]
     pub reservation: Option<Reservation>,
+}
+
+/// The rule by which a worker was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChosenBy {
+    /// What the policy says.
+    pub rule: Balancing,
+    /// What that came to: under [`Balancing::Adaptive`] the strategy that decided this time.
+    pub strategy: LoadBalancingStrategy,
+    /// The workers among which it chose: that had room, and nothing else to tell them apart.
+    pub among: u32,
+}
+
+/// As a person reads it: `round_robin, among 3 workers`.
+impl fmt::Display for ChosenBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rule, strategy, among } = self;
+        rule.fmt(f)?;
+        if *rule == Balancing::Adaptive {
+            write!(f, ", which was {strategy} this time")?;
+        }
+        write!(f, ", among {among} worker{}", if *among == 1 { "" } else { "s" })
+    }
 }
 
 /// A worker that is kept for a job.
@@ -64,6 +91,7 @@ impl Explanation {
             runner_up: None,
             strategy: Strategy::Standard,
             dropped: Vec::new(),
+            chosen_by: None,
             reservation: None,
         }
     }
@@ -133,6 +161,13 @@ pub enum Outcome {
     },
     /// Its queue has more jobs than are considered.
     QueueFull,
+    /// There is room for it, but it waits for a worker that it prefers and that is busy ([`Policy::preference_wait_s`]).
+    ///
+    /// [`Policy::preference_wait_s`]: crate::Policy::preference_wait_s
+    PreferredBusy {
+        /// When it makes do with another: Unix timestamp in seconds.
+        until: u64,
+    },
 }
 
 impl Outcome {
@@ -150,6 +185,7 @@ impl Outcome {
             Self::BatchFull => "batch_full",
             Self::BackingOff { .. } => "backing_off",
             Self::QueueFull => "queue_full",
+            Self::PreferredBusy { .. } => "preferred_busy",
         }
     }
 }
@@ -172,6 +208,9 @@ impl fmt::Display for Outcome {
                 write!(f, "the last attempt failed; the next may start from {} on", time(*until))
             }
             Self::QueueFull => f.write_str("the job's queue is full; the job waits outside until there is room"),
+            Self::PreferredBusy { until } => {
+                write!(f, "the workers that the job prefers are busy; it makes do with another from {until} on")
+            }
         }
     }
 }
@@ -194,6 +233,7 @@ mod tests {
             Outcome::BatchFull,
             Outcome::BackingOff { until: 7 },
             Outcome::QueueFull,
+            Outcome::PreferredBusy { until: 8 },
         ] {
             let json = serde_json::to_value(&outcome).unwrap();
             assert_eq!(json["code"], outcome.code());
@@ -213,6 +253,7 @@ mod tests {
             runner_up: None,
             strategy: Strategy::Standard,
             dropped: Vec::new(),
+            chosen_by: None,
             reservation: None,
         };
         assert_eq!(
@@ -221,6 +262,7 @@ mod tests {
              (3 workers evaluated: 2 too little GPU memory, 1 asks more than the job pays)"
         );
         let json = serde_json::to_string(&explanation).unwrap();
+        assert!(!json.contains("chosen_by"), "what goes by scores is written as before");
         assert_eq!(serde_json::from_str::<Explanation>(&json).unwrap(), explanation);
 
         let reservation = Some(Reservation { worker_id: WorkerId(4), start_by: 1_795_285_800 });
@@ -232,5 +274,13 @@ mod tests {
     fn times_are_dates_and_none_is_too_late_to_be_one() {
         assert!(Outcome::BackingOff { until: 0 }.to_string().ends_with("from 1970-01-01T00:00:00Z on"));
         assert!(Outcome::BackingOff { until: u64::MAX }.to_string().ends_with("from 9999-12-31T23:59:59Z on"));
+    }
+
+    #[test]
+    fn a_rule_reads_as_it_is_set_with_what_it_came_to() {
+        let strategy = LoadBalancingStrategy::LeastLoaded;
+        let told = |rule, among| ChosenBy { rule, strategy, among }.to_string();
+        assert_eq!(told(Balancing::LeastLoaded, 1), "least_loaded, among 1 worker");
+        assert_eq!(told(Balancing::Adaptive, 3), "adaptive, which was least_loaded this time, among 3 workers");
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use keeper_types::{AgentView, BlockNumber, Felt, JobId, ManifestView, Market, WorkerId};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
-use crate::{ManifestStatus, Policy, Snapshot};
+use crate::{Balancing, ManifestStatus, Policy, Snapshot};
 
 /// The form of [`RoundInputs`] that this program writes and reads.
 const VERSION: u32 = 2;
@@ -18,6 +18,7 @@ pub struct RoundInputs {
     /// The form of this record: 2.
     pub version: u32,
     /// What the keeper decided by.
+    #[serde(serialize_with = "as_before")]
     pub policy: Policy,
     /// Workers whose agents were connected, with what these said and how far away they were.
     pub agents: BTreeMap<WorkerId, AgentView>,
@@ -66,8 +67,23 @@ impl RoundInputs {
             (status, self.manifests.get(&job.job_id).cloned().unwrap_or_default())
         };
         let agent = |worker_id| self.agents.get(&worker_id).cloned();
-        Snapshot::of_market(market, (block, now), seed_of(block_hash), manifest, agent)
+        let snapshot = Snapshot::of_market(market, (block, now), seed_of(block_hash), manifest, agent);
+        snapshot.with_turn(market, &self.policy)
     }
+}
+
+/// Leaves settings out that do nothing and that earlier programs do not know, so that these read the others.
+fn as_before<S: Serializer>(policy: &Policy, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut said = serde_json::to_value(policy).map_err(serde::ser::Error::custom)?;
+    let newer = [
+        ("balancing", policy.balancing != Balancing::Score),
+        ("adaptive", policy.balancing == Balancing::Adaptive),
+        ("preference_wait_s", policy.preference_wait_s > 0),
+    ];
+    if let Some(said) = said.as_object_mut() {
+        said.retain(|name, _| newer.iter().all(|(newer, is_said)| newer != name || *is_said));
+    }
+    said.serialize(serializer)
 }
 
 /// Published inputs are no good.
@@ -121,6 +137,34 @@ mod tests {
         assert_eq!(inputs.without_manifest, BTreeSet::from([snapshot.jobs[2].job_id]));
         let bytes = serde_json::to_vec(&inputs).unwrap();
         assert_eq!(RoundInputs::parse(&bytes).unwrap(), inputs);
+    }
+
+    /// Programs refuse fields that they do not know.
+    #[test]
+    fn inputs_leave_newer_settings_out_where_they_do_nothing() {
+        let written = |policy: &Policy| serde_json::to_value(RoundInputs::of(&snapshot(1, 1), policy)).unwrap();
+        let by_score = written(&Policy::BALANCED);
+        let expected: BTreeSet<_> = [
+            "weights",
+            "max_items",
+            "ordering",
+            "aging_interval_s",
+            "age_full_s",
+            "queues",
+            "client_weights",
+            "reservations",
+            "retry_base_s",
+            "retry_max_s",
+            "emergency_priority",
+            "assignment",
+        ]
+        .into();
+        let keys: BTreeSet<_> = by_score["policy"].as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(keys, expected);
+        let in_turn = Policy { balancing: Balancing::RoundRobin, preference_wait_s: 9, ..Policy::BALANCED };
+        assert_eq!(written(&in_turn)["policy"]["balancing"], "round_robin");
+        let bytes = serde_json::to_vec(&RoundInputs::of(&snapshot(1, 1), &in_turn)).unwrap();
+        assert_eq!(RoundInputs::parse(&bytes).unwrap().policy, in_turn);
     }
 
     #[test]

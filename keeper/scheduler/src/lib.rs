@@ -23,11 +23,12 @@
 //! [`policy_id`], [`snapshot_root`] and [`plan_root`] name policy, snapshot and plan in a round's header, so that
 //! anybody can recompute what a keeper claims to have decided.
 //!
-//! [`plan`](plan()) goes through [`matching`] for the best worker, [`queueing`] for the order of jobs, and [`assignment`]
-//! where the policy wants a round's sum of scores to be the highest there is.
+//! [`plan`](plan()) goes through [`matching`] for the best worker, [`queueing`] for the order of jobs, [`assignment`]
+//! where the policy wants a round's sum of scores to be the highest there is, and [`balancing`] where it goes by another
+//! rule than the score.
 //!
-//! [`sharing`] places jobs on GPUs that are shared, [`balancing`], [`geography`], [`reputation`] and [`strategy`] choose
-//! among workers by other rules, and [`metrics`] counts what came of it; [`plan`](plan()) does not use them.
+//! [`sharing`] places jobs on GPUs that are shared, [`geography`], [`reputation`] and [`strategy`] choose among workers
+//! in other ways, and [`metrics`] counts what came of it; [`plan`](plan()) does not use them.
 //!
 //! Every job of the snapshot gets exactly one [`Explanation`], placed or not.
 
@@ -52,10 +53,12 @@ mod snapshot;
 pub mod strategy;
 
 pub use commitment::{SnapshotHasher, plan_root, policy_id, snapshot_root};
-pub use explanation::{Explanation, Outcome, Reservation};
+pub use explanation::{ChosenBy, Explanation, Outcome, Reservation};
 pub use feasibility::Rejection;
 pub use inputs::{InputsError, RoundInputs, seed_of};
 pub use plan::{Plan, WaitingBound, plan};
-pub use policy::{Assignment, FULL_BPS, Ordering, OverflowRule, Policy, PolicyError, QueueRule, QueueRules, Weights};
+pub use policy::{
+    Assignment, Balancing, FULL_BPS, Ordering, OverflowRule, Policy, PolicyError, QueueRule, QueueRules, Weights,
+};
 pub use score::{ScoreBreakdown, Terms};
 pub use snapshot::{ManifestStatus, PendingJob, RunningJob, Snapshot, WorkerView};

@@ -2,6 +2,7 @@
 
 mod market;
 mod utilisation;
+mod waits;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Explanation, Outcome, Rejection, queueing::Histogram, score::share};
 pub use market::{MarketMetrics, MarketSummary, QueueSummary, Spread};
 use utilisation::{BusyTime, WorkerUse};
+pub use waits::{URGENT_PRIORITY, WaitSummary};
 
 /// Counts of decisions, allocations, completions and workers' busy time.
 ///

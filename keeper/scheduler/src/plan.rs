@@ -11,6 +11,7 @@ use crate::{
 };
 
 mod agents;
+mod choosing;
 mod exact;
 mod line;
 mod pools;
@@ -34,11 +35,20 @@ pub struct Plan {
 
 impl Plan {
     /// The items in the order in which they are sent: by worker, since neighbouring workers share storage on chain,
-    /// then by job. The contract takes them in any order.
+    /// then by job. The contract takes them in any order. Where workers may take turns, they are sent in the order of the
+    /// decisions, so that the chain tells whose turn it was last.
     pub fn batch(&self) -> Vec<AllocationItem> {
         let mut items = self.items.clone();
-        items.sort_by_key(|item| (item.worker_id, item.job_id));
+        if !self.takes_turns() {
+            items.sort_by_key(|item| (item.worker_id, item.job_id));
+        }
         items
+    }
+
+    /// Whether the order of the items matters to the next round.
+    pub fn takes_turns(&self) -> bool {
+        let chosen_by = |item: &AllocationItem| self.explanations.get(&item.job_id)?.chosen_by;
+        self.items.iter().find_map(chosen_by).is_some_and(|chosen_by| chosen_by.rule.takes_turns())
     }
 }
 
@@ -47,7 +57,8 @@ impl Plan {
 /// Jobs are taken in the order of [`Policy::ordering`], those that are overdue and then emergencies before all others.
 /// Each goes to one of the workers that nothing speaks against: to one that misses what weighs least of the job's
 /// preferences ([`PreferenceSet`](keeper_types::PreferenceSet)), static workers before dynamic ones, to the highest
-/// score, to the lowest id. It takes a slot and its GPUs from that worker for the jobs that
+/// score, to the lowest id. Under another rule than the score ([`Policy::balancing`]) that rule chooses among those that
+/// are alike until there. It takes a slot and its GPUs from that worker for the jobs that
 /// follow. For the first jobs that do not fit a worker is kept ([`Policy::reservations`]), on which only jobs may start
 /// that will not be in the way. A job is decided on once, so an early job may take a worker that a later one needed
 /// more; [`Assignment::Exact`](crate::Assignment::Exact) mends that among those that found room.
@@ -117,6 +128,8 @@ fn is_emergency(job: &PendingJob, policy: &Policy) -> bool {
     job.queue == Queue::High && job.priority >= policy.emergency_priority
 }
 
+#[cfg(test)]
+mod balancing_tests;
 #[cfg(test)]
 pub(crate) mod fixtures;
 #[cfg(test)]

@@ -1,11 +1,14 @@
 //! What a plan prefers. Weights and limits, never code: a policy can be announced, hashed and compared.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use keeper_types::{Address, MAX_ITEMS_PER_BATCH};
 use serde::{Deserialize, Serialize};
 
-use crate::queueing::{MAX_PRIORITY, Overflow, QueueConfig, QueueConfigError, resolve};
+use crate::{
+    balancing::{AdaptiveRule, BalancingConfig, BalancingConfigError, LoadBalancingStrategy},
+    queueing::{MAX_PRIORITY, Overflow, QueueConfig, QueueConfigError, resolve},
+};
 
 /// All of something, in basis points.
 pub const FULL_BPS: u16 = 10_000;
@@ -40,6 +43,13 @@ pub struct Policy {
     pub emergency_priority: u8,
     /// How a round's jobs are put on workers.
     pub assignment: Assignment,
+    /// By which rule a worker is chosen among those that a job fits.
+    pub balancing: Balancing,
+    /// When [`Balancing::Adaptive`] changes its mind; the others do not look at it.
+    pub adaptive: AdaptiveRule,
+    /// How long after it was queued, in seconds, a job waits for a worker that is connected and busy and that it prefers to
+    /// those that have room; 0 has it make do with these at once.
+    pub preference_wait_s: u32,
 }
 
 /// In which order jobs are taken. Ties go to the earlier submission, then to the lower id.
@@ -71,6 +81,82 @@ pub enum Assignment {
     /// The jobs that find room are assigned once more together, those on as many GPUs at a time, so that the sum of
     /// their scores is the highest there is.
     Exact = 1,
+}
+
+/// By which rule a worker is chosen among those that a job fits: that have room now, miss least of what the job prefers,
+/// and are static where any of them is.
+///
+/// All that a rule goes by is in the snapshot, so that everybody makes the same choices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum Balancing {
+    /// The highest score, the lowest id on a tie.
+    #[default]
+    Score = 0,
+    /// In turn, by id, on from the worker that was given a job last.
+    RoundRobin = 1,
+    /// The fewest jobs.
+    LeastConnections = 2,
+    /// The smallest share of slots or of GPUs in use, whichever of the two is larger on the worker.
+    LeastLoaded = 3,
+    /// The least round trip to the agent multiplied by the jobs that would run on the worker.
+    WeightedResponse = 4,
+    /// One of round robin, least loaded and weighted response, by how uneven the workers are.
+    Adaptive = 5,
+    /// The lowest id.
+    FirstAvailable = 6,
+    /// By lot, drawn from the snapshot's seed.
+    Random = 7,
+}
+
+impl Balancing {
+    /// Every rule.
+    pub const ALL: [Self; 8] = [
+        Self::Score,
+        Self::RoundRobin,
+        Self::LeastConnections,
+        Self::LeastLoaded,
+        Self::WeightedResponse,
+        Self::Adaptive,
+        Self::FirstAvailable,
+        Self::Random,
+    ];
+
+    /// The name in configurations and explanations.
+    pub fn name(self) -> &'static str {
+        self.strategy().map_or("score", LoadBalancingStrategy::name)
+    }
+
+    /// What a [`LoadBalancer`](crate::balancing::LoadBalancer) does under this rule; none where scores decide.
+    pub fn strategy(self) -> Option<LoadBalancingStrategy> {
+        match self {
+            Self::Score => None,
+            Self::RoundRobin => Some(LoadBalancingStrategy::RoundRobin),
+            Self::LeastConnections => Some(LoadBalancingStrategy::LeastConnections),
+            Self::LeastLoaded => Some(LoadBalancingStrategy::LeastLoaded),
+            Self::WeightedResponse => Some(LoadBalancingStrategy::WeightedResponse),
+            Self::Adaptive => Some(LoadBalancingStrategy::Adaptive),
+            Self::FirstAvailable => Some(LoadBalancingStrategy::FirstAvailable),
+            Self::Random => Some(LoadBalancingStrategy::Random),
+        }
+    }
+
+    /// Whether it may count how long a worker's agent takes to answer.
+    pub fn goes_by_response(self) -> bool {
+        matches!(self, Self::WeightedResponse | Self::Adaptive)
+    }
+
+    /// Whether workers may take turns, so that it counts who was given a job last.
+    pub fn takes_turns(self) -> bool {
+        matches!(self, Self::RoundRobin | Self::Adaptive)
+    }
+}
+
+impl fmt::Display for Balancing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
 }
 
 /// What each of the market's queues is for.
@@ -164,6 +250,9 @@ impl Policy {
         retry_max_s: 600,
         emergency_priority: MAX_PRIORITY + 1,
         assignment: Assignment::Greedy,
+        balancing: Balancing::Score,
+        adaptive: AdaptiveRule::DEFAULT,
+        preference_wait_s: 0,
     };
 
     /// Checks that the policy can be planned with.
@@ -182,6 +271,12 @@ impl Policy {
             return Err(PolicyError::AgeFull);
         }
         resolve(&self.queues.configs())?;
+        if let Some(config) = self.balancing_config() {
+            config.validate()?;
+            if self.assignment == Assignment::Exact {
+                return Err(PolicyError::BalancedExactly { balancing: self.balancing });
+            }
+        }
         let limits = [
             ("reservations", u32::from(self.reservations), 0, 64),
             ("emergency_priority", u32::from(self.emergency_priority), 1, u32::from(MAX_PRIORITY) + 1),
@@ -196,6 +291,11 @@ impl Policy {
             Some((client, _)) => Err(PolicyError::ClientWeight { client: *client }),
             None => Ok(()),
         }
+    }
+
+    /// How workers are chosen where scores do not decide.
+    pub(crate) fn balancing_config(&self) -> Option<BalancingConfig> {
+        self.balancing.strategy().map(|strategy| BalancingConfig { strategy, adaptive: self.adaptive })
     }
 }
 
@@ -261,6 +361,18 @@ pub enum PolicyError {
     /// An age term that is full from the start says nothing.
     #[error("age_full_s must be at least 1 second")]
     AgeFull,
+    /// Thresholds make no sense.
+    #[error("policy.{0}")]
+    Adaptive(#[from] BalancingConfigError),
+    /// Two settings that both say where a job goes.
+    #[error(
+        "policy.assignment is exact, which gives jobs to workers by their scores, and policy.balancing is {balancing}, \
+         which does not go by scores; leave out one of them"
+    )]
+    BalancedExactly {
+        /// The rule.
+        balancing: Balancing,
+    },
     /// The queues make no sense.
     #[error("policy.queues: {0}")]
     Queues(#[from] QueueConfigError),
@@ -339,9 +451,34 @@ mod tests {
             refused(|policy| policy.queues.low.overflow = OverflowRule::SpillToDefault),
             "policy.queues: queue `default` spills back to itself"
         );
+        assert_eq!(
+            refused(|policy| (policy.balancing, policy.assignment) = (Balancing::Random, Assignment::Exact)),
+            "policy.assignment is exact, which gives jobs to workers by their scores, and policy.balancing is random, \
+             which does not go by scores; leave out one of them"
+        );
+        assert_eq!(
+            refused(|policy| {
+                policy.balancing = Balancing::Adaptive;
+                policy.adaptive.load_leave_bps = 5_000;
+            }),
+            "policy.adaptive: load_leave_bps is 5000 and load_enter_bps 5000, but the first must be below the second \
+             and the second at most 10000"
+        );
         let client = Address(keeper_types::Felt::TWO);
         let nobody = Policy { client_weights: [(client, 0)].into(), ..Policy::BALANCED };
         assert_eq!(nobody.validate(), Err(PolicyError::ClientWeight { client }));
+    }
+
+    #[test]
+    fn rules_are_set_by_their_names() {
+        for balancing in Balancing::ALL {
+            let policy: Policy = serde_json::from_str(&format!(r#"{{ "balancing": "{balancing}" }}"#)).unwrap();
+            assert_eq!(policy, Policy { balancing, ..Policy::BALANCED });
+            policy.validate().unwrap();
+            assert_eq!(serde_json::to_value(balancing).unwrap(), balancing.name());
+        }
+        let unknown = serde_json::from_str::<Policy>(r#"{ "balancing": "fastest" }"#).unwrap_err().to_string();
+        assert!(unknown.contains("round_robin") && unknown.contains("fastest"), "{unknown}");
     }
 
     #[test]

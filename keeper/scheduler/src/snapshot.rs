@@ -8,6 +8,8 @@ use keeper_types::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::Policy;
+
 /// Everything that a plan depends on besides the policy. The order of jobs and of workers does not matter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -16,7 +18,7 @@ pub struct Snapshot {
     pub now: u64,
     /// The block that the snapshot was taken at.
     pub block: BlockNumber,
-    /// For policies that draw lots, so that a plan can be replayed. No term draws any yet.
+    /// For policies that draw lots, so that a plan can be replayed.
     pub seed: u64,
     /// Jobs that wait for a worker. Ids are unique: of two jobs with the same id one is ignored.
     pub jobs: Vec<PendingJob>,
@@ -27,9 +29,35 @@ pub struct Snapshot {
     /// What clients with queued jobs have used until now, in thousandths of a GPU-second, decayed
     /// ([`Usage`](keeper_types::Usage)). Who is not listed has used nothing.
     pub used_milli: BTreeMap<Address, u64>,
+    /// Who of the workers was given a job last, after whom it is the next one's turn; only where the policy goes by turns
+    /// ([`Snapshot::with_turn`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<WorkerId>,
 }
 
 impl Snapshot {
+    /// The snapshot without agents' round trips where no queued job asks for a short one or prefers it, and the policy does
+    /// not go by them. They are another for every worker in every round, and what is another is hashed, published and
+    /// checked anew.
+    #[must_use]
+    pub fn without_idle_measures(mut self, policy: &Policy) -> Self {
+        let asks = |job: &PendingJob| {
+            job.max_latency_ms > 0 || job.manifest_view.placement.prefers.max_latency_ms.is_some()
+        };
+        if !policy.balancing.goes_by_response() && !self.jobs.iter().any(asks) {
+            self.workers.iter_mut().for_each(|worker| worker.agent.latency_ms = None);
+        }
+        self
+    }
+
+    /// The snapshot with who of its workers was given a job last on chain, where the policy goes by turns.
+    #[must_use]
+    pub fn with_turn(self, market: &Market, policy: &Policy) -> Self {
+        let workers = self.workers.iter().map(|worker| worker.worker_id);
+        let turn = if policy.balancing.takes_turns() { market.turns.last_among(workers) } else { None };
+        Self { turn, ..self }
+    }
+
     /// The market's queued and running jobs and registered workers at `block`, whose timestamp is `now` seconds.
     ///
     /// `manifest` says how a job's manifest stands and what it says about placing the job, `agent` what is known of a
@@ -57,6 +85,7 @@ impl Snapshot {
             workers: registered.map(|worker| WorkerView::new(worker, about(worker.worker_id))).collect(),
             running: market.allocated_jobs().filter_map(RunningJob::new).collect(),
             used_milli,
+            turn: None,
         }
     }
 }

@@ -353,6 +353,7 @@ pub fn explanation(job_id: u64, round: Option<u64>, block: u64) -> ExplanationRe
         runner_up: None,
         strategy: keeper_types::Strategy::Standard,
         dropped: Vec::new(),
+        chosen_by: None,
         reservation: None,
     };
     ExplanationRecord { explanation, round, snapshot_block: BlockNumber(block), time_ms: 77 }

@@ -29,10 +29,12 @@ mod groups;
 mod jobs;
 mod keepers;
 mod standing;
+mod turns;
 mod workers;
 
 pub use groups::Group;
 pub use keepers::{KeeperBond, PolicyState};
+pub use turns::Turns;
 
 /// What a worker has to show the result that it is committed to, in seconds; as in JobMgr.
 const REVEAL_WINDOW_S: u64 = 21_600;
@@ -58,6 +60,8 @@ pub struct Market {
     pub rounds: Versioned<Address, u64>,
     /// The block of the latest round of any keeper.
     pub last_round_block: Option<BlockNumber>,
+    /// Who was given jobs, and who last.
+    pub turns: Turns,
     /// Every keeper ever admitted, with its bond.
     pub keepers: Versioned<Address, KeeperBond>,
     /// Every policy ever announced.

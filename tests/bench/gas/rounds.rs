@@ -19,7 +19,7 @@ impl Crew {
     /// Applies a round that gives each job to its worker.
     pub(crate) async fn allocate(&self, pairs: impl IntoIterator<Item = (JobId, WorkerId)>) -> Receipt {
         let (contracts, keeper) = (&self.market.contracts, &self.market.keeper);
-        let items: Vec<_> = pairs
+        let mut items: Vec<_> = pairs
             .into_iter()
             .map(|(job_id, worker_id)| AllocationItem {
                 job_id,
@@ -30,6 +30,8 @@ impl Crew {
                 rate: super::crew::RATE,
             })
             .collect();
+        // As a plan's batch is: neighbouring workers share storage on chain.
+        items.sort_by_key(|item| (item.worker_id, item.job_id));
         let round = contracts.last_round(keeper.address()).await.expect("the last round") + 1;
         let sent = contracts.send_round(keeper, &round_header(round), &items).await;
         let receipt = keeper.receipt(sent.expect("sending a round")).await.expect("the round's receipt");

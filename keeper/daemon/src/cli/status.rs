@@ -92,6 +92,7 @@ pub(crate) async fn run(global: &Global) -> Result<()> {
         return output::json(&json!({
             "jobs": jobs,
             "workers": tally.market.workers.len(),
+            "workers_by_status": statuses(&tally.market),
             "rounds": tally.rounds,
             "allocations": tally.allocations.len(),
             "skipped": tally.skipped,
@@ -120,7 +121,10 @@ fn print(tally: &Tally, states: &BTreeMap<&'static str, usize>, money: &Money, g
         states.iter().filter(|(_, count)| **count > 0).map(|(name, count)| format!("{count} {name}")).collect();
     let counted = if counted.is_empty() { String::new() } else { format!(": {}", counted.join(", ")) };
     println!("jobs         {} submitted{counted}", tally.market.jobs.len());
-    println!("workers      {}", tally.market.workers.len());
+    let statuses: Vec<String> =
+        statuses(&tally.market).into_iter().map(|(name, count)| format!("{count} {name}")).collect();
+    let statuses = if statuses.is_empty() { String::new() } else { format!(": {}", statuses.join(", ")) };
+    println!("workers      {}{statuses}", tally.market.workers.len());
     println!("rounds       {}, {} allocations, {} skipped", tally.rounds, tally.allocations.len(), tally.skipped);
     if let Some((l2, data)) = gas {
         println!("gas          {l2} L2 gas and {data} L1 data gas per allocation");
@@ -283,6 +287,15 @@ fn states(market: &Market) -> BTreeMap<&'static str, usize> {
         keeper_types::JobState::ALL.into_iter().map(|state| (state.name(), 0)).collect();
     for job in market.jobs.values() {
         *counts.entry(job.state.name()).or_default() += 1;
+    }
+    counts
+}
+
+/// Workers by status; a status that nobody has is left out.
+fn statuses(market: &Market) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for worker in market.workers.values() {
+        *counts.entry(worker.status.to_string()).or_default() += 1;
     }
     counts
 }

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 pub(crate) use self::difference::Different;
 use self::{
-    difference::{Difference, between},
+    difference::{Difference, between, out_of_order},
     round::{AppliedRound, Which},
 };
 use super::{Global, replay::Recording};
@@ -162,8 +162,13 @@ async fn recompute(located: &Located, args: &AllocationArgs) -> Result<Sizes> {
         Ok(manifests) => manifests,
         Err(job_id) => return different(Difference::Manifest { job_id }),
     };
-    let batch = plan(&snapshot, &inputs.policy).batch();
-    if let Some(difference) = between(&batch, round) {
+    let plan = plan(&snapshot, &inputs.policy);
+    let batch = plan.batch();
+    let mut difference = between(&batch, round);
+    if plan.takes_turns() {
+        difference = difference.or_else(|| out_of_order(&batch, round));
+    }
+    if let Some(difference) = difference {
         return different(difference);
     }
     let root = plan_root(&batch);

@@ -283,13 +283,14 @@ impl Allocating {
             Some(hash) => memory.manifests.get(&hash).cloned().unwrap_or_else(|| unread(ManifestStatus::Missing)),
             None => unread(ManifestStatus::Malformed("the job's manifest_hash is not a content hash".to_owned())),
         };
-        Snapshot::of_market(
+        let snapshot = Snapshot::of_market(
             &believed.market,
             (head.number, head.timestamp),
             seed_of(head.hash),
             manifest,
             |worker_id| sessions.get(&worker_id).map(|session| session.agent.clone()),
-        )
+        );
+        snapshot.with_turn(&believed.market, &self.policy).without_idle_measures(&self.policy)
     }
 
     /// Puts what the chain does not tell where `keeper verify allocation` finds it.

@@ -25,15 +25,18 @@ pub struct AdaptiveRule {
     pub response_leave_bps: u16,
 }
 
-/// Loads decide when one worker is half full and another empty; response times when one worker is twice as quick as
-/// another.
 impl Default for AdaptiveRule {
     fn default() -> Self {
-        Self { load_enter_bps: 5_000, load_leave_bps: 2_000, response_enter_bps: 5_000, response_leave_bps: 2_500 }
+        Self::DEFAULT
     }
 }
 
 impl AdaptiveRule {
+    /// Loads decide when one worker is half full and another empty; response times when one worker is twice as quick as
+    /// another.
+    pub const DEFAULT: Self =
+        Self { load_enter_bps: 5_000, load_leave_bps: 2_000, response_enter_bps: 5_000, response_leave_bps: 2_500 };
+
     /// The mode that follows `mode` where the imbalance is this.
     pub fn next(&self, mode: AdaptiveMode, imbalance: Imbalance) -> AdaptiveMode {
         let decides = |own, measure, enter, leave| measure >= enter || (mode == own && measure > leave);

@@ -10,7 +10,10 @@ use super::{
     config::{BalancingConfig, BalancingConfigError, LoadBalancingStrategy},
     load::{ResponseTime, WorkerLoad},
 };
-use crate::{WorkerView, sharing::SplitMix64};
+use crate::{Snapshot, WorkerView, sharing::SplitMix64};
+
+/// Microseconds in a millisecond.
+const MILLISECOND_US: u64 = 1_000;
 
 /// Chooses among the workers that can take a job, and keeps what the choice depends on.
 ///
@@ -63,6 +66,24 @@ impl LoadBalancer {
             mode: AdaptiveMode::default(),
             loads: BTreeMap::new(),
         })
+    }
+
+    /// A balancer that knows what a snapshot says and nothing else, so that everybody who has the snapshot makes the same
+    /// choices. Workers' response times are the round trips to their agents, of which one below a millisecond counts as
+    /// that; turns go on from whom the snapshot names; and the adaptive strategy begins with turns.
+    ///
+    /// # Errors
+    /// Names the first setting that makes no sense.
+    pub fn of_snapshot(config: BalancingConfig, snapshot: &Snapshot) -> Result<Self, BalancingConfigError> {
+        let mut balancer = Self { cursor: snapshot.turn, ..Self::new(config)? };
+        balancer.begin_round(&snapshot.workers, snapshot.seed);
+        for worker in &snapshot.workers {
+            let Some(load) = balancer.loads.get_mut(&worker.worker_id) else { continue };
+            if let (Some(latency_ms), None) = (worker.agent.latency_ms, load.response.mean_us()) {
+                load.response.measure(u64::from(latency_ms.max(1)) * MILLISECOND_US);
+            }
+        }
+        Ok(balancer)
     }
 
     /// Begins a round: takes over the loads of a snapshot's workers, drops whoever is not among them, and draws lots

@@ -65,7 +65,7 @@ fn the_default_policys_id_is_known() {
 #[test]
 fn every_setting_of_a_policy_counts() {
     let base = Policy::BALANCED;
-    let changes: [fn(&mut Policy); 18] = [
+    let changes: [fn(&mut Policy); 21] = [
         |policy| std::mem::swap(&mut policy.weights.fit, &mut policy.weights.load),
         |policy| policy.ordering = Ordering::Fifo,
         |policy| policy.aging_interval_s = 0,
@@ -84,6 +84,9 @@ fn every_setting_of_a_policy_counts() {
         |policy| policy.retry_max_s += 1,
         |policy| policy.emergency_priority = 10,
         |policy| policy.assignment = Assignment::Exact,
+        |policy| policy.balancing = Balancing::RoundRobin,
+        |policy| policy.balancing = Balancing::Random,
+        |policy| policy.preference_wait_s = 1,
     ];
     let others = changes.map(|change| {
         let mut other = base.clone();
@@ -94,8 +97,32 @@ fn every_setting_of_a_policy_counts() {
         assert_ne!(policy_id(&other), policy_id(&base), "{other:?}");
     }
     assert_eq!(policy_id(&Policy { max_items: 7, ..Policy::BALANCED }), policy_id(&base));
+    let changes: [fn(&mut AdaptiveRule); 5] = [
+        |_| {},
+        |rule| rule.load_enter_bps += 1,
+        |rule| rule.load_leave_bps += 1,
+        |rule| rule.response_enter_bps += 1,
+        |rule| rule.response_leave_bps += 1,
+    ];
+    let adapted = changes.map(|change| {
+        let mut policy = Policy { balancing: Balancing::Adaptive, ..Policy::BALANCED };
+        change(&mut policy.adaptive);
+        let by_score = Policy { balancing: Balancing::Score, ..policy.clone() };
+        assert_eq!(policy_id(&by_score), policy_id(&base), "who does not adapt does not look at thresholds");
+        policy_id(&policy)
+    });
+    assert_eq!(adapted.into_iter().collect::<std::collections::BTreeSet<_>>().len(), 5);
     let exact = Policy { assignment: Assignment::Exact, ..Policy::BALANCED };
     assert_ne!(policy_id(&Policy { max_items: 7, ..exact.clone() }), policy_id(&exact));
+}
+
+/// The rule follows the clients' weights, after a word of its own.
+#[test]
+fn a_rule_other_than_the_score_is_part_of_the_policys_name() {
+    let named: std::collections::BTreeSet<_> =
+        Balancing::ALL.map(|balancing| policy_id(&Policy { balancing, ..Policy::BALANCED })).into_iter().collect();
+    assert_eq!(named.len(), Balancing::ALL.len());
+    assert!(named.contains(&policy_id(&Policy::BALANCED)));
 }
 
 #[test]
@@ -107,10 +134,12 @@ fn the_order_of_items_and_their_number_count() {
 #[test]
 fn everything_that_a_plan_depends_on_is_in_the_root() {
     type Change = fn(&mut Snapshot);
-    let changes: [Change; 39] = [
+    let changes: [Change; 41] = [
         |snapshot| snapshot.now += 1,
         |snapshot| snapshot.block = BlockNumber(snapshot.block.0 + 1),
         |snapshot| snapshot.seed += 1,
+        |snapshot| snapshot.turn = Some(WorkerId(1)),
+        |snapshot| snapshot.turn = Some(WorkerId(0)),
         |snapshot| snapshot.jobs.truncate(2),
         |snapshot| snapshot.workers.truncate(2),
         |snapshot| snapshot.jobs[0].attempt = Attempt(2),
@@ -284,6 +313,9 @@ fn stated_root(snapshot: &Snapshot) -> Felt {
         felts.extend([Felt::from(leaves.len()), stated_tree(&leaves)]);
     }
     felts.push(poseidon(&uses));
+    if let Some(last) = snapshot.turn {
+        felts.extend([word(b"turn"), last.0.into()]);
+    }
     poseidon(&felts)
 }
 

@@ -14,7 +14,7 @@ use super::{
     reciprocal::{Ceiling, Whole},
     search::Decision,
 };
-use crate::{Policy, Rejection, Weights, WorkerView, feasibility::RejectionCounts};
+use crate::{Policy, Rejection, ScoreBreakdown, Weights, WorkerView, feasibility::RejectionCounts};
 
 /// The workers of a round, with what its decisions have left of them.
 ///
@@ -136,6 +136,23 @@ impl WorkerIndex {
         let mut workers: Vec<_> = fitting.map(|slot| WorkerId(slot.id)).collect();
         workers.sort_unstable();
         workers
+    }
+
+    /// The workers that can take a job with this need now, ascending.
+    pub(crate) fn ready(&self, need: &Need) -> Vec<WorkerId> {
+        let query = self.query(need, 0);
+        let has_room = |slot: &&Slot| slot.is_open() && slot.free_gpus >= query.gpus && query.fits(slot);
+        let mut workers: Vec<_> = self.slots.iter().filter(has_room).map(|slot| WorkerId(slot.id)).collect();
+        workers.sort_unstable();
+        workers
+    }
+
+    /// What a worker scores for a job, whether it can take it or not, with what it asks; none for a worker that takes no
+    /// jobs or is not here.
+    pub(crate) fn scored(&self, worker_id: WorkerId, need: &Need, age: u16) -> Option<(ScoreBreakdown, Rate)> {
+        let (_, place) = self.places[self.place(worker_id)?];
+        let place = place?;
+        Some((self.breakdown(place, &self.query(need, age), age), Rate(self.slots[place as usize].rate)))
     }
 
     fn query(&self, need: &Need, age: u16) -> Query {

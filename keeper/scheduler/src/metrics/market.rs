@@ -3,18 +3,22 @@
 
 use std::collections::BTreeMap;
 
-use keeper_types::{Job, JobId, Market, MarketEvent, Region, WorkerId, WorkerStatus};
+use keeper_types::{Job, JobId, Market, MarketEvent, Queue, Region, WorkerId, WorkerStatus};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    RegionAllocations,
+    RegionAllocations, URGENT_PRIORITY, WaitSummary,
     utilisation::{BusyTime, WorkerUse},
+    waits::Waits,
 };
 use crate::{
     QueueRules,
     queueing::{Histogram, QueueMetrics},
     score::share,
 };
+
+/// The kind of a job whose result is that of most replicas.
+const REPLICA: &str = "replica";
 
 /// Counts over a market's whole life, event by event. Anybody who has the chain counts the same.
 ///
@@ -28,6 +32,9 @@ pub struct MarketMetrics {
     allocation_s: Histogram,
     regions: BTreeMap<Option<Region>, u64>,
     failed_attempts: u64,
+    /// Of urgent jobs, and of the others.
+    waits: [Waits; 2],
+    kinds: BTreeMap<&'static str, u64>,
     workers: BTreeMap<WorkerId, WorkerUse>,
     departed: BusyTime,
 }
@@ -41,6 +48,8 @@ impl MarketMetrics {
             allocation_s: Histogram::default(),
             regions: BTreeMap::new(),
             failed_attempts: 0,
+            waits: Waits::none(),
+            kinds: BTreeMap::new(),
             workers: BTreeMap::new(),
             departed: BusyTime::default(),
         }
@@ -49,7 +58,9 @@ impl MarketMetrics {
     /// Counts an event at `now` (block timestamp in seconds) that `market` has just applied.
     pub fn observe(&mut self, event: &MarketEvent, now: u64, market: &Market) {
         match event {
-            MarketEvent::JobSubmitted { job_id, .. } => {
+            MarketEvent::JobSubmitted { job_id, spec, group_id, .. } => {
+                let kind = if group_id.is_some() { REPLICA } else { spec.verification.name() };
+                *self.kinds.entry(kind).or_default() += 1;
                 if let Some(queue) = self.queue(*job_id, market) {
                     queue.queued += 1;
                     queue.arrive();
@@ -114,6 +125,9 @@ impl MarketMetrics {
             allocation_s: Spread::of(&self.allocation_s),
             utilisation_bps: busy.share_bps(),
             regions: regions.collect(),
+            urgent: self.waits[0].summary(),
+            ordinary: self.waits[1].summary(),
+            kinds: self.kinds.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect(),
             default: QueueSummary::of(default),
             high: QueueSummary::of(high),
             low: QueueSummary::of(low),
@@ -122,6 +136,11 @@ impl MarketMetrics {
 
     fn queue(&mut self, job_id: JobId, market: &Market) -> Option<&mut QueueMetrics> {
         self.queues.get_mut(market.jobs.get(&job_id)?.spec.queue as usize)
+    }
+
+    fn waits(&mut self, job: &Job) -> &mut Waits {
+        let is_urgent = job.spec.queue == Queue::High || job.spec.priority >= URGENT_PRIORITY;
+        &mut self.waits[usize::from(!is_urgent)]
     }
 
     fn is_late(&self, job: &Job, now: u64) -> bool {
@@ -133,6 +152,9 @@ impl MarketMetrics {
         let Some(job) = market.jobs.get(&job_id) else { return };
         let is_late = self.is_late(job, now);
         self.allocation_s.add(seconds(now, job.queued_at));
+        if job.attempt.0 == 1 {
+            self.waits(job).started(seconds(now, job.submitted_at));
+        }
         let region = market.workers.get(&worker_id).and_then(|worker| worker.capabilities.region);
         *self.regions.entry(region).or_default() += 1;
         if let Some(queue) = self.queue(job_id, market) {
@@ -150,6 +172,9 @@ impl MarketMetrics {
     fn given_up(&mut self, job_id: JobId, now: u64, market: &Market) {
         let Some(job) = market.jobs.get(&job_id) else { return };
         let is_miss = self.is_late(job, now) && job.attempt.0 == 1;
+        if job.attempt.0 == 1 {
+            self.waits(job).given_up(seconds(now, job.submitted_at));
+        }
         if let Some(queue) = self.queue(job_id, market) {
             queue.leave();
             queue.abandoned += 1;
@@ -188,6 +213,13 @@ pub struct MarketSummary {
     pub utilisation_bps: Option<u16>,
     /// Where the jobs went.
     pub regions: Vec<RegionAllocations>,
+    /// Waits of jobs in the high queue, or of priority [`URGENT_PRIORITY`] and above.
+    pub urgent: WaitSummary,
+    /// Waits of the others.
+    pub ordinary: WaitSummary,
+    /// Jobs that were submitted, by how their results are verified: `none`, `rerun`, `matmul`, or `replica`. What they run
+    /// is in their manifests, which are not on chain.
+    pub kinds: BTreeMap<String, u64>,
     /// The default queue.
     pub default: QueueSummary,
     /// The high queue.
@@ -250,7 +282,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    fn of(histogram: &Histogram) -> Self {
+    pub(super) fn of(histogram: &Histogram) -> Self {
         Self {
             count: histogram.count(),
             mean: histogram.mean_milli() / 1_000,

@@ -8,7 +8,7 @@ use keeper_types::{
 use proptest::{collection::vec, prelude::*, strategy::Strategy};
 
 use super::{fixtures::*, *};
-use crate::{Ordering, OverflowRule, RunningJob, WorkerView};
+use crate::{Balancing, Ordering, OverflowRule, RunningJob, WorkerView};
 
 fn region() -> impl Strategy<Value = Region> {
     prop_oneof![Just("eu-w1"), Just("us-e1")].prop_map(|text| text.parse().unwrap())
@@ -114,7 +114,7 @@ prop_compose! {
         requirements in requirements(),
         (attempt, priority, max_rate) in (1_u8..4, 1_u8..=10, 1_u64..20),
         queue in prop_oneof![Just(Queue::Default), Just(Queue::High), Just(Queue::Low)],
-        (deadline_delta, deadline_block) in (0_u64..40, 997_u64..1_010),
+        (deadline_delta, deadline_block) in (prop_oneof![0_u64..40, 60_u64..100], 997_u64..1_010),
         waited in 0_u64..4_000,
         excluded in vec((1_u32..12).prop_map(WorkerId), 0..3),
         manifest in manifest(),
@@ -159,8 +159,9 @@ prop_compose! {
 pub(crate) fn any_snapshot(jobs: usize, workers: usize) -> impl Strategy<Value = Snapshot> {
     let held = vec((1..12_u32, 0_u8..4, 1_u64..4, 0_u64..900), 0..10);
     let used = vec((1_u64..4, 1_u64..10_000_000), 0..3);
-    (vec(any_job(), 0..jobs), vec(any_worker(), 0..workers), held, used).prop_map(
-        |(mut jobs, mut workers, held, used)| {
+    let chance = (any::<u64>(), proptest::option::of((1_u32..15).prop_map(WorkerId)));
+    (vec(any_job(), 0..jobs), vec(any_worker(), 0..workers), held, used, chance).prop_map(
+        |(mut jobs, mut workers, held, used, (seed, turn))| {
             (1..).zip(&mut jobs).for_each(|(id, job)| job.job_id = JobId(id));
             (1..).zip(&mut workers).for_each(|(id, worker)| worker.worker_id = WorkerId(id));
             let held = (1_000..).zip(held).map(|(id, (worker_id, gpus, owner, left))| RunningJob {
@@ -170,6 +171,8 @@ pub(crate) fn any_snapshot(jobs: usize, workers: usize) -> impl Strategy<Value =
                 ..running(id, worker_id)
             });
             Snapshot {
+                seed,
+                turn,
                 running: held.collect(),
                 used_milli: used.into_iter().map(|(owner, used)| (client(owner), used)).collect(),
                 ..snapshot(jobs, workers)
@@ -186,12 +189,14 @@ fn any_ordering() -> impl Strategy<Value = Ordering> {
 pub(super) fn any_policy() -> impl Strategy<Value = Policy> {
     let orders = Just(vec![0_u16, 500, 1_000, 2_000, 2_500, 4_000]).prop_shuffle();
     let waits = (prop_oneof![Just(0_u32), 1_u32..1_000], 1_u64..5_000);
-    let rules = (0_u8..4, 8_u8..12, 1_u32..10, 1_u32..6, 1_u32..5);
-    (orders, 1_usize..12, waits, any_ordering(), rules).prop_map(
-        |(weights, max_items, (aging_interval_s, age_full_s), ordering, rules)| {
+    let patience = prop_oneof![Just(0), 1_u32..12];
+    let rules = (0_u8..4, 8_u8..12, 1_u32..10, 1_u32..6, 1_u32..5, patience);
+    let balancing = prop_oneof![Just(Balancing::Score), proptest::sample::select(Balancing::ALL.to_vec())];
+    (orders, 1_usize..12, waits, (any_ordering(), balancing), rules).prop_map(
+        |(weights, max_items, (aging_interval_s, age_full_s), (ordering, balancing), rules)| {
             let [fit, load, reputation, price, fragmentation, age] = weights[..] else { unreachable!() };
             let weights = crate::Weights { fit, load, reputation, price, fragmentation, age };
-            let (reservations, emergency_priority, max_jobs, retry_base_s, weight) = rules;
+            let (reservations, emergency_priority, max_jobs, retry_base_s, weight, preference_wait_s) = rules;
             let mut policy = Policy {
                 weights,
                 max_items,
@@ -201,6 +206,8 @@ pub(super) fn any_policy() -> impl Strategy<Value = Policy> {
                 reservations,
                 emergency_priority,
                 retry_base_s,
+                balancing,
+                preference_wait_s,
                 client_weights: [(client(2), weight)].into(),
                 ..Policy::BALANCED
             };

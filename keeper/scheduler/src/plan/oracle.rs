@@ -5,6 +5,9 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use keeper_types::{AllocationItem, JobId, PreferenceSet, Strategy, WorkerId, WorkerStatus};
 
+mod choosing;
+
+use self::choosing::Chooser;
 use super::{
     Plan,
     agents::{each_objection, misses, takes_gpu_model},
@@ -14,7 +17,8 @@ use super::{
     ruled_out,
 };
 use crate::{
-    Explanation, FULL_BPS, Outcome, PendingJob, Policy, Rejection, ScoreBreakdown, Snapshot, Terms, WorkerView,
+    Balancing, ChosenBy, Explanation, FULL_BPS, Outcome, PendingJob, Policy, Rejection, ScoreBreakdown, Snapshot,
+    Terms, WorkerView,
     queueing::Backfill,
     score::{age, share},
 };
@@ -33,6 +37,7 @@ pub(crate) fn plan(snapshot: &Snapshot, policy: &Policy) -> Plan {
     let workers = snapshot.workers.iter().filter(|worker| worker.status != WorkerStatus::Exited);
     let workers: BTreeMap<_, _> = workers.map(|worker| (worker.worker_id, worker)).collect();
     let mut reservations = Reservations::new(&workers, snapshot, policy.reservations);
+    let mut chooser = Chooser::new(snapshot, policy);
     // Jobs that nobody could take are not in the line.
     for job in waiting.values() {
         let could_be_placed = candidates.iter().any(|candidate| {
@@ -40,7 +45,8 @@ pub(crate) fn plan(snapshot: &Snapshot, policy: &Policy) -> Plan {
             (rejections.is_empty() || rejections.are_passing()) && candidate.worker.online
         });
         if !could_be_placed {
-            let desk = Desk { candidates: &mut candidates, reservations: &mut reservations, now: snapshot.now, policy };
+            let (reservations, chooser) = (&mut reservations, &mut chooser);
+            let desk = Desk { candidates: &mut candidates, reservations, chooser, now: snapshot.now, policy };
             plan.explanations.insert(job.job_id, desk.place(job, Backfill::None, &mut plan.items));
         }
     }
@@ -53,7 +59,8 @@ pub(crate) fn plan(snapshot: &Snapshot, policy: &Policy) -> Plan {
         if plan.explanations.contains_key(&job.job_id) {
             continue;
         }
-        let desk = Desk { candidates: &mut candidates, reservations: &mut reservations, now: snapshot.now, policy };
+        let (reservations, chooser) = (&mut reservations, &mut chooser);
+        let desk = Desk { candidates: &mut candidates, reservations, chooser, now: snapshot.now, policy };
         let explanation = desk.place(job, backfill, &mut plan.items);
         if matches!(explanation.outcome, Outcome::Placed { .. }) {
             line.started(job);
@@ -75,6 +82,7 @@ fn candidates(snapshot: &Snapshot) -> Vec<Candidate<'_>> {
 struct Desk<'a, 'b> {
     candidates: &'a mut [Candidate<'b>],
     reservations: &'a mut Reservations,
+    chooser: &'a mut Chooser,
     now: u64,
     policy: &'a Policy,
 }
@@ -103,7 +111,19 @@ impl Desk<'_, '_> {
                 }
             }
             Some(_) if items.len() >= self.policy.max_items => explanation.outcome = Outcome::BatchFull,
-            Some((index, winner, missed, runner_up)) => {
+            Some(missed) if self.waits_for_less_than(job, missed, &kept) => {
+                let until = patient_until(job, self.policy);
+                explanation.outcome = Outcome::PreferredBusy { until };
+            }
+            Some(missed) => {
+                let alike = survey.alike();
+                let (index, rule) = self.chooser.choose(&alike, self.candidates);
+                if self.policy.balancing != Balancing::Score {
+                    let among = u32::try_from(alike.len()).unwrap();
+                    let strategy = rule.strategy().unwrap();
+                    explanation.chosen_by = Some(ChosenBy { rule: self.policy.balancing, strategy, among });
+                }
+                let (winner, runner_up) = survey.winner_and_next(index);
                 explanation.strategy = match (is_emergency, missed.is_empty()) {
                     (true, _) => Strategy::Emergency,
                     (false, true) => Strategy::Standard,
@@ -127,6 +147,24 @@ impl Desk<'_, '_> {
         explanation.rejections = survey.rejections.into_map();
         explanation
     }
+}
+
+impl Desk<'_, '_> {
+    /// Whether somebody who is connected and busy misses less of what the job prefers, and the job has not waited enough.
+    fn waits_for_less_than(&self, job: &PendingJob, missed: PreferenceSet, kept: &[WorkerId]) -> bool {
+        let is_better = |candidate: &&Candidate<'_>| {
+            let is_free_later = judge(job, candidate, kept).are_passing() && candidate.worker.online;
+            is_free_later && misses(job, candidate.worker) < missed
+        };
+        self.now < patient_until(job, self.policy)
+            && !is_emergency(job, self.policy)
+            && self.candidates.iter().any(|candidate| is_better(&candidate))
+    }
+}
+
+/// Until when the job waits for somebody that it prefers: for a while, and no longer than until a minute before its deadline.
+pub(super) fn patient_until(job: &PendingJob, policy: &Policy) -> u64 {
+    (job.queued_at + u64::from(policy.preference_wait_s)).min(job.deadline.0 - 60)
 }
 
 /// A worker's place for a job, the lowest first.
@@ -169,10 +207,24 @@ impl Survey {
         survey
     }
 
-    /// The best, with what it misses, and the next best.
-    fn best(&self) -> Option<(usize, ScoreBreakdown, PreferenceSet, Option<ScoreBreakdown>)> {
-        let ((missed, ..), index, winner) = self.ready.first()?;
-        Some((*index, *winner, *missed, self.ready.get(1).map(|(_, _, found)| *found)))
+    /// What the best misses.
+    fn best(&self) -> Option<PreferenceSet> {
+        self.ready.first().map(|((missed, ..), ..)| *missed)
+    }
+
+    /// Those that only their scores and ids tell from the best, the best first.
+    fn alike(&self) -> Vec<usize> {
+        let kind = |(missed, is_dynamic, ..): &Place| (*missed, *is_dynamic);
+        let first = self.ready.first().map(|(place, ..)| kind(place));
+        let alike = self.ready.iter().filter(|(place, ..)| Some(kind(place)) == first);
+        alike.map(|(_, index, _)| *index).collect()
+    }
+
+    /// The score of the candidate at this index, and that of the best of the others.
+    fn winner_and_next(&self, index: usize) -> (ScoreBreakdown, Option<ScoreBreakdown>) {
+        let winner = self.ready.iter().find(|(_, own, _)| *own == index).unwrap().2;
+        let next = self.ready.iter().find(|(_, other, _)| *other != index);
+        (winner, next.map(|(_, _, found)| *found))
     }
 
     /// Why there is no winner.

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use keeper_types::{PreferenceSet, WorkerId, WorkerStatus};
+use keeper_types::{PreferenceSet, Rate, WorkerId, WorkerStatus};
 
 use crate::{
-    Policy, WorkerView,
+    Policy, ScoreBreakdown, WorkerView,
     feasibility::RejectionCounts,
     matching::{Decision, Need, WorkerIndex},
 };
@@ -81,6 +81,17 @@ impl Pools {
             }
         }
         false
+    }
+
+    /// The workers of the same pool as this one that can take a job now, ascending.
+    pub(super) fn ready_beside(&self, worker_id: WorkerId, need: &Need) -> Vec<WorkerId> {
+        let own = self.pools.iter().find(|pool| pool.scored(worker_id, need, 0).is_some());
+        own.map(|pool| pool.ready(need)).unwrap_or_default()
+    }
+
+    /// What a worker scores for a job, and what it asks.
+    pub(super) fn scored(&self, worker_id: WorkerId, need: &Need, age: u16) -> Option<(ScoreBreakdown, Rate)> {
+        self.pools.iter().find_map(|pool| pool.scored(worker_id, need, age))
     }
 
     /// Takes a slot and GPUs from a worker.

@@ -9,7 +9,7 @@ use super::{
     oracle::{self, Candidate, score},
     *,
 };
-use crate::{Assignment, WorkerView};
+use crate::{Assignment, Balancing, WorkerView};
 
 /// Whether waiting could be enough for `job` to run on `worker`: written from the contracts' rules, not from
 /// the code under test.
@@ -70,6 +70,21 @@ fn in_order(snapshot: &Snapshot, policy: &Policy, plan: &Plan) -> Vec<PendingJob
     order
 }
 
+/// Whether somebody connected who has no room misses less of what the job prefers than whoever has, and the job's patience
+/// lasts.
+fn is_waiting_for_preferred(
+    job: &PendingJob,
+    fitting: &[&WorkerView],
+    ready: &BTreeSet<WorkerId>,
+    snapshot: &Snapshot,
+    policy: &Policy,
+) -> bool {
+    let missed = |worker: &WorkerView| job.manifest_view.placement.prefers.wanted().without(agents::met(job, worker));
+    let least = fitting.iter().filter(|worker| ready.contains(&worker.worker_id)).map(|worker| missed(worker)).min();
+    let is_patient = snapshot.now < oracle::patient_until(job, policy) && !is_emergency(job, policy);
+    is_patient && fitting.iter().any(|worker| worker.online && Some(missed(worker)) < least)
+}
+
 /// Replays the plan job by job on plain copies of the workers, and checks every outcome against all of them.
 fn check_against_brute_force(snapshot: &Snapshot, policy: &Policy, plan: &Plan) -> Result<(), TestCaseError> {
     let mut workers: BTreeMap<_, _> =
@@ -105,6 +120,9 @@ fn check_against_brute_force(snapshot: &Snapshot, policy: &Policy, plan: &Plan) 
             ManifestStatus::Available if fitting.iter().all(|worker| !worker.online) => "workers_offline",
             ManifestStatus::Available if ready.is_empty() => "no_capacity",
             ManifestStatus::Available if placed == policy.max_items => "batch_full",
+            ManifestStatus::Available if is_waiting_for_preferred(job, &fitting, &ready, snapshot, policy) => {
+                "preferred_busy"
+            }
             ManifestStatus::Available => "placed",
         };
         prop_assert_eq!(explanation.outcome.code(), expected, "job {}", job.job_id);
@@ -124,7 +142,16 @@ fn check_against_brute_force(snapshot: &Snapshot, policy: &Policy, plan: &Plan) 
                 let found = score(job, &Candidate::new(worker), winner.terms.age, policy).total;
                 (missed, !worker.is_static, std::cmp::Reverse(found), id)
             };
-            prop_assert!(ready.iter().all(|other| place(worker_id) <= place(*other)));
+            match policy.balancing {
+                Balancing::Score => prop_assert!(ready.iter().all(|other| place(worker_id) <= place(*other))),
+                // Which of those that are alike but for their scores is compared elsewhere.
+                _ => {
+                    let kind = |id| (place(id).0, place(id).1);
+                    prop_assert!(ready.iter().all(|other| kind(worker_id) <= kind(*other)));
+                    let alike = ready.iter().filter(|other| kind(**other) == kind(worker_id)).count();
+                    prop_assert_eq!(explanation.chosen_by.unwrap().among as usize, alike);
+                }
+            }
             prop_assert_eq!(place(worker_id).0.iter().collect::<Vec<_>>(), explanation.dropped.clone());
             prop_assert_eq!(explanation.runner_up.is_some(), ready.len() > 1);
             let worker = workers.get_mut(&worker_id).unwrap();
@@ -170,8 +197,9 @@ proptest! {
     #[test]
     fn an_exact_assignment_places_the_same_jobs_within_bounds(
         snapshot in any_snapshot(30, 8),
-        policy in any_policy(),
+        mut policy in any_policy(),
     ) {
+        policy.balancing = Balancing::Score;
         let greedy = plan(&snapshot, &policy);
         let exact = plan(&snapshot, &Policy { assignment: Assignment::Exact, ..policy });
         let jobs = |plan: &Plan| plan.items.iter().map(|item| item.job_id).collect::<Vec<_>>();
@@ -212,9 +240,11 @@ proptest! {
             (Just(given), Just(jobs).prop_shuffle(), Just(workers).prop_shuffle())
         }),
         mut policy in any_policy(),
-        assignment in prop_oneof![Just(Assignment::Greedy), Just(Assignment::Exact)],
+        is_exact: bool,
     ) {
-        policy.assignment = assignment;
+        if is_exact && policy.balancing == Balancing::Score {
+            policy.assignment = Assignment::Exact;
+        }
         let expected = plan(&given, &policy);
         prop_assert_eq!(plan(&Snapshot { jobs, workers, ..given }, &policy), expected);
     }

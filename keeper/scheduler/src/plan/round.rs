@@ -1,25 +1,31 @@
 //! What a plan has decided so far, and what that has left of the workers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use keeper_types::{AllocationItem, JobId, PreferenceSet, Strategy, WorkerId, WorkerStatus};
 
 use super::{
     agents::{Agents, Barred},
+    choosing::Chooser,
     is_emergency,
     pools::{Pools, Tiers},
     reservations::Reservations,
 };
 use crate::{
-    Explanation, Outcome, PendingJob, Policy, Rejection, Snapshot, WorkerView,
+    ChosenBy, Explanation, Outcome, PendingJob, Policy, Rejection, Snapshot, WorkerView,
     matching::{Decision, Need},
     queueing::Backfill,
     score::age,
 };
 
+/// So long before its deadline a job waits for nobody: the round that starts it has to be included in time.
+const INCLUSION_S: u64 = 60;
+
 /// A round of decisions.
 pub(super) struct Round<'a> {
     pools: Pools,
+    /// None where scores decide.
+    chooser: Option<Chooser>,
     agents: Agents<'a>,
     reservations: Reservations,
     /// Workers that get a replica of a group in this plan.
@@ -43,6 +49,7 @@ impl<'a> Round<'a> {
         let workers = registered(snapshot);
         Self {
             pools: Pools::new(&workers, policy),
+            chooser: Chooser::new(snapshot, policy),
             agents: Agents::new(&workers),
             reservations: Reservations::new(&workers, snapshot, policy.reservations),
             replicas: BTreeMap::new(),
@@ -90,7 +97,12 @@ impl<'a> Round<'a> {
         let is_emergency = is_emergency(job, self.policy);
         let tiers = if is_emergency { Tiers::new() } else { self.agents.tiers(job) };
         let by_preference = self.pools.decide_by(&tiers, &need, age, &closed);
-        let (decision, dropped) = by_preference.unwrap_or((decision, PreferenceSet::NONE));
+        let (mut decision, dropped) = by_preference.unwrap_or((decision, PreferenceSet::NONE));
+        if let Some(until) = self.waits_for_preferred(job, tiers.range(..dropped), &need, &unfit) {
+            explanation.outcome = Outcome::PreferredBusy { until };
+            return explanation;
+        }
+        explanation.chosen_by = self.choose(&mut decision, tiers.get(&dropped), &need, age, &closed);
         explanation.strategy = strategy(is_emergency, dropped);
         explanation.dropped = dropped.iter().collect();
         self.take(job, &decision, explanation.strategy);
@@ -127,10 +139,55 @@ impl<'a> Round<'a> {
         counts.into_map()
     }
 
+    /// Until when the job waits for one of the workers that it prefers to those that have room, where one of these tiers
+    /// has one that is connected and meets what the job needs.
+    fn waits_for_preferred<'t>(
+        &self,
+        job: &PendingJob,
+        mut tiers: impl Iterator<Item = (&'t PreferenceSet, &'t BTreeSet<WorkerId>)>,
+        need: &Need,
+        unfit: &[WorkerId],
+    ) -> Option<u64> {
+        let patience = job.queued_at.saturating_add(u64::from(self.policy.preference_wait_s));
+        let until = patience.min(job.deadline.0.saturating_sub(INCLUSION_S));
+        if self.now >= until {
+            return None;
+        }
+        let mut fitting: BTreeSet<WorkerId> = self.pools.connected_fits(need).into_iter().collect();
+        fitting.retain(|worker_id| unfit.binary_search(worker_id).is_err());
+        tiers.any(|(_, tier)| !tier.is_disjoint(&fitting)).then_some(until)
+    }
+
+    /// Puts the worker in the winner's place that the policy's rule chooses, where that is not the score: one that has
+    /// room, is as static as the winner, and misses as little of what the job prefers.
+    fn choose(
+        &mut self,
+        decision: &mut Decision,
+        tier: Option<&BTreeSet<WorkerId>>,
+        need: &Need,
+        age: u16,
+        closed: &[WorkerId],
+    ) -> Option<ChosenBy> {
+        let chooser = self.chooser.as_mut()?;
+        let mut among = self.pools.ready_beside(decision.winner.worker_id, need);
+        among.retain(|worker_id| {
+            closed.binary_search(worker_id).is_err() && tier.is_none_or(|tier| tier.contains(worker_id))
+        });
+        let (worker_id, chosen_by) = chooser.choose(&among)?;
+        if worker_id != decision.winner.worker_id {
+            let (winner, rate) = self.pools.scored(worker_id, need, age)?;
+            *decision = Decision { winner, rate, runner_up: Some(decision.winner) };
+        }
+        Some(chosen_by)
+    }
+
     fn take(&mut self, job: &PendingJob, decision: &Decision, strategy: Strategy) {
         let worker_id = decision.winner.worker_id;
         self.pools.reserve(worker_id, job.requirements.gpu_count);
         self.reservations.started(job, worker_id);
+        if let Some(chooser) = &mut self.chooser {
+            chooser.started(worker_id, job.requirements.gpu_count);
+        }
         if let Some(group_id) = job.group_id {
             self.replicas.entry(group_id).or_default().push(worker_id);
         }

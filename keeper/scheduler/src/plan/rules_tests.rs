@@ -18,6 +18,55 @@ fn sized(id: u64, gpu_count: u8) -> PendingJob {
     PendingJob { requirements: Requirements { gpu_count, ..Requirements::default() }, ..job(id) }
 }
 
+/// A job that prefers workers of high reputation, and two workers: a busy one that it prefers, and another that has room.
+fn wishful(queued_s: u64) -> Snapshot {
+    let mut wishful = sized(1, 1);
+    wishful.manifest_view.placement.prefers = Preferences { min_reputation: Some(900), ..Preferences::default() };
+    (wishful.queued_at, wishful.submitted_at) = (NOW - queued_s, NOW - queued_s);
+    let preferred = WorkerView { reputation: 950, free_slots: 0, ..large(1, 2) };
+    snapshot(vec![wishful, sized(2, 1)], vec![preferred, large(2, 2)])
+}
+
+#[test]
+fn a_job_waits_a_while_for_workers_that_it_prefers() {
+    let patient = Policy { preference_wait_s: 30, ..Policy::BALANCED };
+    let decided = |snapshot: &Snapshot, policy: &Policy| {
+        let plan = plan(snapshot, policy);
+        (plan.explanations[&JobId(1)].outcome.code(), placed(&plan))
+    };
+    let waiting = plan(&wishful(10), &patient);
+    assert_eq!(waiting.explanations[&JobId(1)].outcome, Outcome::PreferredBusy { until: NOW + 20 });
+    assert_eq!(placed(&waiting), [(2, 2)], "who prefers nothing is not held up");
+    let (code, pairs) = decided(&wishful(30), &patient);
+    assert_eq!((code, pairs), ("placed", vec![(1, 2), (2, 2)]), "it has waited enough");
+    assert_eq!(decided(&wishful(10), &Policy::BALANCED).0, "placed", "off unless the operator says so");
+
+    let mut free = wishful(10);
+    free.workers[0].free_slots = 1;
+    assert!(decided(&free, &patient).1.contains(&(1, 1)), "whom it prefers has room");
+    // Nobody is waited for who would not do, or is not there.
+    let changes: [fn(&mut Snapshot); 4] = [
+        |snapshot| snapshot.workers[0].online = false,
+        |snapshot| snapshot.workers[0].reputation = 899,
+        |snapshot| snapshot.workers[0].rate = Rate(snapshot.jobs[0].max_rate.0 + 1),
+        |snapshot| snapshot.jobs[0].excluded = vec![WorkerId(1)],
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        let mut changed = wishful(10);
+        change(&mut changed);
+        assert_eq!(decided(&changed, &patient).0, "placed", "change {number}");
+    }
+    let mut pressed = wishful(10);
+    pressed.jobs[0].deadline.0 = NOW + 70;
+    assert_eq!(plan(&pressed, &patient).explanations[&JobId(1)].outcome, Outcome::PreferredBusy { until: NOW + 10 });
+    pressed.jobs[0].deadline.0 = NOW + 60;
+    assert_eq!(decided(&pressed, &patient).0, "placed", "or it would expire");
+    let mut urgent = wishful(10);
+    (urgent.jobs[0].queue, urgent.jobs[0].priority) = (Queue::High, 10);
+    let urgently = Policy { emergency_priority: 10, ..patient };
+    assert_eq!(decided(&urgent, &urgently).0, "placed", "an emergency prefers nothing");
+}
+
 /// A worker with so many GPUs and slots, all free.
 fn large(id: u32, gpus: u8) -> WorkerView {
     let mut worker = WorkerView { slots: gpus, free_slots: gpus, free_gpus: gpus, ..worker(id) };

@@ -267,6 +267,12 @@ fn a_snapshot_of_the_market_holds_queued_jobs_and_registered_workers() {
     assert_eq!((running.job_id, running.worker_id, running.gpus), (JobId(1), WorkerId(1), 2));
     assert_eq!(running.ends_by, 50 + u64::from(running.execution_timeout_s) + 60);
     assert_eq!(snapshot.used_milli.keys().copied().collect::<Vec<_>>(), [client]);
+
+    let in_turn = Policy { balancing: crate::Balancing::RoundRobin, ..Policy::BALANCED };
+    assert_eq!(snapshot.clone().with_turn(&market, &in_turn).turn, Some(WorkerId(1)), "who was given job 1");
+    assert_eq!(snapshot.clone().with_turn(&market, &Policy::BALANCED), snapshot, "scores do not look at turns");
+    let elsewhere = Snapshot { workers: vec![super::fixtures::worker(7)], ..snapshot };
+    assert_eq!(elsewhere.with_turn(&market, &in_turn).turn, None, "nobody of these was given one");
 }
 
 #[test]

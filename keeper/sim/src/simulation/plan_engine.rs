@@ -35,6 +35,8 @@ pub(crate) struct PlanEngine {
     placed: BTreeMap<JobId, Placed>,
     usage: BTreeMap<Address, Usage>,
     failures: FailureLog,
+    /// Who was given a job last.
+    last_given: Option<WorkerId>,
 }
 
 struct Placed {
@@ -67,6 +69,7 @@ impl PlanEngine {
             placed: BTreeMap::new(),
             usage: BTreeMap::new(),
             failures: FailureLog::new(),
+            last_given: None,
         }
     }
 
@@ -162,16 +165,19 @@ impl Engine for PlanEngine {
         let snapshot = Snapshot {
             now,
             block: BLOCK,
-            seed: 0,
+            // Other lots in every round.
+            seed: now,
             jobs,
             workers: self.workers.clone(),
             running: self.placed.values().map(Placed::running).collect(),
             used_milli: used.filter(|(_, used)| *used > 0).collect(),
+            turn: self.last_given.filter(|_| self.policy.balancing.takes_turns()),
         };
         let mut placements = Vec::new();
         for item in plan(&snapshot, &self.policy).items {
             let Some((job, _)) = self.waiting.remove(&item.job_id) else { continue };
             let gpus = job.requirements.gpu_count;
+            self.last_given = Some(item.worker_id);
             let worker = self.worker(item.worker_id);
             worker.free_slots -= 1;
             worker.free_gpus -= gpus;

@@ -141,6 +141,7 @@ impl Market {
             let group_id = self.job(item.job_id)?.group_id;
             self.exclude_from_group(group_id, item.worker_id);
         }
+        self.turns.give(items);
         Ok(())
     }
 

@@ -117,6 +117,23 @@ fn a_job_goes_through_its_life() {
 }
 
 #[test]
+fn the_last_item_tells_who_was_given_a_job_last() {
+    let events = [submitted(1, 0), submitted(2, 0), submitted(3, 0), registered(1, 4, 4), registered(2, 4, 4)];
+    let mut market = market(&events).unwrap();
+    let last = |market: &Market, ids: &[u32]| market.turns.last_among(ids.iter().copied().map(WorkerId));
+    assert_eq!(last(&market, &[1, 2]), None);
+    market.apply(&MarketEvent::JobsAllocated { items: vec![item(2, 2, 1), item(1, 1, 1)] }, &at(6)).unwrap();
+    assert_eq!(last(&market, &[1, 2]), Some(WorkerId(1)));
+    assert_eq!(last(&market, &[2, 3]), Some(WorkerId(2)), "among those that are asked about");
+    assert_eq!(last(&market, &[3]), None);
+    market.apply(&MarketEvent::JobsAllocated { items: Vec::new() }, &at(7)).unwrap();
+    assert!(market.apply(&allocated(9, 2, 1), &at(7)).is_err());
+    assert_eq!(last(&market, &[1, 2]), Some(WorkerId(1)), "what is nothing, or refused, changes nothing");
+    market.apply(&allocated(3, 2, 1), &at(8)).unwrap();
+    assert_eq!(last(&market, &[1, 2]), Some(WorkerId(2)));
+}
+
+#[test]
 fn an_attempt_is_due_a_minute_after_its_timeout() {
     let market = market(&[submitted(1, 2), registered(1, 1, 4), allocated(1, 1, 1)]).unwrap();
     // Allocated in block 3, at 30 s, with a timeout of 60 s.

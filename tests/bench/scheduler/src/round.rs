@@ -163,13 +163,14 @@ impl Keeper {
     }
 
     fn snapshot(&self) -> Snapshot {
-        Snapshot::of_market(
+        let snapshot = Snapshot::of_market(
             &self.market,
             (BlockNumber(self.block), self.now()),
             self.block,
             |_| (ManifestStatus::Available, ManifestView::default()),
             |worker_id| self.agents.get(&worker_id).cloned(),
-        )
+        );
+        snapshot.with_turn(&self.market, &self.policy)
     }
 
     /// One round, as `keeper run` makes it but for the disk and the network.

@@ -7,11 +7,9 @@ use keeper_types::{AllocationItem, Felt, Fri, MarketEvent, RoundHeader, TxHash, 
 use crate::{Calls, Contracts, Receipt, RoundReceipt, SendError, Sender, convert};
 
 impl Contracts {
-    /// The call that applies a round, in the order of the workers' numbers.
+    /// The call that applies a round, with the items in this order: `plan_root` is over it. It costs least by worker, since
+    /// neighbouring workers share storage on chain.
     pub fn round_calls(&self, sender: &Sender, header: &RoundHeader, items: &[AllocationItem]) -> Calls {
-        // Neighbouring workers share storage on chain. A plan's batch is sorted so already, and `plan_root` is over it.
-        let mut items = items.to_vec();
-        items.sort_by_key(|item| (item.worker_id, item.job_id));
         let packed: Vec<Felt> = items.iter().map(AllocationItem::pack).collect();
         let call = self.task_allocator(sender).apply_batch_getcall(&convert::round_header(header), &packed);
         Calls(vec![call])

@@ -85,7 +85,7 @@ impl Basis {
         let is_active = |worker: &&Worker| worker.status == WorkerStatus::Active;
         let agent = |worker_id| market.workers.get(&worker_id).filter(is_active).map(|_| AgentView::default());
         let manifest = |_: &Job| (ManifestStatus::Available, ManifestView::default());
-        Snapshot::of_market(market, at, seed_of(head.hash), manifest, agent)
+        Snapshot::of_market(market, at, seed_of(head.hash), manifest, agent).with_turn(market, &self.policy)
     }
 }
 
@@ -211,7 +211,11 @@ fn hypothetical(spec: &JobSpec, client: Address, manifest: &Manifest, now: u64) 
 fn verdict(outcome: &Outcome) -> Verdict {
     match outcome {
         Outcome::Placed { .. } => Verdict::Now,
-        Outcome::NoCapacity | Outcome::BatchFull | Outcome::QueueFull | Outcome::BackingOff { .. } => Verdict::Later,
+        Outcome::NoCapacity
+        | Outcome::BatchFull
+        | Outcome::QueueFull
+        | Outcome::BackingOff { .. }
+        | Outcome::PreferredBusy { .. } => Verdict::Later,
         Outcome::NoWorkers
         | Outcome::NoFeasibleWorker
         | Outcome::WorkersOffline

@@ -2,7 +2,7 @@
 
 use anyhow::{Error, Result, anyhow};
 use keeper_chain::{ChainJob, Contracts};
-use keeper_scheduler::{Explanation, Outcome, Reservation, ScoreBreakdown};
+use keeper_scheduler::{Balancing, Explanation, Outcome, Reservation, ScoreBreakdown};
 use keeper_store::{ExplanationRecord, JobTimings, Location, StoreError, rebuild_market};
 use keeper_types::{Job, JobId, JobState, Strategy};
 use serde_json::json;
@@ -29,6 +29,7 @@ pub(super) async fn run(context: &Context, contracts: &Contracts, job_id: JobId)
             "state": job.state,
             "attempt": job.attempt,
             "decision": record,
+            "rule": record.as_ref().and_then(|record| rule_name(&record.explanation)),
             "fate": fate,
             "last_failure": failure,
             "failed_on": failed_on,
@@ -59,7 +60,7 @@ pub(super) struct Placement {
 impl Placement {
     /// The lines of `keeper job show`.
     pub(super) fn print(&self) {
-        let Explanation { outcome, winner, runner_up, .. } = &self.decision.explanation;
+        let Explanation { outcome, winner, runner_up, chosen_by, .. } = &self.decision.explanation;
         if let Some(fate) = &self.fate {
             println!("round             {fate}");
         }
@@ -67,9 +68,13 @@ impl Placement {
         if let Some(winner) = winner {
             let ahead = runner_up.map_or_else(
                 || "nobody else could have had it".to_owned(),
-                |other| format!("ahead of worker {} with {}", other.worker_id, other.total),
+                |other| match chosen_by {
+                    Some(_) => format!("beside worker {} with {}", other.worker_id, other.total),
+                    None => format!("ahead of worker {} with {}", other.worker_id, other.total),
+                },
             );
             println!("score             {} of 10000, {ahead}", winner.total);
+            println!("rule              {}", rule(&self.decision.explanation));
         }
     }
 }
@@ -139,6 +144,9 @@ fn print_decision(job: &ChainJob, record: &ExplanationRecord, fate: Option<&Fate
 pub(super) fn print_findings(explanation: &Explanation, now: Option<u64>) {
     let Explanation { workers_evaluated, rejections, winner, runner_up, strategy, dropped, reservation, .. } =
         explanation;
+    if matches!(explanation.outcome, Outcome::Placed { .. }) {
+        println!("rule      {}", rule(explanation));
+    }
     if let Some(Reservation { worker_id, start_by }) = reservation {
         let time = super::time(*start_by);
         let wait = now.map(|now| format!(", in {} s", start_by.saturating_sub(now))).unwrap_or_default();
@@ -162,6 +170,21 @@ pub(super) fn print_findings(explanation: &Explanation, now: Option<u64>) {
     }
     if let Some(winner) = winner {
         println!("\n{}", score_table(winner, runner_up.as_ref()));
+    }
+}
+
+/// `policy.balancing` as it was where a worker was chosen; none where none was.
+fn rule_name(explanation: &Explanation) -> Option<Balancing> {
+    let is_placed = matches!(explanation.outcome, Outcome::Placed { .. });
+    is_placed.then(|| explanation.chosen_by.map_or(Balancing::Score, |chosen_by| chosen_by.rule))
+}
+
+/// By which rule the worker was chosen, as a person reads it.
+fn rule(explanation: &Explanation) -> String {
+    match (explanation.chosen_by, explanation.strategy) {
+        (Some(chosen_by), _) => chosen_by.to_string(),
+        (None, Strategy::Batch) => "score, the highest sum over the jobs of the round".to_owned(),
+        (None, _) => "score, the highest".to_owned(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! How well the market serves: waits, misses, failures, utilisation, regions.
 
 use comfy_table::Table;
-use keeper_scheduler::metrics::{MarketSummary, QueueSummary};
+use keeper_scheduler::metrics::{MarketSummary, QueueSummary, WaitSummary};
 
 use crate::output;
 
@@ -21,6 +21,13 @@ pub(super) fn print(summary: &MarketSummary) {
     }
     let spread = &summary.allocation_s;
     println!("allocation   {} s in the mean after an attempt was queued, {} s at most", spread.mean, spread.max);
+    for (name, waits) in [("urgent", &summary.urgent), ("ordinary", &summary.ordinary)] {
+        if let Some(line) = promptness(waits) {
+            println!("{name:<13}{line}");
+        }
+    }
+    let kinds: Vec<String> = summary.kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    println!("verified     {}", kinds.join(", "));
     for place in &summary.regions {
         let region = place.region.map_or_else(|| "none".to_owned(), |region| region.to_string());
         println!("region       {region}: {} of the allocations", percent(place.share_bps));
@@ -48,6 +55,20 @@ fn table(queues: &[(&str, &QueueSummary)]) -> Table {
     table
 }
 
+/// How long jobs waited, and how many of them no longer than is aimed at; nothing where there were none.
+fn promptness(waits: &WaitSummary) -> Option<String> {
+    let WaitSummary { target_s, wait_s, late, in_time_bps } = waits;
+    (wait_s.count > 0 || *late > 0).then(|| {
+        format!(
+            "{} jobs started, half within {} s, all within {} s; {} in {target_s} s",
+            wait_s.count,
+            wait_s.p50,
+            wait_s.max,
+            percent(*in_time_bps)
+        )
+    })
+}
+
 /// Basis points as a percentage with one decimal.
 fn percent(bps: u16) -> String {
     format!("{}.{} %", bps / 100, bps / 10 % 10)
@@ -56,6 +77,16 @@ fn percent(bps: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn waits_are_told_where_there_were_any() {
+        let mut waits = WaitSummary { target_s: 5, in_time_bps: 10_000, ..WaitSummary::default() };
+        assert_eq!(promptness(&waits), None);
+        (waits.wait_s.count, waits.wait_s.p50, waits.wait_s.max) = (4, 2, 9);
+        (waits.late, waits.in_time_bps) = (1, 7_500);
+        let told = promptness(&waits).unwrap();
+        assert_eq!(told, "4 jobs started, half within 2 s, all within 9 s; 75.0 % in 5 s");
+    }
 
     #[test]
     fn basis_points_read_as_percentages() {

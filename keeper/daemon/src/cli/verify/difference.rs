@@ -26,6 +26,8 @@ pub(crate) enum Difference {
     Manifest { job_id: JobId },
     /// A job went elsewhere than planned; `None` where it was not placed, or not sent.
     Job { job_id: JobId, planned: Option<Placement>, sent: Option<Placement> },
+    /// The items were sent in another order, where the policy goes by turns and the order says whose turn is next.
+    Order { job_id: JobId },
     /// The plan's name is another.
     PlanRoot {
         #[serde(serialize_with = "hexadecimal")]
@@ -83,6 +85,10 @@ impl fmt::Display for Difference {
                 let sent = sent.map_or_else(|| "nothing".to_owned(), |sent| sent.to_string());
                 write!(f, "job {job_id}. The plan says {planned}; sent was {sent}")
             }
+            Self::Order { job_id } => write!(
+                f,
+                "the order. Job {job_id} was not sent in its turn, from which the next round would take whose turn it is"
+            ),
             Self::PlanRoot { recomputed, round } => {
                 write!(f, "the plan's name. It is {recomputed:#066x}, the round says {round:#066x}")
             }
@@ -125,6 +131,14 @@ pub(super) fn between(planned: &[AllocationItem], round: &AppliedRound) -> Optio
     }
     let job_id = *sent.first()?;
     Some(Difference::Job { job_id, planned: None, sent: sent_for(job_id) })
+}
+
+/// The first job that was allocated out of the order of the plan.
+pub(super) fn out_of_order(planned: &[AllocationItem], round: &AppliedRound) -> Option<Difference> {
+    let in_order = planned.iter().filter(|item| round.allocated.contains(item));
+    let mut pairs = in_order.zip(&round.allocated);
+    let (_, sent) = pairs.find(|(planned, sent)| planned != sent)?;
+    Some(Difference::Order { job_id: sent.job_id })
 }
 
 #[cfg(test)]
@@ -188,6 +202,18 @@ mod tests {
             named(&[item(1, 1)], &round(&[item(1, 1), item(5, 1)], &[])),
             "job 5. The plan does not place it, the round does"
         );
+    }
+
+    #[test]
+    fn the_order_is_the_plans_but_for_what_was_skipped() {
+        let planned = [item(1, 3), item(2, 1), item(3, 2)];
+        assert_eq!(out_of_order(&planned, &round(&planned, &[])), None);
+        assert_eq!(out_of_order(&planned, &round(&[planned[0], planned[2]], &[(2, 1)])), None);
+        let sent = round(&[planned[0], planned[2], planned[1]], &[]);
+        let difference = out_of_order(&planned, &sent).unwrap();
+        assert_eq!(difference, Difference::Order { job_id: JobId(3) });
+        assert_eq!(between(&planned, &sent), None, "which is not looked at where nobody takes turns");
+        assert!(difference.to_string().starts_with("the order. Job 3 was not sent in its turn"));
     }
 
     #[test]

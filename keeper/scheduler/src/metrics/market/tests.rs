@@ -111,6 +111,46 @@ fn waits_ends_and_busy_time_are_what_happened() {
 }
 
 #[test]
+fn waits_of_urgent_jobs_and_of_others_are_held_against_their_targets() {
+    let client = Address(Felt::TWO);
+    let important = |id| {
+        let MarketEvent::JobSubmitted { mut spec, job_id, deadline_block, group_id, .. } =
+            submitted(id, Queue::Default)
+        else {
+            unreachable!()
+        };
+        (spec.priority, spec.verification) = (8, Verification::Matmul);
+        MarketEvent::JobSubmitted { job_id, client, spec, deadline_block, group_id }
+    };
+    let given_up = |id| MarketEvent::JobCancelled { job_id: JobId(id), client, refunded: Fri(1) };
+    let summary = observed(&[
+        (0, registered(1)),
+        (10, important(1)),
+        (10, submitted(2, Queue::High)),
+        (10, submitted(3, Queue::Default)),
+        (10, submitted(4, Queue::Default)),
+        (10, submitted(5, Queue::Low)),
+        (10, important(6)),
+        (14, given_up(6)),
+        (15, allocated(1, 1)),
+        // Another attempt is no first start.
+        (16, failed(1, 1, true)),
+        (39, allocated(1, 2)),
+        (40, allocated(3, 1)),
+        (40, failed(3, 1, false)),
+        (41, given_up(5)),
+        (50, allocated(2, 1)),
+    ])
+    .summary(60);
+    let WaitSummary { target_s, wait_s, late, in_time_bps } = summary.urgent;
+    assert_eq!((target_s, wait_s.count, wait_s.max, late, in_time_bps), (5, 2, 40, 1, 5_000));
+    let WaitSummary { target_s, wait_s, late, in_time_bps } = summary.ordinary;
+    assert_eq!((target_s, wait_s.count, wait_s.max, late, in_time_bps), (30, 1, 30, 1, 5_000));
+    assert_eq!(summary.kinds, [("matmul".to_owned(), 2), ("none".to_owned(), 4)].into());
+    assert_eq!(observed(&[]).summary(1).urgent.in_time_bps, 10_000);
+}
+
+#[test]
 fn waiting_too_long_is_a_miss_once_whether_started_or_given_up() {
     let client = Address(Felt::TWO);
     let expired = MarketEvent::JobExpired { job_id: JobId(2), client, refunded: Fri(1) };

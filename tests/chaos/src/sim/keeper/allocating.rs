@@ -82,7 +82,7 @@ async fn decide(process: &Process, policy: &Policy, believed: &Arc<Believed>, me
         |_| (ManifestStatus::Available, ManifestView::default()),
         |worker_id| process.is_online(worker_id).then(AgentView::default),
     );
-    let plan = plan(&snapshot, policy);
+    let plan = plan(&snapshot.with_turn(&believed.market, policy), policy);
     if plan.items.is_empty() {
         process.works.store(true, Ordering::Relaxed);
         return None;
