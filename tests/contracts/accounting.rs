@@ -25,7 +25,7 @@ impl World {
             assert_eq!(out, if job.state.is_final() { job.spec.max_price.0 } else { 0 }, "{told:?}");
             held += job.spec.max_price.0 - out;
         }
-        for (account, credit) in &told.credits {
+        for (account, credit) in told.credits.iter() {
             assert_eq!(self.contracts().credit_of(*account).await.unwrap(), *credit, "the credit of {account}");
             held += credit.0;
         }
@@ -36,7 +36,7 @@ impl World {
             // The local chain shows contracts the time of the block before.
             worker.reputation_at = told.reputation_at;
         }
-        assert_eq!(workers, told.workers.into_values().collect::<Vec<_>>());
+        assert_eq!(workers, told.workers.values().cloned().collect::<Vec<_>>());
         assert_eq!(self.pool_balance().await, Fri(workers.iter().map(|worker| worker.stake.0).sum()));
     }
 

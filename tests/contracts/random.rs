@@ -203,7 +203,7 @@ async fn everything_ends(world: &World) {
         sent.unwrap();
     }
     world.conserved().await;
-    for account in world.told().await.credits.into_keys() {
+    for account in world.told().await.credits.keys().copied() {
         let withdraw = world.job_mgr().withdraw_getcall(&ContractAddress(account.0));
         world.send(OTHER, withdraw).await.unwrap();
     }

@@ -72,7 +72,7 @@ mod tests {
         let at = EventPosition { block: BlockNumber(10), timestamp: 1_000, index: 0, tx_hash: TxHash(Felt::ONE) };
         let mut market = Market::default();
         market.apply(&event, &at).unwrap();
-        let mut job = market.jobs.remove(&JobId(1)).unwrap();
+        let mut job = market.jobs[&JobId(1)].clone();
         job.spec.max_price = Fri::of_strk(strk);
         (job.allocated_at, job.allocated_block) = (Some(1_180), Some(BlockNumber(100)));
         job

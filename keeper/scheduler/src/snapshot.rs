@@ -41,9 +41,8 @@ impl Snapshot {
     /// checked anew.
     #[must_use]
     pub fn without_idle_measures(mut self, policy: &Policy) -> Self {
-        let asks = |job: &PendingJob| {
-            job.max_latency_ms > 0 || job.manifest_view.placement.prefers.max_latency_ms.is_some()
-        };
+        let asks =
+            |job: &PendingJob| job.max_latency_ms > 0 || job.manifest_view.placement.prefers.max_latency_ms.is_some();
         if !policy.balancing.goes_by_response() && !self.jobs.iter().any(asks) {
             self.workers.iter_mut().for_each(|worker| worker.agent.latency_ms = None);
         }

@@ -12,7 +12,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A map in the order of its keys. Copies share what they have in common: copying takes the same short time however
 /// large the map is, and what is changed afterwards is copied then, once. So whoever reads a copy is not disturbed by
-/// whoever goes on writing, and going back to a version means taking it.
+/// whoever goes on writing, and going back to a version means taking it. Only the [`Market`](crate::Market) changes its own, by
+/// what the chain says.
 pub struct Versioned<K, V>(OrdMap<K, Arc<V>>);
 
 impl<K: Ord + Clone, V: Clone> Versioned<K, V> {
@@ -37,12 +38,12 @@ impl<K: Ord + Clone, V: Clone> Versioned<K, V> {
     }
 
     /// The value of a key, to change it here and in no other version.
-    pub fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         self.0.get_mut(key).map(Arc::make_mut)
     }
 
     /// The value of a key, to change it here and in no other version; `V`'s default is put there where there is none.
-    pub fn get_or_default(&mut self, key: K) -> &mut V
+    pub(crate) fn get_or_default(&mut self, key: K) -> &mut V
     where
         V: Default,
     {
@@ -50,12 +51,12 @@ impl<K: Ord + Clone, V: Clone> Versioned<K, V> {
     }
 
     /// Puts an entry in the place of that with the same key, if there is one, which is returned.
-    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
+    pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
         self.0.insert(key, Arc::new(value)).map(Arc::unwrap_or_clone)
     }
 
     /// Takes an entry out.
-    pub fn remove(&mut self, key: &K) -> Option<V> {
+    pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
         self.0.remove(key).map(Arc::unwrap_or_clone)
     }
 

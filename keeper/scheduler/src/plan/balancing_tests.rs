@@ -161,6 +161,14 @@ fn a_rule_chooses_among_those_that_preferences_and_pools_leave() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
+    /// Round trips are left out where nothing depends on them, and there only.
+    #[test]
+    fn what_is_left_out_decides_nothing(snapshot in any_snapshot(10, 6), policy in any_policy()) {
+        let left = snapshot.clone().without_idle_measures(&policy);
+        let (all, left) = (plan(&snapshot, &policy), plan(&left, &policy));
+        prop_assert_eq!(all.items, left.items);
+    }
+
     /// Round after round, with the turn that the chain tells: the last item that was sent.
     #[test]
     fn over_rounds_turns_of_equal_workers_are_within_one(

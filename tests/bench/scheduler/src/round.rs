@@ -12,8 +12,8 @@ use keeper_scheduler::{
     plan_root, policy_id, snapshot_root,
 };
 use keeper_types::{
-    AgentView, Attempt, BlockNumber, Felt, Fri, Job, JobId, JobSpec, JobState, ManifestView, Market, Verification,
-    Worker, WorkerId,
+    AgentView, BlockNumber, EventPosition, Felt, Fri, Job, JobId, JobSpec, ManifestView, Market, MarketEvent, TxHash,
+    Verification, WorkerId,
 };
 use serde_json::{Map, Value, json};
 
@@ -101,10 +101,7 @@ impl Keeper {
             views.iter().map(|view| (view.worker_id, AgentView { latency_ms: Some(20), ..view.agent.clone() }));
         let mut keeper = Self {
             agents: agents.collect(),
-            market: Market {
-                workers: views.iter().map(|view| (view.worker_id, worker(view))).collect(),
-                ..Market::default()
-            },
+            market: Market::default(),
             running: VecDeque::new(),
             explained: BTreeMap::new(),
             hasher: SnapshotHasher::default(),
@@ -113,8 +110,10 @@ impl Keeper {
             next_job: 1,
             lots,
         };
+        views.iter().flat_map(registration).for_each(|event| keeper.tell(&event));
         keeper.refill(usize::try_from(ENDED).unwrap_or(usize::MAX));
-        keeper.market.jobs.values_mut().for_each(|job| job.state = JobState::Settled);
+        let ended: Vec<_> = keeper.market.queued_jobs().map(cancellation).collect();
+        ended.iter().for_each(|event| keeper.tell(event));
         keeper
     }
 
@@ -142,24 +141,33 @@ impl Keeper {
     }
 
     fn refill(&mut self, pending: usize) {
-        let waiting = self.market.jobs.values().filter(|job| job.state == JobState::Queued).count();
+        let waiting = self.market.queued_jobs().count();
         for _ in waiting..pending {
             let pending = workload::job(self.next_job, &mut self.lots);
-            self.market.jobs.insert(pending.job_id, job(pending, self.now(), BlockNumber(self.block)));
+            self.tell(&submission(pending, self.now(), BlockNumber(self.block)));
             self.next_job += 1;
         }
     }
 
+    /// The chain says so in this block.
+    fn tell(&mut self, event: &MarketEvent) {
+        let hash = TxHash(Felt::ZERO);
+        let at = EventPosition { block: BlockNumber(self.block), timestamp: self.now(), index: 0, tx_hash: hash };
+        self.market.apply(event, &at).expect("events follow from one another");
+    }
+
     fn end(&mut self, job_id: JobId) {
-        let Some(job) = self.market.jobs.get_mut(&job_id) else { return };
-        job.state = JobState::Settled;
-        let gpus = job.spec.requirements.gpu_count;
-        if let Some(worker) = job.worker_id.and_then(|worker_id| self.market.workers.get_mut(&worker_id)) {
-            worker.used_slots -= 1;
-            worker.used_gpus -= gpus;
-        }
-        let (client, now) = (job.client, self.now());
-        self.market.usage.entry(client).or_default().release(u32::from(gpus), now);
+        let Some(job) = self.market.jobs.get(&job_id) else { return };
+        let (Some(worker_id), attempt, client) = (job.worker_id, job.attempt, job.client) else { return };
+        self.tell(&MarketEvent::ResultSubmitted {
+            job_id,
+            worker_id,
+            attempt,
+            result_hash: Felt::ONE,
+            challenge_ends_at: self.now(),
+            challenge_ends_block: BlockNumber(self.block),
+        });
+        self.tell(&MarketEvent::JobSettled { job_id, worker_id, client, paid: Fri(0), refunded: Fri(0) });
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -170,7 +178,7 @@ impl Keeper {
             |_| (ManifestStatus::Available, ManifestView::default()),
             |worker_id| self.agents.get(&worker_id).cloned(),
         );
-        snapshot.with_turn(&self.market, &self.policy)
+        snapshot.with_turn(&self.market, &self.policy).without_idle_measures(&self.policy)
     }
 
     /// One round, as `keeper run` makes it but for the disk and the network.
@@ -215,20 +223,9 @@ impl Keeper {
 
     /// What the chain makes of a round.
     fn apply(&mut self, plan: &Plan) {
-        let (now, block) = (self.now(), BlockNumber(self.block));
-        for item in &plan.items {
-            let Some(job) = self.market.jobs.get_mut(&item.job_id) else { continue };
-            job.state = JobState::Allocated;
-            job.worker_id = Some(item.worker_id);
-            let ends_by = now + u64::from(job.spec.execution_timeout_s) + 60;
-            (job.allocated_at, job.attempt_deadline) = (Some(now), Some((ends_by, block)));
-            let gpus = job.spec.requirements.gpu_count;
-            self.market.usage.entry(job.client).or_default().hold(u32::from(gpus), now);
-            if let Some(worker) = self.market.workers.get_mut(&item.worker_id) {
-                worker.used_slots += 1;
-                worker.used_gpus += gpus;
-            }
-            self.running.push_back(item.job_id);
+        if !plan.items.is_empty() {
+            self.tell(&MarketEvent::JobsAllocated { items: plan.items.clone() });
+            self.running.extend(plan.items.iter().map(|item| item.job_id));
         }
     }
 }
@@ -240,27 +237,32 @@ fn push(stages: &mut Stages, stage: &'static str, us: f64) {
     }
 }
 
-/// The worker as the chain has it.
-fn worker(view: &WorkerView) -> Worker {
-    Worker {
-        worker_id: view.worker_id,
-        owner: keeper_types::Address(Felt::from(view.worker_id.0)),
-        status: view.status,
-        capabilities: view.capabilities.clone(),
-        slots: view.slots,
-        used_slots: 0,
-        used_gpus: 0,
-        rate: view.rate,
-        stake: Fri(0),
-        reputation: view.reputation,
-        reputation_at: workload::NOW,
-        is_static: view.is_static,
-        holds: 0,
+/// What the chain said of the worker.
+fn registration(view: &WorkerView) -> Vec<MarketEvent> {
+    let worker_id = view.worker_id;
+    let mut events = vec![
+        MarketEvent::WorkerRegistered {
+            worker_id,
+            owner: keeper_types::Address(Felt::from(worker_id.0)),
+            capabilities: view.capabilities.clone(),
+            slots: view.slots,
+            rate: view.rate,
+            stake: Fri(0),
+        },
+        MarketEvent::ReputationChanged { worker_id, old_reputation: view.reputation, new_reputation: view.reputation },
+    ];
+    if view.is_static {
+        events.push(MarketEvent::WorkerAdmitted { worker_id });
     }
+    events
 }
 
-/// The job as the chain has it, submitted now.
-fn job(pending: PendingJob, now: u64, block: BlockNumber) -> Job {
+fn cancellation(job: &Job) -> MarketEvent {
+    MarketEvent::JobCancelled { job_id: job.job_id, client: job.client, refunded: Fri(0) }
+}
+
+/// What the chain says of the job where it is submitted now.
+fn submission(pending: PendingJob, now: u64, block: BlockNumber) -> MarketEvent {
     let units = pending.requirements.billed_units();
     let spec = JobSpec {
         manifest_hash: Felt::from(pending.job_id.0),
@@ -277,33 +279,11 @@ fn job(pending: PendingJob, now: u64, block: BlockNumber) -> Job {
         replicas: 1,
         quorum: 1,
     };
-    Job {
+    MarketEvent::JobSubmitted {
         job_id: pending.job_id,
         client: pending.client,
-        spec,
-        state: JobState::Queued,
-        attempt: Attempt(1),
+        spec: Box::new(spec),
         deadline_block: BlockNumber(block.0 + 43_200),
-        submitted_at: now,
-        queued_at: now,
-        submitted_block: block,
-        worker_id: None,
-        allocated_at: None,
-        allocated_block: None,
-        rate: None,
-        score: None,
-        strategy: None,
-        attempt_deadline: None,
         group_id: None,
-        commitment: None,
-        result_hash: None,
-        challenge_ends: None,
-        is_held: false,
-        dispute: None,
-        rejected: None,
-        excluded: Vec::new(),
-        paid: Fri(0),
-        refunded: Fri(0),
-        last_failure: None,
     }
 }

@@ -99,13 +99,13 @@ struct Recorded {
 
 async fn recorded(context: &Context, contracts: &Contracts, job_id: JobId) -> Result<Recorded> {
     let store = records::open(context, contracts).await.map_err(only_where_the_keeper_runs)?;
-    let mut market = rebuild_market(&*store).await?;
+    let market = rebuild_market(&*store).await?;
     let decision = store.explanation(job_id).await?;
     let fate = match &decision {
         Some(record) => fate::of(&*store, record, market.paused.iter().copied()).await?,
         None => None,
     };
-    Ok(Recorded { decision, fate, timings: store.timings(job_id).await?, job: market.jobs.remove(&job_id) })
+    Ok(Recorded { decision, fate, timings: store.timings(job_id).await?, job: market.jobs.get(&job_id).cloned() })
 }
 
 /// What a keeper decided is where it recorded it, and nowhere on chain.
