@@ -6,7 +6,10 @@ use keeper_chain::{Contracts, Follower};
 use keeper_store::{Identity, Lease, Leases as _, Location, PostgresStore, SqliteStore, Store, StoreError};
 use keeper_types::{BlockHeader, BlockNumber};
 
-use crate::{context::Context, services::LEADER};
+use crate::{
+    context::Context,
+    services::{ShardLed, led, shard_of_lease},
+};
 
 /// Which deployment a keeper of these contracts records.
 pub(crate) fn identity(contracts: &Contracts) -> Identity {
@@ -54,14 +57,33 @@ pub(crate) async fn open(context: &Context, contracts: &Contracts) -> Result<Box
     Ok(store)
 }
 
-/// The keeper that leads those of the database in use; `None` where none does, or it is one keeper's own.
+/// Who leads the keepers of the database in use.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Leaders {
+    /// The keeper that leads the whole market; `None` where none does, or the market is dealt out.
+    pub(crate) leader: Option<Lease>,
+    /// Who leads each shard; none where the market is one.
+    pub(crate) shards: Vec<ShardLed>,
+}
+
+/// Who leads the keepers of the database in use; nobody where it is one keeper's own.
 ///
 /// # Errors
 /// Fails where the database does not answer.
-pub(crate) async fn leader(context: &Context) -> Result<Option<Lease>> {
+pub(crate) async fn leaders(context: &Context) -> Result<Leaders> {
     match &context.settings.database {
-        Some(url) => Ok(PostgresStore::open_read_only(url).await?.current(LEADER).await?),
-        None => Ok(None),
+        Some(url) => Ok(Leaders::of(PostgresStore::open_read_only(url).await?.standing().await?)),
+        None => Ok(Leaders::default()),
+    }
+}
+
+impl Leaders {
+    fn of(standing: Vec<Lease>) -> Self {
+        let counts = standing.iter().filter_map(|lease| Some(shard_of_lease(&lease.name)?.1));
+        // How many shards there are is told by those that are led.
+        let shards = counts.filter(|count| *count > 1).max().map(|count| led(&standing, count)).unwrap_or_default();
+        let leader = standing.into_iter().find(|lease| shard_of_lease(&lease.name).is_some_and(|(_, count)| count == 1));
+        Self { leader, shards }
     }
 }
 

@@ -11,6 +11,8 @@
 //! plan root      H("ciro-plan-v1", count, items as they are packed for the chain, in the order of sending)
 //! snapshot root  root of the Merkle tree over
 //!                  H("ciro-snapshot-v2", block, now, seed, jobs, workers, running jobs, clients' uses)
+//!                  H("ciro-portion-v1", shards of the market, count, the round's shards, count, jobs left out, count,
+//!                    workers left out), where the round is about some shards only
 //!                  each job that could be placed, by id
 //!                  each worker that has not left, by id
 //!                  each running job, by id
@@ -39,7 +41,9 @@ use serde::Serialize;
 
 pub use self::memory::SnapshotHasher;
 
-use crate::{Assignment, PendingJob, Policy, QueueRule, QueueRules, RunningJob, Snapshot, WorkerView, plan::ruled_out};
+use crate::{
+    Assignment, PendingJob, Policy, Portion, QueueRule, QueueRules, RunningJob, Snapshot, WorkerView, plan::ruled_out,
+};
 
 /// What a policy is called on chain: two policies with the same id decide alike. How many items a plan holds is part of
 /// it only where the assignment is exact: otherwise a smaller batch decides the same about as many of the first jobs.
@@ -121,6 +125,17 @@ fn head(snapshot: &Snapshot, counts: [usize; 3]) -> Felt {
         running,
         Felt::from(snapshot.used_milli.len()),
     ])
+}
+
+fn portion_leaf(portion: &Portion) -> Felt {
+    let Portion { shards, withheld_jobs, withheld_workers } = portion;
+    let mut felts = vec![word(b"ciro-portion-v1"), Felt::from(shards.count()), Felt::from(shards.members().len())];
+    felts.extend(shards.members().map(Felt::from));
+    felts.push(Felt::from(withheld_jobs.len()));
+    felts.extend(withheld_jobs.iter().map(|job_id| Felt::from(job_id.0)));
+    felts.push(Felt::from(withheld_workers.len()));
+    felts.extend(withheld_workers.iter().map(|worker_id| Felt::from(worker_id.0)));
+    poseidon(&felts)
 }
 
 fn usage_felts(client: Address, used_milli: u64) -> [Felt; 3] {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use keeper_types::{AgentView, BlockNumber, Felt, JobId, ManifestView, Market, WorkerId};
 use serde::{Deserialize, Serialize};
 
-use crate::{ManifestStatus, Policy, Snapshot};
+use crate::{ManifestStatus, Policy, Portion, Snapshot};
 
 /// The form of [`RoundInputs`] that this program writes and reads.
 const VERSION: u32 = 2;
@@ -25,6 +25,9 @@ pub struct RoundInputs {
     pub without_manifest: BTreeSet<JobId>,
     /// What queued jobs' manifests say about where they may run; what is not listed says nothing and needs a process.
     pub manifests: BTreeMap<JobId, ManifestView>,
+    /// What of the market the round is about, where several keepers decide at once; all of it otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub portion: Option<Portion>,
 }
 
 impl RoundInputs {
@@ -39,6 +42,7 @@ impl RoundInputs {
             agents: online.map(|worker| (worker.worker_id, worker.agent.clone())).collect(),
             without_manifest: without_manifest.map(|job| job.job_id).collect(),
             manifests: said.map(|job| (job.job_id, job.manifest_view.clone())).collect(),
+            portion: snapshot.portion.clone(),
         }
     }
 
@@ -66,7 +70,11 @@ impl RoundInputs {
             (status, self.manifests.get(&job.job_id).cloned().unwrap_or_default())
         };
         let agent = |worker_id| self.agents.get(&worker_id).cloned();
-        Snapshot::of_market(market, (block, now), seed_of(block_hash), manifest, agent)
+        let whole = Snapshot::of_market(market, (block, now), seed_of(block_hash), manifest, agent);
+        match &self.portion {
+            Some(portion) => whole.of_portion(portion.clone()),
+            None => whole,
+        }
     }
 }
 

@@ -29,6 +29,9 @@
 //! [`sharing`] places jobs on GPUs that are shared, [`balancing`], [`geography`], [`reputation`] and [`strategy`] choose
 //! among workers by other rules, and [`metrics`] counts what came of it; [`plan`](plan()) does not use them.
 //!
+//! Where several keepers decide at once, [`shard_of_job`] and [`shard_of_worker`] say who decides about what, and a round's
+//! snapshot is cut to its [`Portion`].
+//!
 //! Every job of the snapshot gets exactly one [`Explanation`], placed or not.
 
 #![deny(clippy::float_arithmetic)]
@@ -47,6 +50,7 @@ mod policy;
 pub mod queueing;
 pub mod reputation;
 mod score;
+mod shard;
 pub mod sharing;
 mod snapshot;
 pub mod strategy;
@@ -58,4 +62,7 @@ pub use inputs::{InputsError, RoundInputs, seed_of};
 pub use plan::{Plan, WaitingBound, plan};
 pub use policy::{Assignment, FULL_BPS, Ordering, OverflowRule, Policy, PolicyError, QueueRule, QueueRules, Weights};
 pub use score::{ScoreBreakdown, Terms};
+pub use shard::{
+    MAX_SHARDS, Misplaced, Portion, ROTATION_BLOCKS, ShardError, ShardSet, shard_of_account, shard_of_job, shard_of_worker,
+};
 pub use snapshot::{ManifestStatus, PendingJob, RunningJob, Snapshot, WorkerView};

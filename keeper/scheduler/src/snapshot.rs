@@ -8,6 +8,8 @@ use keeper_types::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::Portion;
+
 /// Everything that a plan depends on besides the policy. The order of jobs and of workers does not matter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +29,9 @@ pub struct Snapshot {
     /// What clients with queued jobs have used until now, in thousandths of a GPU-second, decayed
     /// ([`Usage`](keeper_types::Usage)). Who is not listed has used nothing.
     pub used_milli: BTreeMap<Address, u64>,
+    /// What of the market this is, where several keepers decide at once; all of it otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub portion: Option<Portion>,
 }
 
 impl Snapshot {
@@ -59,7 +64,14 @@ impl Snapshot {
             workers: registered.map(|worker| WorkerView::new(worker, about(worker.worker_id))).collect(),
             running: of_state(JobState::Allocated).filter_map(RunningJob::new).collect(),
             used_milli,
+            portion: None,
         }
+    }
+
+    /// Whether a running job counts for what its client holds: in a portion of the market only where it is of its shards.
+    /// Others are there for the workers that they hold.
+    pub(crate) fn counts_for_its_client(&self, job: &RunningJob) -> bool {
+        self.portion.as_ref().is_none_or(|portion| portion.shards.has_job(job.job_id))
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use keeper_types::{Felt, JobId, PoseidonSponge, WorkerId, poseidon};
 
-use super::{WorkerFelts, head, job_leaf, running_felts, said, usage_felts, word, worker_felts};
+use super::{WorkerFelts, head, job_leaf, portion_leaf, running_felts, said, usage_felts, word, worker_felts};
 use crate::{PendingJob, RunningJob, Snapshot, WorkerView};
 
 /// Snapshots for which a pair of the tree is kept without being met again. When jobs come and go, what follows them in
@@ -26,6 +26,7 @@ impl SnapshotHasher {
     pub fn root(&mut self, snapshot: &Snapshot) -> Felt {
         let (jobs, workers, running) = super::contents(snapshot);
         let mut leaves = vec![head(snapshot, [jobs.len(), workers.len(), running.len()])];
+        leaves.extend(snapshot.portion.as_ref().map(portion_leaf));
         self.jobs.update(jobs.into_iter().map(|job| (job.job_id, job)), |job, _| job_leaf(job));
         leaves.extend(self.jobs.hashes());
         self.workers.update(workers.into_iter().map(|worker| (worker.worker_id, worker)), WorkerHash::of);

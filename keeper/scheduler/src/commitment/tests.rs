@@ -176,6 +176,7 @@ fn what_cannot_be_placed_does_not_count() {
 fn stated_root(snapshot: &Snapshot) -> Felt {
     let (jobs, workers, running) = contents(snapshot);
     let mut level = vec![head(snapshot, [jobs.len(), workers.len(), running.len()])];
+    level.extend(snapshot.portion.as_ref().map(portion_leaf));
     level.extend(jobs.into_iter().map(job_leaf));
     for worker in workers {
         let mut felts = vec![word(b"ciro-worker-v2"), worker.worker_id.0.into(), (worker.status as u8).into()];

@@ -83,6 +83,7 @@ pub(crate) fn snapshot(jobs: Vec<PendingJob>, workers: Vec<WorkerView>) -> Snaps
         workers,
         running: Vec::new(),
         used_milli: BTreeMap::new(),
+        portion: None,
     }
 }
 

@@ -167,6 +167,7 @@ impl Engine for PlanEngine {
             workers: self.workers.clone(),
             running: self.placed.values().map(Placed::running).collect(),
             used_milli: used.filter(|(_, used)| *used > 0).collect(),
+            portion: None,
         };
         let mut placements = Vec::new();
         for item in plan(&snapshot, &self.policy).items {
