@@ -261,12 +261,7 @@ impl Lane {
     ///
     /// # Errors
     /// As [`Lane::submit`], and [`StoreError::Fenced`] where a grant does not stand.
-    pub async fn submit_for(
-        &self,
-        duty: &[Fence],
-        action: IntentAction,
-        calls: Calls,
-    ) -> Result<Submitted, LaneError> {
+    pub async fn submit_for(&self, duty: &[Fence], action: IntentAction, calls: Calls) -> Result<Submitted, LaneError> {
         self.submit_prepared(duty, action, self.prepare(calls).await?).await
     }
 

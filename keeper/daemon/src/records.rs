@@ -82,7 +82,8 @@ impl Leaders {
         let counts = standing.iter().filter_map(|lease| Some(shard_of_lease(&lease.name)?.1));
         // How many shards there are is told by those that are led.
         let shards = counts.filter(|count| *count > 1).max().map(|count| led(&standing, count)).unwrap_or_default();
-        let leader = standing.into_iter().find(|lease| shard_of_lease(&lease.name).is_some_and(|(_, count)| count == 1));
+        let leader =
+            standing.into_iter().find(|lease| shard_of_lease(&lease.name).is_some_and(|(_, count)| count == 1));
         Self { leader, shards }
     }
 }

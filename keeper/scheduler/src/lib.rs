@@ -63,6 +63,7 @@ pub use plan::{Plan, WaitingBound, plan};
 pub use policy::{Assignment, FULL_BPS, Ordering, OverflowRule, Policy, PolicyError, QueueRule, QueueRules, Weights};
 pub use score::{ScoreBreakdown, Terms};
 pub use shard::{
-    MAX_SHARDS, Misplaced, Portion, ROTATION_BLOCKS, ShardError, ShardSet, shard_of_account, shard_of_job, shard_of_worker,
+    MAX_SHARDS, Misplaced, Portion, ROTATION_BLOCKS, ShardError, ShardSet, shard_of_account, shard_of_job,
+    shard_of_worker,
 };
 pub use snapshot::{ManifestStatus, PendingJob, RunningJob, Snapshot, WorkerView};

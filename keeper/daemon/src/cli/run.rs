@@ -28,8 +28,8 @@ use crate::{
     rights::Rights,
     services::{
         ALLOCATING, Admission, Allocating, Believed, BelievedReceiver, CannotListen, Claim, Dispatching, Exiting,
-        Following, Health, Leadership, Leasing, Noticing, Probing, Sending, Serving, Signals, Stage, Stopped,
-        Storing, Supervisor,
+        Following, Health, Leadership, Leasing, Noticing, Probing, Sending, Serving, Signals, Stage, Stopped, Storing,
+        Supervisor,
     },
     settings::Settings,
 };

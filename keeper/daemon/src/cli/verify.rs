@@ -146,7 +146,8 @@ async fn recompute(located: &Located, args: &AllocationArgs) -> Result<Sizes> {
         return different(Difference::Policy { published, round: header.policy_id });
     }
 
-    if let Some(difference) = inputs.portion.as_ref().and_then(|portion| difference::misplaced(&portion.shards, round)) {
+    if let Some(difference) = inputs.portion.as_ref().and_then(|portion| difference::misplaced(&portion.shards, round))
+    {
         return different(difference);
     }
 

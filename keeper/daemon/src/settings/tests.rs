@@ -168,9 +168,8 @@ fn agents_know_the_keeper_by_where_it_listens_or_by_its_public_url() {
 #[test]
 fn the_market_is_dealt_out_where_keepers_share_a_database() {
     assert_eq!(resolve("").unwrap().shards, 1);
-    let with_server = |shards: u8| {
-        resolve(&format!("[keeper]\nshards = {shards}\ndatabase = \"postgres://keeper@db/keeper\"\n"))
-    };
+    let with_server =
+        |shards: u8| resolve(&format!("[keeper]\nshards = {shards}\ndatabase = \"postgres://keeper@db/keeper\"\n"));
     assert_eq!(with_server(16).unwrap().shards, 16);
     for shards in [0, 17] {
         let error = with_server(shards).unwrap_err().to_string();

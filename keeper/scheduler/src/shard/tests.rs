@@ -114,7 +114,7 @@ fn everything_in_a_portion_is_in_the_root() {
     let portion = Portion::of(shards);
     let portions = [
         portion.clone(),
-        whole.clone(),
+        whole,
         Portion::of(set(4, &[0, 1])),
         Portion { withheld_jobs: [held_job].into(), ..portion.clone() },
         Portion { withheld_workers: [held_worker].into(), ..portion },

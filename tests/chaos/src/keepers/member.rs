@@ -38,6 +38,7 @@ pub(crate) struct Member {
     pub(crate) place: Place,
     pub(crate) account: usize,
     number: u8,
+    shards: u8,
     sabotage: Option<&'static str>,
     http: reqwest::Client,
     /// Its name in leases.
@@ -58,6 +59,7 @@ impl Member {
         place: Place,
         account: usize,
         number: u8,
+        shards: u8,
         sabotage: Option<&'static str>,
     ) -> Self {
         let (http, applied, sending) = (reqwest::Client::new(), watch::Sender::new(None), watch::Sender::new(0));
@@ -66,6 +68,7 @@ impl Member {
             place,
             account,
             number,
+            shards,
             sabotage,
             http,
             name: None,
@@ -97,9 +100,12 @@ impl Member {
     pub(crate) fn start(&mut self) -> Result<()> {
         let settings = self.stage.place.write("keeper.toml", SETTINGS).display().to_string();
         let Place { rpc_url, database, listen, probes, .. } = &self.place;
+        let shards = self.shards.to_string();
+        let dealt = if self.shards > 1 { vec!["--shards", &shards] } else { Vec::new() };
         let arguments = ["run", "--post-bond", "--config", &settings, "--database", database, "--listen", listen]
             .into_iter()
             .chain(["--health-listen", probes, "--artifacts", "data/artifacts"])
+            .chain(dealt)
             .collect::<Vec<_>>();
         let command = self.stage.place.command_at(self.place.namespace(), rpc_url, &self.data_dir(), &arguments);
         let mut command: Command = self.stage.signed_by(self.account, command);
@@ -137,12 +143,10 @@ impl Member {
         Ok(())
     }
 
-    /// What it says that it does among the keepers, and who leads where it does not.
-    pub(crate) async fn role(&self) -> Result<(String, Option<String>)> {
+    /// What it says of itself.
+    pub(crate) async fn readiness(&self) -> Result<Value> {
         let url = format!("http://{}/ready", self.place.probes);
-        let told: Value = self.http.get(&url).timeout(Duration::from_secs(5)).send().await?.json().await?;
-        let text = |name: &str| told[name].as_str().map(ToOwned::to_owned);
-        Ok((text("role").unwrap_or_default(), text("leader")))
+        Ok(self.http.get(&url).timeout(Duration::from_secs(5)).send().await?.json().await?)
     }
 
     pub(crate) fn is_alive(&mut self) -> bool {

@@ -228,7 +228,9 @@ mod tests {
         });
         assert_eq!(misplaced(&shards(&[0]), &round(&[item(own.0, own.1)], &[own])), None);
         assert_eq!(misplaced(&shards(&[0, 1]), &round(&[item(foreign.0, own.1)], &[])), None);
-        for round in [round(&[item(foreign.0, own.1)], &[]), round(&[item(own.0, foreign.1)], &[]), round(&[], &[foreign])] {
+        for round in
+            [round(&[item(foreign.0, own.1)], &[]), round(&[item(own.0, foreign.1)], &[]), round(&[], &[foreign])]
+        {
             let difference = misplaced(&shards(&[0]), &round).unwrap();
             assert!(matches!(difference, Difference::Shard { shard: 1, count: 2, .. }), "{difference}");
             assert_eq!(serde_json::to_value(difference).unwrap()["what"], "shard");

@@ -7,9 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use keeper_store::{
-    Fence, IntentId, IntentTransaction, IntentUpdate, Lease, Leases, NewIntent, StoreError,
-};
+use keeper_store::{Fence, IntentId, IntentTransaction, IntentUpdate, Lease, Leases, NewIntent, StoreError};
 use tokio::time::Instant;
 
 /// A row: holder, term, end.
@@ -42,12 +40,20 @@ impl MemoryLeases {
         Lease { name: name.to_owned(), holder: holder.clone(), term: *term, expires_ms }
     }
 
-    fn check(&self, fence: &Fence) -> Result<(), StoreError> {
-        let stands = |(_, term, until): &Row| *term == fence.term && Instant::now() < *until;
-        match self.rows().get(&fence.name).is_some_and(stands) {
-            true => Ok(()),
-            false => Err(StoreError::Fenced { name: fence.name.clone(), term: fence.term }),
-        }
+    /// The first of these grants that does not stand, as an error.
+    fn refusal(&self, fences: &[Fence]) -> Option<StoreError> {
+        let rows = self.rows();
+        let stands = |fence: &&Fence| {
+            rows.get(&fence.name).is_some_and(|(_, term, until)| *term == fence.term && Instant::now() < *until)
+        };
+        let fence = fences.iter().find(|fence| !stands(fence))?;
+        Some(StoreError::Fenced { name: fence.name.clone(), term: fence.term })
+    }
+
+    async fn check(&self, fences: &[Fence]) -> Result<(), StoreError> {
+        // A database takes a while, in which others ask too.
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        self.refusal(fences).map_or(Ok(()), Err)
     }
 }
 
@@ -68,8 +74,7 @@ impl Leases for MemoryLeases {
     }
 
     async fn renew(&self, fence: &Fence, ttl: Duration) -> Result<Lease, StoreError> {
-        tokio::time::sleep(Duration::from_millis(3)).await;
-        self.check(fence)?;
+        self.check(std::slice::from_ref(fence)).await?;
         let mut rows = self.rows();
         let row = rows.get_mut(&fence.name).unwrap();
         row.2 = Instant::now() + ttl;
@@ -77,7 +82,7 @@ impl Leases for MemoryLeases {
     }
 
     async fn release(&self, fence: &Fence) -> Result<(), StoreError> {
-        self.check(fence)?;
+        self.check(std::slice::from_ref(fence)).await?;
         self.rows().get_mut(&fence.name).unwrap().2 = Instant::now();
         Ok(())
     }
@@ -94,7 +99,7 @@ impl Leases for MemoryLeases {
     }
 
     async fn record_intent_under(&self, fences: &[Fence], intent: &NewIntent) -> Result<IntentId, StoreError> {
-        fences.iter().try_for_each(|fence| self.check(fence))?;
+        self.check(fences).await?;
         Ok(IntentId(intent.created_ms))
     }
 
@@ -105,10 +110,10 @@ impl Leases for MemoryLeases {
         _: u64,
         _: &IntentTransaction,
     ) -> Result<(), StoreError> {
-        self.check(fence)
+        self.check(std::slice::from_ref(fence)).await
     }
 
     async fn update_intent_under(&self, fence: &Fence, _: IntentId, _: &IntentUpdate) -> Result<(), StoreError> {
-        self.check(fence)
+        self.check(std::slice::from_ref(fence)).await
     }
 }

@@ -119,8 +119,7 @@ fn even(mut counts: Vec<usize>) -> bool {
 async fn shards_are_shared_out_evenly_and_stay_where_they_are() {
     for shards in [2, 3, 7, 16] {
         let leases = Arc::new(MemoryLeases::new());
-        let members: Vec<Member> =
-            ["a", "b", "c"].iter().map(|name| Member::start(&leases, name, shards)).collect();
+        let members: Vec<Member> = ["a", "b", "c"].iter().map(|name| Member::start(&leases, name, shards)).collect();
         let members: Vec<&Member> = members.iter().collect();
         pass(SETTLED, &members).await;
         let settled = counted(&members);
@@ -293,7 +292,11 @@ async fn whatever_happens_the_shards_are_led_again() {
             let name = rng.random_range(0..4_u32);
             match rng.random_range(0..4) {
                 0 => _ = members.remove(&name).inspect(Member::kill),
-                1 => if let Some(member) = members.remove(&name) { member.stop().await },
+                1 => {
+                    if let Some(member) = members.remove(&name) {
+                        member.stop().await;
+                    }
+                }
                 2 => _ = members.get(&name).inspect(|member| member.is_able(rng.random_bool(0.5))),
                 _ => {
                     members.remove(&name).inspect(Member::kill);
