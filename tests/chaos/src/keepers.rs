@@ -50,6 +50,8 @@ const TELL_EVERY: u32 = 10;
 /// How long anything may take that others wait for, far more than it needs.
 const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How long keepers may take to share out shards evenly before the next fault comes all the same.
+const SHARED_OUT: Duration = Duration::from_secs(12);
 
 /// How many keepers there are, and what is done to them.
 #[derive(Debug, clap::Args)]
@@ -253,6 +255,7 @@ impl Run<'_> {
         for number in 0..self.args.faults {
             pace.wait_for(number, submitting).await;
             let (fault, target) = Fault::draw(&mut self.rng, !self.args.signals_only);
+            self.until_several_lead().await;
             let leader = self.leader().await?;
             let idle = |place: &usize| self.led_by(*place).is_empty();
             let standing_by: Vec<usize> = (0..self.members.len()).filter(idle).collect();
@@ -272,6 +275,18 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Where there are several shards, gives keepers some time to share them out: what is to be hit is several that lead.
+    async fn until_several_lead(&self) {
+        let accounts: BTreeSet<usize> = self.members.iter().map(|member| member.account).collect();
+        let began = Instant::now();
+        while self.args.shards > 1
+            && !self.watching.led.borrow().is_even(accounts.len())
+            && began.elapsed() < SHARED_OUT
+        {
+            sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Waits until every shard is led; returns one of the keepers that lead.
