@@ -96,3 +96,23 @@ async fn first_block(store: &dyn Store) -> Result<Option<BlockHeader>, StoreErro
         None => store.cursor().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(name: &str, holder: &str) -> Lease {
+        Lease { name: name.to_owned(), holder: holder.to_owned(), term: 5, expires_ms: 1 }
+    }
+
+    #[test]
+    fn who_leads_is_told_by_the_leases_that_stand() {
+        assert_eq!(Leaders::of(vec![lease("lane/0x1", "a")]), Leaders::default());
+        let whole = Leaders::of(vec![lease("lane/0x1", "a"), lease("leader", "a")]);
+        assert_eq!((whole.leader, whole.shards), (Some(lease("leader", "a")), Vec::new()));
+        let dealt = Leaders::of(vec![lease("candidate/a", "a"), lease("leader/2-of-3", "a")]);
+        let told: Vec<_> = dealt.shards.iter().map(|led| (led.shard, led.keeper.as_deref(), led.term)).collect();
+        assert_eq!(told, [(0, None, None), (1, None, None), (2, Some("a"), Some(5))]);
+        assert_eq!(dealt.leader, None, "nobody leads the whole market");
+    }
+}

@@ -268,6 +268,7 @@ impl Run<'_> {
                 self.members[leader].until_it_sends().await;
             }
             let place = if target == Target::Another { other } else { leader };
+            self.members[place].revive()?;
             self.hit(fault, place).await.with_context(|| format!("fault {number}, {}", fault.name()))?;
             if number % TELL_EVERY == TELL_EVERY - 1 {
                 let seen = *self.sight.seen.borrow();

@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use keeper_chain::lane::LaneStatus;
 use keeper_scheduler::ShardSet;
 use keeper_store::{Fence, Leases, Tenure, TenureHolder};
@@ -225,15 +225,15 @@ impl Leasing {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ended = Ok(());
         while ended.is_ok() && cancel.run_until_cancelled(ticks.tick()).await.is_some() {
-            join_all(lanes.iter_mut().map(Lane::keep)).await;
+            // All at the same time: where the database is slow, one after the other would take longer than a lease.
+            let (_, looked) = join(join_all(lanes.iter_mut().map(Lane::keep)), sharing.renew_and_look()).await;
             // What may send nothing need not decide anything.
             let may_send =
                 lanes.first().is_some_and(|lane| lane.keeping.is_held()) && !self.held.load(Ordering::Relaxed);
             if may_send && self.health.follows_within(self.silence) {
-                ended = sharing.take_part().await;
+                ended = sharing.take_part(looked).await;
             } else {
                 sharing.step_back().await;
-                sharing.look().await.ok();
             }
             if let Some(role) = sharing.role() {
                 self.health.plays(role);

@@ -23,6 +23,8 @@ use crate::kill::stage::Stage;
 /// How long a keeper may take for what it is told, far more than it needs.
 const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// The exit code of a keeper that could not start, and may the next time.
+const COULD_NOT_START: i32 = 1;
 /// What a keeper logs once a round of its own is in a block.
 const APPLIED: &str = "round applied";
 /// What it logs once a round is signed and written down, and about to be sent.
@@ -130,9 +132,8 @@ impl Member {
             if asked.is_ok_and(|answer| answer.status().is_success()) {
                 break;
             }
-            let is_alive = self.is_alive();
+            self.revive()?;
             let log = || tail(&self.stage.place.log(&self.log()));
-            ensure!(is_alive, "keeper {} ended by itself: {}", self.number, log());
             ensure!(began.elapsed() < PATIENCE, "keeper {} does not get ready: {}", self.number, log());
             sleep(LOOK_EVERY).await;
         }
@@ -147,6 +148,15 @@ impl Member {
     pub(crate) async fn readiness(&self) -> Result<Value> {
         let url = format!("http://{}/ready", self.place.probes);
         Ok(self.http.get(&url).timeout(Duration::from_secs(5)).send().await?.json().await?)
+    }
+
+    /// Starts it again where it could not start, as an orchestrator would: killed as soon as a cable is plugged in again, it
+    /// may not reach what it needs at once.
+    pub(crate) fn revive(&mut self) -> Result<()> {
+        let Some(status) = self.child.as_mut().context("it was started")?.try_wait()? else { return Ok(()) };
+        let log = || tail(&self.stage.place.log(&self.log()));
+        ensure!(status.code() == Some(COULD_NOT_START), "keeper {} ended by itself, {status}: {}", self.number, log());
+        self.start()
     }
 
     pub(crate) fn is_alive(&mut self) -> bool {

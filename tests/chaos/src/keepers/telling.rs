@@ -85,6 +85,34 @@ pub(super) async fn recompute_rounds(stage: &Stage, shards: u8) -> Result<usize>
         ensure!(count == (shards > 1).then_some(shards.into()), "job {job_id}: {said} names other shards");
         let replayed = stage.place.run(&["replay", "round.json", "--json"]).await;
         ensure!(replayed.success, "the round of job {job_id} cannot be replayed: {}", replayed.stderr);
+        refuse_other_shards(stage, *job_id, &said, shards).await?;
     }
     Ok(jobs.len().min(RECOMPUTED))
+}
+
+/// Has the round of a job claim the shards that it is not about: neither command may find that right.
+async fn refuse_other_shards(stage: &Stage, job_id: JobId, said: &Value, shards: u8) -> Result<()> {
+    let own = said["shards"]["members"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let others: Vec<u8> = (0..shards).filter(|shard| !own.contains(&json!(shard))).collect();
+    if own.is_empty() || others.is_empty() {
+        return Ok(());
+    }
+    let read = |name: &str| -> Result<Value> { Ok(serde_json::from_slice(&std::fs::read(stage.place.path(name))?)?) };
+    let mut forged = read("round.json")?;
+    forged["snapshot"]["portion"]["shards"]["members"] = json!(others);
+    stage.place.write("forged.json", &forged.to_string());
+    let replayed = stage.place.run(&["replay", "forged.json"]).await;
+    let is_refused = !replayed.success && replayed.stderr.contains("has what a round about");
+    ensure!(is_refused, "a round of {own:?} is replayed as one of {others:?}: {}", replayed.stderr);
+
+    let root = said["header"]["snapshot_root"].as_str().unwrap_or_default();
+    let root = format!("0x{:0>64}", root.trim_start_matches("0x"));
+    let mut inputs = read(&format!("data/artifacts/rounds/{root}.json"))?;
+    inputs["portion"]["shards"]["members"] = json!(others);
+    stage.place.write("forged-inputs.json", &inputs.to_string());
+    let arguments = ["verify", "allocation", &job_id.to_string(), "--json", "--inputs", "forged-inputs.json"];
+    let verified = stage.place.run(&arguments).await;
+    let said: Value = serde_json::from_str(&verified.stdout).unwrap_or_default();
+    ensure!(said["difference"]["what"] == "shard", "a round of {own:?} verifies as one of {others:?}: {said}");
+    Ok(())
 }

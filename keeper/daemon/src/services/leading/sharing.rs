@@ -11,10 +11,10 @@
 
 use std::collections::BTreeSet;
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use keeper_scheduler::ShardSet;
 use keeper_store::{Lease, StoreError};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, error::Elapsed, timeout};
 
 use super::{Duty, Keeping, LEADER, Leasing, Role, ShardLed, TURNS};
 use crate::services::failure::{Cause, Failure};
@@ -176,18 +176,29 @@ impl<'a> Sharing<'a> {
         }
     }
 
-    /// Renews what this keeper leads, takes what it is to have, and gives back what it has too much.
+    /// Renews what this keeper has, and looks at what stands in the database; says whether it answered.
+    ///
+    /// # Errors
+    /// Fails where somebody leads with another number of shards.
+    pub(super) async fn renew_and_look(&mut self) -> Result<bool, OtherShards> {
+        let Leasing { leases, time, .. } = self.service;
+        let held = self.shards.iter_mut().chain([&mut self.candidacy]).filter(|lease| lease.granted().is_some());
+        let looking = timeout(*time / TURNS, leases.standing());
+        let (_, looked) = join(join_all(held.map(Keeping::keep)), looking).await;
+        self.publish();
+        self.note(looked)
+    }
+
+    /// Takes what this keeper is to lead, and gives back what it has too much.
     ///
     /// # Errors
     /// Fails where others lead with another number of shards, and go on.
-    pub(super) async fn take_part(&mut self) -> Result<(), OtherShards> {
-        // Renewed before what it leads, so that it is over no later.
-        if self.shards.len() > 1 {
+    pub(super) async fn take_part(&mut self, looked: Result<bool, OtherShards>) -> Result<(), OtherShards> {
+        let mut looked = looked;
+        if self.shards.len() > 1 && self.candidacy.granted().is_none() {
             self.candidacy.keep().await;
+            looked = self.look().await;
         }
-        join_all(self.shards.iter_mut().filter(|shard| shard.granted().is_some()).map(Keeping::keep)).await;
-        self.publish();
-        let looked = self.look().await;
         let taken = match looked {
             Ok(true) => self.take().await,
             Ok(false) => return Ok(()),
@@ -218,14 +229,15 @@ impl<'a> Sharing<'a> {
         join_all(self.shards.iter_mut().chain([&mut self.candidacy]).map(Keeping::give_back)).await;
     }
 
-    /// Looks at what stands in the database; says whether it answered.
-    ///
-    /// # Errors
-    /// Fails where somebody leads with another number of shards.
-    pub(super) async fn look(&mut self) -> Result<bool, OtherShards> {
+    async fn look(&mut self) -> Result<bool, OtherShards> {
         let Leasing { leases, time, .. } = self.service;
-        let answer: Result<Result<Vec<Lease>, StoreError>, _> = timeout(*time / TURNS, leases.standing()).await;
-        let Ok(Ok(standing)) = answer else {
+        let looked = timeout(*time / TURNS, leases.standing()).await;
+        self.note(looked)
+    }
+
+    /// Notes what stands; says whether the database answered.
+    fn note(&mut self, looked: Result<Result<Vec<Lease>, StoreError>, Elapsed>) -> Result<bool, OtherShards> {
+        let Ok(Ok(standing)) = looked else {
             tracing::debug!("who leads cannot be looked up");
             return Ok(false);
         };
@@ -236,31 +248,22 @@ impl<'a> Sharing<'a> {
 
     /// Asks for what this keeper is to lead; returns the shards that it got.
     async fn take(&mut self) -> Vec<usize> {
-        let standing = self.standing.take().unwrap_or_default();
-        let mut taken = Vec::new();
-        if let Ok(division) = Division::read(&standing, self.service.shards, &self.service.holder) {
-            for (shard, looks) in self.unled.iter_mut().enumerate() {
-                *looks = if division.leaders[shard].is_none() { *looks + 1 } else { 0 };
-            }
-            let mut room = division.room();
-            let own = division.own().map(|shard| (shard, true));
-            for (shard, is_own) in own.chain(division.unled().map(|shard| (shard, false))) {
-                let keeping = &mut self.shards[shard];
-                let is_wanted = is_own || room > 0 || self.unled[shard] > UNLED_LOOKS;
-                if keeping.granted().is_some() || !is_wanted {
-                    continue;
-                }
-                keeping.keep().await;
-                if keeping.granted().is_some() {
-                    taken.push(shard);
-                    room = room.saturating_sub(usize::from(!is_own));
-                }
-            }
-            let surplus = division.surplus();
-            self.surplus = if surplus > 0 { self.surplus + 1 } else { 0 };
+        let standing = self.standing.as_deref().unwrap_or_default();
+        let Ok(division) = Division::read(standing, self.service.shards, &self.service.holder) else {
+            return Vec::new();
+        };
+        for (looks, leader) in self.unled.iter_mut().zip(&division.leaders) {
+            *looks = if leader.is_none() { *looks + 1 } else { 0 };
         }
-        self.standing = Some(standing);
-        taken
+        self.surplus = if division.surplus() > 0 { self.surplus + 1 } else { 0 };
+        let unled = division.unled().zip(0..);
+        let unled = unled.filter(|(shard, place)| *place < division.room() || self.unled[*shard] > UNLED_LOOKS);
+        let wanted: BTreeSet<usize> = division.own().chain(unled.map(|(shard, _)| shard)).collect();
+        let lacking = |shard: &usize, keeping: &Keeping<'_>| wanted.contains(shard) && keeping.granted().is_none();
+        let mut asked: Vec<_> =
+            (0..).zip(&mut self.shards).filter(|(shard, keeping)| lacking(shard, keeping)).collect();
+        join_all(asked.iter_mut().map(|(_, keeping)| keeping.keep())).await;
+        asked.into_iter().filter(|(_, keeping)| keeping.granted().is_some()).map(|(shard, _)| shard).collect()
     }
 
     /// Gives back what is too much, where that has been so for a while and nothing is on its way.
