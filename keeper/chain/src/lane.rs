@@ -103,8 +103,8 @@ enum Command {
 /// What waits to be signed.
 #[derive(Debug)]
 struct Submission {
-    /// What it was decided under; it is recorded only as long as that stands.
-    duty: Option<Fence>,
+    /// What it was decided under; it is recorded only as long as all of that stands.
+    duty: Vec<Fence>,
     action: IntentAction,
     calls: Calls,
     bounds: Bounds,
@@ -244,7 +244,7 @@ impl Lane {
     /// [`LaneError::Send`] where the contracts refuse the calls or the fee cannot be estimated,
     /// [`StoreError::IntentExists`] where an open intent does the same. Nothing is sent then.
     pub async fn submit(&self, action: IntentAction, calls: Calls) -> Result<Submitted, LaneError> {
-        self.submit_for(None, action, calls).await
+        self.submit_for(&[], action, calls).await
     }
 
     /// Asks the node what calls may cost; nothing is signed yet.
@@ -259,16 +259,11 @@ impl Lane {
         Ok(Prepared { calls, bounds })
     }
 
-    /// As [`Lane::submit`], for what was decided under a lease of another name: it is recorded only if that stands.
+    /// As [`Lane::submit`], for what was decided under leases of other names: it is recorded only if all of them stand.
     ///
     /// # Errors
-    /// As [`Lane::submit`], and [`StoreError::Fenced`] where the grant does not stand.
-    pub async fn submit_for(
-        &self,
-        duty: Option<&Fence>,
-        action: IntentAction,
-        calls: Calls,
-    ) -> Result<Submitted, LaneError> {
+    /// As [`Lane::submit`], and [`StoreError::Fenced`] where a grant does not stand.
+    pub async fn submit_for(&self, duty: &[Fence], action: IntentAction, calls: Calls) -> Result<Submitted, LaneError> {
         self.submit_prepared(duty, action, self.prepare(calls).await?).await
     }
 
@@ -278,7 +273,7 @@ impl Lane {
     /// As [`Lane::submit_for`], but nothing is asked of the node any more.
     pub async fn submit_prepared(
         &self,
-        duty: Option<&Fence>,
+        duty: &[Fence],
         action: IntentAction,
         prepared: Prepared,
     ) -> Result<Submitted, LaneError> {
@@ -298,18 +293,18 @@ impl Lane {
     ) -> Result<Submitted, LaneError> {
         let sender = &self.inner.sender;
         let bounds = sender.estimate(checked.0.clone(), sender.nonce().await?).await?;
-        self.submit_with(None, action, calls, bounds).await
+        self.submit_with(&[], action, calls, bounds).await
     }
 
     async fn submit_with(
         &self,
-        duty: Option<&Fence>,
+        duty: &[Fence],
         action: IntentAction,
         calls: Calls,
         bounds: Bounds,
     ) -> Result<Submitted, LaneError> {
         let (reply, answer) = oneshot::channel();
-        let duty = duty.cloned();
+        let duty = duty.to_vec();
         let submission = Command::Submit(Box::new(Submission { duty, action, calls, bounds, reply }));
         self.inner.commands.send(submission).await.map_err(|_| LaneError::Stopped)?;
         answer.await.map_err(|_| LaneError::Stopped)?

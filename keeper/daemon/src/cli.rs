@@ -115,6 +115,10 @@ pub(crate) struct RunArgs {
     /// [default: 3000]
     #[arg(long, env = "KEEPER_LEASE_MS", value_name = "MS")]
     pub(crate) lease_ms: Option<u64>,
+    /// With --database: into how many shards the market is dealt out, so that several keepers decide at once, 1 to 16
+    /// [default: 1]
+    #[arg(long, env = "KEEPER_SHARDS", value_name = "N")]
+    pub(crate) shards: Option<u8>,
     /// Post what the account's bond as a keeper lacks
     #[arg(long, env = "KEEPER_POST_BOND", value_parser = BoolValueParser::new())]
     pub(crate) post_bond: bool,

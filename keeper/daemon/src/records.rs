@@ -8,7 +8,10 @@ use keeper_store::{
 };
 use keeper_types::{BlockHeader, BlockNumber};
 
-use crate::{context::Context, services::LEADER};
+use crate::{
+    context::Context,
+    services::{ShardLed, led, shard_of_lease},
+};
 
 /// Which deployment a keeper of these contracts records.
 pub(crate) fn identity(contracts: &Contracts) -> Identity {
@@ -128,14 +131,34 @@ async fn block_of_another_chain(
     Ok((found != Some(first)).then_some(first))
 }
 
-/// The keeper that leads those of the database in use; `None` where none does, or it is one keeper's own.
+/// Who leads the keepers of the database in use.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Leaders {
+    /// The keeper that leads the whole market; `None` where none does, or the market is dealt out.
+    pub(crate) leader: Option<Lease>,
+    /// Who leads each shard; none where the market is one.
+    pub(crate) shards: Vec<ShardLed>,
+}
+
+/// Who leads the keepers of the database in use; nobody where it is one keeper's own.
 ///
 /// # Errors
 /// Fails where the database does not answer.
-pub(crate) async fn leader(context: &Context) -> Result<Option<Lease>> {
+pub(crate) async fn leaders(context: &Context) -> Result<Leaders> {
     match &context.settings.database {
-        Some(url) => Ok(PostgresStore::open_read_only(url).await?.current(LEADER).await?),
-        None => Ok(None),
+        Some(url) => Ok(Leaders::of(PostgresStore::open_read_only(url).await?.standing().await?)),
+        None => Ok(Leaders::default()),
+    }
+}
+
+impl Leaders {
+    fn of(standing: Vec<Lease>) -> Self {
+        let counts = standing.iter().filter_map(|lease| Some(shard_of_lease(&lease.name)?.1));
+        // How many shards there are is told by those that are led.
+        let shards = counts.filter(|count| *count > 1).max().map(|count| led(&standing, count)).unwrap_or_default();
+        let leader =
+            standing.into_iter().find(|lease| shard_of_lease(&lease.name).is_some_and(|(_, count)| count == 1));
+        Self { leader, shards }
     }
 }
 
@@ -145,5 +168,25 @@ async fn first_block(store: &dyn Store) -> Result<Option<BlockHeader>, StoreErro
     match first {
         Some((position, _)) => store.block(position.block).await,
         None => store.cursor().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(name: &str, holder: &str) -> Lease {
+        Lease { name: name.to_owned(), holder: holder.to_owned(), term: 5, expires_ms: 1 }
+    }
+
+    #[test]
+    fn who_leads_is_told_by_the_leases_that_stand() {
+        assert_eq!(Leaders::of(vec![lease("lane/0x1", "a")]), Leaders::default());
+        let whole = Leaders::of(vec![lease("lane/0x1", "a"), lease("leader", "a")]);
+        assert_eq!((whole.leader, whole.shards), (Some(lease("leader", "a")), Vec::new()));
+        let dealt = Leaders::of(vec![lease("candidate/a", "a"), lease("leader/2-of-3", "a")]);
+        let told: Vec<_> = dealt.shards.iter().map(|led| (led.shard, led.keeper.as_deref(), led.term)).collect();
+        assert_eq!(told, [(0, None, None), (1, None, None), (2, Some("a"), Some(5))]);
+        assert_eq!(dealt.leader, None, "nobody leads the whole market");
     }
 }

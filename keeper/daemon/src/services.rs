@@ -8,8 +8,8 @@
 //!                          +---------> Admission: the account may no longer apply rounds
 //! ```
 //!
-//! Where several keepers share a database, Leasing says which of them leads; Allocating, Exiting and Dispatching work
-//! only there, and Sending sends from an account only under the account's lease ([`leading`]).
+//! Where several keepers share a database, Leasing says which of them leads what; Allocating, Exiting and Dispatching see
+//! to that only, and Sending sends from an account only under the account's lease ([`leading`]).
 //!
 //! Each service owns its state; what the chain said reaches the others as an immutable [`Believed`]. A service waits out
 //! what it expects (a node that does not answer). What it does not expect it returns as a [`Failure`], which says whether
@@ -51,7 +51,7 @@ pub(crate) use self::{
     failure::{CannotListen, Failure, Stopped},
     following::Following,
     health::{ALLOCATING, Health},
-    leading::{Claim, LEADER, Leadership, Leasing},
+    leading::{Claim, Duty, Leadership, Leasing, ShardLed, led, shard_of_lease},
     noticing::Noticing,
     probing::Probing,
     sending::Sending,

@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result, bail};
 use keeper_chain::{Network, PoolSettings};
 use keeper_dispatch::session_url;
 use keeper_follow::FinalityPolicy;
-use keeper_scheduler::Policy;
+use keeper_scheduler::{MAX_SHARDS, Policy};
 use keeper_store::DatabaseUrl;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,8 @@ use crate::cli::{Global, RunArgs};
 const DEFAULT_LISTEN: &str = "127.0.0.1:7070";
 /// How long a lease lasts unless told otherwise, in milliseconds: a keeper that is gone is missed for about so long.
 const DEFAULT_LEASE_MS: u64 = 3_000;
+/// How many shards the market is dealt out into unless told otherwise.
+const DEFAULT_SHARDS: u8 = 1;
 /// How many days the database keeps what is over unless told otherwise.
 const DEFAULT_HISTORY_DAYS: u32 = 90;
 /// The longest pause between two looks for a receipt.
@@ -78,6 +80,8 @@ pub(crate) struct Settings {
     pub(crate) exits: bool,
     /// How long the lease of a keeper lasts that it does not renew, in milliseconds.
     pub(crate) lease_ms: u64,
+    /// How many shards the market is dealt out into, each led by one of several keepers.
+    pub(crate) shards: u8,
     /// How many days the database keeps what is over; 0 for ever.
     pub(crate) history_days: u32,
     /// How sure a job must be before its work begins.
@@ -135,6 +139,7 @@ struct KeeperSection {
     max_batch: Option<usize>,
     exits: Option<bool>,
     lease_ms: Option<u64>,
+    shards: Option<u8>,
     history_days: Option<u32>,
 }
 
@@ -182,6 +187,7 @@ impl Settings {
             poll_ms: global.poll_ms.or(file.chain.poll_ms).unwrap_or(default_poll_ms(network)),
             exits: !run.no_exits && file.keeper.exits.unwrap_or(true),
             lease_ms: run.lease_ms.or(file.keeper.lease_ms).unwrap_or(DEFAULT_LEASE_MS),
+            shards: run.shards.or(file.keeper.shards).unwrap_or(DEFAULT_SHARDS),
             history_days: file.keeper.history_days.unwrap_or(DEFAULT_HISTORY_DAYS),
             finality: file.finality.unwrap_or(default_finality(network)),
             sending: file.sending.with_flags(run),
@@ -201,6 +207,16 @@ impl Settings {
         }
         if !(1_000..=60_000).contains(&self.lease_ms) {
             bail!("keeper.lease_ms is {}, but must be 1000 to 60000", self.lease_ms);
+        }
+        if !(1..=MAX_SHARDS).contains(&self.shards) {
+            bail!("keeper.shards is {}, but must be 1 to {MAX_SHARDS}", self.shards);
+        }
+        if self.shards > 1 && self.database.is_none() {
+            bail!(
+                "keeper.shards is {}, but the database is one keeper's own file: nobody could lead the other shards\n\
+                 hint: name a PostgreSQL database (--database, KEEPER_DATABASE, keeper.database), or leave keeper.shards out",
+                self.shards
+            );
         }
         if let Some(public_url) = &self.public_url {
             session_url(public_url).context("keeper.public_url")?;
@@ -244,6 +260,7 @@ impl Settings {
                 max_batch: Some(self.policy.max_items),
                 exits: Some(self.exits),
                 lease_ms: Some(self.lease_ms),
+                shards: Some(self.shards),
                 history_days: Some(self.history_days),
             },
             finality: Some(self.finality),

@@ -13,7 +13,9 @@
 //! plan root      H("ciro-plan-v1", count, items as they are packed for the chain, in the order of sending)
 //! snapshot root  H("ciro-snapshot-v3", block, now, seed, jobs, their tree, workers, their tree, running jobs, their tree,
 //!                  H("ciro-usage-v2", clients, client, thousandths of a GPU-second, ...);
-//!                  where the policy goes by turns and somebody was given a job before: "turn", who was last)
+//!                  where the policy goes by turns and somebody was given a job before: "turn", who was last;
+//!                  where the round is about some shards only: "portion", shards of the market, count, the round's
+//!                  shards, count, jobs left out, count, workers left out)
 //! jobs           each that could be placed, by its id
 //! workers        each that has not left, by its id
 //! running jobs   each, by its id
@@ -47,7 +49,7 @@ use serde::Serialize;
 pub use self::memory::SnapshotHasher;
 
 use crate::{
-    Assignment, Balancing, PendingJob, Policy, QueueRule, QueueRules, RunningJob, Snapshot, WorkerView,
+    Assignment, Balancing, PendingJob, Policy, Portion, QueueRule, QueueRules, RunningJob, Snapshot, WorkerView,
     balancing::AdaptiveRule, plan::ruled_out,
 };
 
@@ -147,7 +149,19 @@ fn root_of(snapshot: &Snapshot, [jobs, workers, running]: [(usize, Felt); 3]) ->
     uses.extend(snapshot.used_milli.iter().flat_map(|(client, used)| [client.0, Felt::from(*used)]));
     felts.push(poseidon(&uses));
     felts.extend(snapshot.turn.into_iter().flat_map(|worker_id| [word(b"turn"), Felt::from(worker_id.0)]));
+    felts.extend(snapshot.portion.iter().flat_map(portion_felts));
     poseidon(&felts)
+}
+
+fn portion_felts(portion: &Portion) -> Vec<Felt> {
+    let Portion { shards, withheld_jobs, withheld_workers } = portion;
+    let mut felts = vec![word(b"portion"), Felt::from(shards.count()), Felt::from(shards.members().len())];
+    felts.extend(shards.members().map(Felt::from));
+    felts.push(Felt::from(withheld_jobs.len()));
+    felts.extend(withheld_jobs.iter().map(|job_id| Felt::from(job_id.0)));
+    felts.push(Felt::from(withheld_workers.len()));
+    felts.extend(withheld_workers.iter().map(|worker_id| Felt::from(worker_id.0)));
+    felts
 }
 
 fn running_leaf(job: &RunningJob) -> Felt {

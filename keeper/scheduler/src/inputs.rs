@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use keeper_types::{AgentView, BlockNumber, Felt, JobId, ManifestView, Market, WorkerId};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::{Balancing, ManifestStatus, Policy, Snapshot};
+use crate::{Balancing, ManifestStatus, Policy, Portion, Snapshot};
 
 /// The form of [`RoundInputs`] that this program writes and reads.
 const VERSION: u32 = 2;
@@ -26,6 +26,9 @@ pub struct RoundInputs {
     pub without_manifest: BTreeSet<JobId>,
     /// What queued jobs' manifests say about where they may run; what is not listed says nothing and needs a process.
     pub manifests: BTreeMap<JobId, ManifestView>,
+    /// What of the market the round is about, where several keepers decide at once; all of it otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub portion: Option<Portion>,
 }
 
 impl RoundInputs {
@@ -40,6 +43,7 @@ impl RoundInputs {
             agents: online.map(|worker| (worker.worker_id, worker.agent.clone())).collect(),
             without_manifest: without_manifest.map(|job| job.job_id).collect(),
             manifests: said.map(|job| (job.job_id, job.manifest_view.clone())).collect(),
+            portion: snapshot.portion.clone(),
         }
     }
 
@@ -67,7 +71,12 @@ impl RoundInputs {
             (status, self.manifests.get(&job.job_id).cloned().unwrap_or_default())
         };
         let agent = |worker_id| self.agents.get(&worker_id).cloned();
-        let snapshot = Snapshot::of_market(market, (block, now), seed_of(block_hash), manifest, agent);
+        let whole = Snapshot::of_market(market, (block, now), seed_of(block_hash), manifest, agent);
+        let snapshot = match &self.portion {
+            Some(portion) => whole.of_portion(portion.clone()),
+            None => whole,
+        };
+        // Whose turn it is counts among the portion's own workers.
         snapshot.with_turn(market, &self.policy)
     }
 }

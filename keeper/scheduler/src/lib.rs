@@ -30,6 +30,9 @@
 //! [`sharing`] places jobs on GPUs that are shared, [`geography`], [`reputation`] and [`strategy`] choose among workers
 //! in other ways, and [`metrics`] counts what came of it; [`plan`](plan()) does not use them.
 //!
+//! Where several keepers decide at once, [`shard_of_job`] and [`shard_of_worker`] say who decides about what, and a round's
+//! snapshot is cut to its [`Portion`].
+//!
 //! Every job of the snapshot gets exactly one [`Explanation`], placed or not.
 
 #![deny(clippy::float_arithmetic)]
@@ -48,6 +51,7 @@ mod policy;
 pub mod queueing;
 pub mod reputation;
 mod score;
+mod shard;
 pub mod sharing;
 mod snapshot;
 pub mod strategy;
@@ -61,4 +65,8 @@ pub use policy::{
     Assignment, Balancing, FULL_BPS, Ordering, OverflowRule, Policy, PolicyError, QueueRule, QueueRules, Weights,
 };
 pub use score::{ScoreBreakdown, Terms};
+pub use shard::{
+    MAX_SHARDS, Misplaced, Portion, ROTATION_BLOCKS, ShardError, ShardSet, shard_of_account, shard_of_job,
+    shard_of_worker,
+};
 pub use snapshot::{ManifestStatus, PendingJob, RunningJob, Snapshot, WorkerView};

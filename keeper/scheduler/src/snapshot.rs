@@ -8,7 +8,7 @@ use keeper_types::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::Policy;
+use crate::{Policy, Portion};
 
 /// Everything that a plan depends on besides the policy. The order of jobs and of workers does not matter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,9 @@ pub struct Snapshot {
     /// ([`Snapshot::with_turn`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<WorkerId>,
+    /// What of the market this is, where several keepers decide at once; all of it otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub portion: Option<Portion>,
 }
 
 impl Snapshot {
@@ -85,7 +88,14 @@ impl Snapshot {
             running: market.allocated_jobs().filter_map(RunningJob::new).collect(),
             used_milli,
             turn: None,
+            portion: None,
         }
+    }
+
+    /// Whether a running job counts for what its client holds: in a portion of the market only where it is of its shards.
+    /// Others are there for the workers that they hold.
+    pub(crate) fn counts_for_its_client(&self, job: &RunningJob) -> bool {
+        self.portion.as_ref().is_none_or(|portion| portion.shards.has_job(job.job_id))
     }
 }
 

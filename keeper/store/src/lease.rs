@@ -77,6 +77,9 @@ pub trait Leases: fmt::Debug + Send + Sync {
     /// The grant of this name that has not ended.
     async fn current(&self, name: &str) -> Result<Option<Lease>, StoreError>;
 
+    /// Every grant that has not ended, by name.
+    async fn standing(&self) -> Result<Vec<Lease>, StoreError>;
+
     /// Records an intent as [`Store::record_intent`] does, under leases: the same transaction checks that each grant
     /// stands, and none of these names is granted before it has ended.
     ///

@@ -13,37 +13,38 @@ use crate::Fence;
 
 /// A grant, and until when it surely lasts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Held {
-    fence: Fence,
+struct Held<G> {
+    fence: G,
     until: Instant,
 }
 
-/// Whoever acquires and renews a lease, and says so.
+/// Whoever acquires and renews a lease, and says so. `G` is what names a grant: its [`Fence`], or what stands for several
+/// that are held together.
 #[derive(Debug)]
-pub struct TenureHolder {
-    held: watch::Sender<Option<Held>>,
+pub struct TenureHolder<G = Fence> {
+    held: watch::Sender<Option<Held<G>>>,
 }
 
 /// What a lease is needed for sees of it.
 #[derive(Clone, Debug)]
-pub struct Tenure {
-    held: watch::Receiver<Option<Held>>,
+pub struct Tenure<G = Fence> {
+    held: watch::Receiver<Option<Held<G>>>,
 }
 
-impl Default for TenureHolder {
+impl<G> Default for TenureHolder<G> {
     fn default() -> Self {
         Self { held: watch::Sender::new(None) }
     }
 }
 
-impl TenureHolder {
+impl<G> TenureHolder<G> {
     /// For those who act under the lease.
-    pub fn tenure(&self) -> Tenure {
+    pub fn tenure(&self) -> Tenure<G> {
         Tenure { held: self.held.subscribe() }
     }
 
     /// The grant lasts until then at least.
-    pub fn hold(&self, fence: Fence, until: Instant) {
+    pub fn hold(&self, fence: G, until: Instant) {
         self.held.send_replace(Some(Held { fence, until }));
     }
 
@@ -53,20 +54,20 @@ impl TenureHolder {
     }
 }
 
-impl Tenure {
+impl<G: Clone + PartialEq> Tenure<G> {
     /// The grant that lasts now.
-    pub fn fence(&self) -> Option<Fence> {
+    pub fn fence(&self) -> Option<G> {
         let held = self.held.borrow();
         held.as_ref().filter(|held| Instant::now() < held.until).map(|held| held.fence.clone())
     }
 
     /// Whether this grant lasts.
-    pub fn stands(&self, fence: &Fence) -> bool {
+    pub fn stands(&self, fence: &G) -> bool {
         self.held.borrow().as_ref().is_some_and(|held| held.fence == *fence && Instant::now() < held.until)
     }
 
     /// Waits for a grant.
-    pub async fn begun(&mut self) -> Fence {
+    pub async fn begun(&mut self) -> G {
         loop {
             if let Some(fence) = self.fence() {
                 return fence;
@@ -79,7 +80,7 @@ impl Tenure {
     }
 
     /// Waits for the end of this grant.
-    pub async fn over(&mut self, fence: &Fence) {
+    pub async fn over(&mut self, fence: &G) {
         loop {
             let until =
                 self.held.borrow_and_update().as_ref().filter(|held| held.fence == *fence).map(|held| held.until);

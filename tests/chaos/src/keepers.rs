@@ -10,6 +10,7 @@ mod fault;
 mod figures;
 mod member;
 mod network;
+mod telling;
 mod waste;
 mod watching;
 
@@ -25,7 +26,6 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use keeper_store::{PostgresStore, Store as _, conformance::Server};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
-use serde_json::Value;
 use tokio::{net::TcpStream, time::sleep};
 
 use self::{
@@ -50,6 +50,8 @@ const TELL_EVERY: u32 = 10;
 /// How long anything may take that others wait for, far more than it needs.
 const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How long keepers may take to share out shards evenly before the next fault comes all the same.
+const SHARED_OUT: Duration = Duration::from_secs(12);
 
 /// How many keepers there are, and what is done to them.
 #[derive(Debug, clap::Args)]
@@ -57,6 +59,9 @@ pub(crate) struct Args {
     /// Keepers on one database; the first and the third have the same account, the others their own
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=5))]
     keepers: u8,
+    /// Shards that the market is dealt out into, so that several keepers lead at once
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    shards: u8,
     /// How many jobs are submitted meanwhile
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
     jobs: u32,
@@ -111,8 +116,8 @@ pub(crate) fn relay(listen: SocketAddr, to: SocketAddr) -> Result<ExitCode> {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let seed = args.seed.unwrap_or_else(|| rand::rng().random());
     println!(
-        "keepers: {} keepers, {} faults across {} jobs, {} workers, seed {seed}",
-        args.keepers, args.faults, args.jobs, args.workers
+        "keepers: {} keepers, {} shards, {} faults across {} jobs, {} workers, seed {seed}",
+        args.keepers, args.shards, args.faults, args.jobs, args.workers
     );
     let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
     let figures = runtime.block_on(try_them(args, seed))?;
@@ -150,7 +155,7 @@ async fn try_on(stage: &Arc<Stage>, args: &Args, seed: u64) -> Result<Figures> {
     let accounts: BTreeSet<usize> = members.iter().map(|member| member.account).collect();
     let before = nonces(stage, &accounts).await?;
     let store = Arc::new(PostgresStore::open_read_only(&url).await?);
-    let watching = Watching::begin(Arc::clone(&store));
+    let watching = Watching::begin(Arc::clone(&store), args.shards);
     let sight = Sight::open(stage);
     let listen: Vec<String> = members.iter().map(|member| member.place.listen.clone()).collect();
     let listen: Vec<&str> = listen.iter().map(String::as_str).collect();
@@ -177,7 +182,8 @@ async fn try_on(stage: &Arc<Stage>, args: &Args, seed: u64) -> Result<Figures> {
         for member in &mut members {
             member.until_ready().await?;
         }
-        until_it_is_told_who_leads(stage, &members, &watching, &url.to_string()).await?;
+        telling::until_it_is_told_who_leads(stage, &members, &watching, &url.to_string(), accounts.len()).await?;
+        figures.recomputed = telling::recompute_rounds(stage, args.shards).await?;
     }
     for member in &mut members {
         // What was done wrong may have ended some.
@@ -192,37 +198,6 @@ async fn try_on(stage: &Arc<Stage>, args: &Args, seed: u64) -> Result<Figures> {
     figures.tally = tally::count(stage, &*store, &acknowledged, &agents).await?;
     figures.took = began.elapsed();
     Ok(figures)
-}
-
-/// Waits until `/ready` of each keeper and `keeper status` say who leads as the database has it.
-async fn until_it_is_told_who_leads(
-    stage: &Stage,
-    members: &[Member],
-    watching: &Watching,
-    database: &str,
-) -> Result<()> {
-    let began = Instant::now();
-    loop {
-        let leader = watching.led.borrow().leader.clone();
-        let status = stage.place.command(&["status", "--database", database, "--json"]);
-        let status = stage.place.finish(status).await;
-        // The local chain keeps the state of its newest block only, and may have made another meanwhile.
-        let said = status.stderr;
-        let status: Value = serde_json::from_str(&status.stdout).unwrap_or_default();
-        let mut is_told = leader.is_some() && status["leader"]["keeper"].as_str() == leader.as_deref();
-        for member in members {
-            let (role, other) = member.role().await?;
-            is_told &= match leader.as_deref() == Some(member.name()) {
-                true => role == "leads",
-                false => role == "stands_by" && other == leader,
-            };
-        }
-        if is_told {
-            return Ok(());
-        }
-        ensure!(began.elapsed() < PATIENCE, "it is not told that {leader:?} leads: {} {said}", status["leader"]);
-        sleep(LOOK_EVERY).await;
-    }
 }
 
 /// The keepers, which do not run yet.
@@ -250,7 +225,7 @@ async fn members(stage: &Arc<Stage>, args: &Args, database: &str) -> Result<Vec<
         } else {
             Place::apart(number, stage.chain.rpc_url(), &socket, name).await?
         };
-        members.push(Member::new(stage, place, account, number, sabotage));
+        members.push(Member::new(stage, place, account, number, args.shards, sabotage));
     }
     Ok(members)
 }
@@ -280,15 +255,21 @@ impl Run<'_> {
         for number in 0..self.args.faults {
             pace.wait_for(number, submitting).await;
             let (fault, target) = Fault::draw(&mut self.rng, !self.args.signals_only);
+            self.until_several_lead().await;
             let leader = self.leader().await?;
-            let others: Vec<usize> = (0..self.members.len()).filter(|place| *place != leader).collect();
+            let idle = |place: &usize| self.led_by(*place).is_empty();
+            let standing_by: Vec<usize> = (0..self.members.len()).filter(idle).collect();
+            let others: Vec<usize> = match standing_by.is_empty() {
+                true => (0..self.members.len()).filter(|place| *place != leader).collect(),
+                false => standing_by,
+            };
             let other = others[self.rng.random_range(0..others.len())];
             if target == (Target::Leader { sends: true }) {
                 self.members[leader].until_it_sends().await;
             }
-            let hits_leader = target != Target::Another;
-            let place = if hits_leader { leader } else { other };
-            self.hit(fault, place, hits_leader).await.with_context(|| format!("fault {number}, {}", fault.name()))?;
+            let place = if target == Target::Another { other } else { leader };
+            self.members[place].revive()?;
+            self.hit(fault, place).await.with_context(|| format!("fault {number}, {}", fault.name()))?;
             if number % TELL_EVERY == TELL_EVERY - 1 {
                 let seen = *self.sight.seen.borrow();
                 println!("{}", self.figures.progress(number + 1, seen, self.began.elapsed()));
@@ -297,22 +278,45 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Waits until a keeper leads.
+    /// Where there are several shards, gives keepers some time to share them out: what is to be hit is several that lead.
+    async fn until_several_lead(&self) {
+        let accounts: BTreeSet<usize> = self.members.iter().map(|member| member.account).collect();
+        let began = Instant::now();
+        while self.args.shards > 1
+            && !self.watching.led.borrow().is_even(accounts.len())
+            && began.elapsed() < SHARED_OUT
+        {
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Waits until every shard is led; returns one of the keepers that lead.
     async fn leader(&mut self) -> Result<usize> {
         let began = Instant::now();
         loop {
-            let leader = self.watching.led.borrow().leader.clone();
-            let place = self.members.iter().position(|member| Some(member.name()) == leader.as_deref());
-            if let Some(place) = place {
-                return Ok(place);
+            let led = self.watching.led.borrow().clone();
+            let place = |leader: &str| self.members.iter().position(|member| member.name() == leader);
+            let leaders: Option<BTreeSet<usize>> = led.leaders().map(|leader| place(leader?)).collect();
+            if let Some(leaders) = leaders {
+                let leaders: Vec<usize> = leaders.into_iter().collect();
+                // Where one leads nothing is drawn.
+                let drawn = if leaders.len() > 1 { self.rng.random_range(0..leaders.len()) } else { 0 };
+                return Ok(leaders[drawn]);
             }
             ensure!(began.elapsed() < PATIENCE, "nobody leads");
             sleep(LOOK_EVERY).await;
         }
     }
 
-    /// Does it to a keeper, takes it back in time, and waits until a keeper is at work.
-    async fn hit(&mut self, fault: Fault, target: usize, is_leader: bool) -> Result<()> {
+    /// The shards that a keeper leads.
+    fn led_by(&self, place: usize) -> Vec<usize> {
+        self.watching.led.borrow().led_by(self.members[place].name())
+    }
+
+    /// Does it to a keeper, takes it back in time, and waits until all that it led is led and a keeper is at work.
+    async fn hit(&mut self, fault: Fault, target: usize) -> Result<()> {
+        let led = self.led_by(target);
+        let is_leader = !led.is_empty();
         self.begin(fault, target).await?;
         self.figures.hit(fault.name(), is_leader);
         let began = Instant::now();
@@ -323,7 +327,7 @@ impl Run<'_> {
                 self.take_back(fault, target).await?;
                 healed = Some(Instant::now());
             }
-            if !is_working && self.is_at_work(target, began, healed) {
+            if !is_working && self.is_at_work(target, &led, began, healed) {
                 self.figures.recovered(began.elapsed());
                 is_working = true;
             }
@@ -358,15 +362,21 @@ impl Run<'_> {
         }
     }
 
-    /// Whether a keeper has applied a round since the fault, or one leads and no job waits. The one that was hit counts from
-    /// when it was over: what it had sent before is no news.
-    fn is_at_work(&self, target: usize, began: Instant, healed: Option<Instant>) -> bool {
+    /// Whether each shard that was hit is led, and since then a keeper has applied a round or no job waits. The one that was
+    /// hit counts from when it was over: what it had, and had sent, before is no news.
+    fn is_at_work(&self, target: usize, hit: &[usize], began: Instant, healed: Option<Instant>) -> bool {
         let since = |place: usize| if place == target { healed } else { Some(began) };
-        let leader = self.watching.led.borrow().leader.clone();
-        self.members.iter().enumerate().any(|(place, member)| {
-            let Some(since) = since(place) else { return false };
-            let leads = leader.as_deref() == Some(member.name());
-            member.applied().is_some_and(|applied| applied > since) || (leads && self.sight.seen.borrow().queued == 0)
-        })
+        let led = self.watching.led.borrow();
+        let taken = hit.iter().map(|shard| {
+            let (leader, taken) = led.leader_of(*shard)?;
+            let place = self.members.iter().position(|member| member.name() == leader)?;
+            Some(taken.max(since(place)?))
+        });
+        let Some(taken) = taken.collect::<Option<Vec<Instant>>>() else { return false };
+        let taken = taken.into_iter().max().unwrap_or(began);
+        let has_applied = |(place, member): (usize, &Member)| {
+            since(place).is_some_and(|since| member.applied().is_some_and(|applied| applied > since.max(taken)))
+        };
+        self.sight.seen.borrow().queued == 0 || self.members.iter().enumerate().any(has_applied)
     }
 }

@@ -26,8 +26,8 @@ impl Log {
         self.granted.as_ref().is_none_or(|(lease, fence)| lease.tenure.stands(fence))
     }
 
-    /// Records an intent; `duty` is the grant that it was decided under.
-    pub(super) async fn record(&self, duty: Option<&Fence>, intent: &NewIntent) -> Result<IntentId, StoreError> {
+    /// Records an intent; `duty` are the grants that it was decided under.
+    pub(super) async fn record(&self, duty: &[Fence], intent: &NewIntent) -> Result<IntentId, StoreError> {
         match &self.granted {
             None => self.store.record_intent(intent).await,
             Some((lease, own)) => {

@@ -41,8 +41,16 @@ impl Recording {
         let recording: Self = serde_json::from_str(&text)
             .with_context(|| format!("{} is no snapshot with its policy", path.display()))?;
         recording.policy.validate().with_context(|| path.display().to_string())?;
+        recording.snapshot.check_portion().with_context(|| {
+            format!("{} has what a round about {} does not", path.display(), shards_of(&recording.snapshot))
+        })?;
         Ok(recording)
     }
+}
+
+/// The shards that a snapshot is of.
+fn shards_of(snapshot: &Snapshot) -> String {
+    snapshot.portion.as_ref().map_or_else(|| "the whole market".to_owned(), |portion| portion.shards.to_string())
 }
 
 /// Plans by the file and prints what was decided, and the names that a round's header would have.
@@ -56,6 +64,7 @@ pub(super) fn run(global: &Global, args: &ReplayArgs) -> Result<()> {
     let batch = plan.batch();
     if global.json {
         return output::json(&json!({
+            "portion": snapshot.portion,
             "policy_id": policy_id(policy),
             "snapshot_root": snapshot_root(snapshot),
             "plan_root": plan_root(&batch),
@@ -71,6 +80,9 @@ pub(super) fn run(global: &Global, args: &ReplayArgs) -> Result<()> {
         snapshot.workers.len(),
         snapshot.block
     );
+    if snapshot.portion.is_some() {
+        println!("portion   {}", shards_of(snapshot));
+    }
     println!("plan      {:#066x}, {} allocations", plan_root(&batch), batch.len());
     print_decisions(&plan);
     Ok(())

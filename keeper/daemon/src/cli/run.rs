@@ -28,8 +28,8 @@ use crate::{
     rights::Rights,
     services::{
         ALLOCATING, Admission, Allocating, Believed, BelievedReceiver, CannotListen, Claim, Dispatching, Exiting,
-        Following, Health, LEADER, Leadership, Leasing, Noticing, Probing, Sending, Serving, Signals, Stage, Stopped,
-        Storing, Supervisor,
+        Following, Health, Leadership, Leasing, Noticing, Probing, Sending, Serving, Signals, Stage, Stopped, Storing,
+        Supervisor,
     },
     settings::Settings,
 };
@@ -73,6 +73,8 @@ struct Keeper {
     health: Arc<Health>,
     latch: Arc<Latch>,
     leadership: Leadership,
+    /// Where others say what they do, where they may.
+    leases: Option<Arc<dyn Leases>>,
     /// Who leads, where others may.
     leasing: Option<Leasing>,
     /// The data directory is this process's for as long as this is held.
@@ -120,13 +122,16 @@ impl Keeper {
             time: settings.lease(),
             silence: settings.leaders_silence(),
             lanes: claims,
-            leader: Claim::to(LEADER),
+            shards: settings.shards,
+            leads: Arc::default(),
+            sending: lane.status(),
             held: latch.closed(),
             health: health.clone(),
         });
-        let shared = leasing.as_ref().map(|leasing| Leadership::Shared(leasing.leader.tenure()));
+        let shared = leasing.as_ref().map(|leasing| Leadership::Shared(leasing.leads.tenure()));
         Ok(Self {
             leadership: shared.unwrap_or(Leadership::Alone),
+            leases: leasing.as_ref().map(|leasing| leasing.leases.clone()),
             leasing,
             installation,
             contracts,
@@ -214,6 +219,7 @@ impl Keeper {
             health: self.health.clone(),
             latch: self.latch.clone(),
             leadership: self.leadership.clone(),
+            leases: self.leases.clone(),
         };
         supervisor.add(ALLOCATING, Stage::Work, move |cancel| allocating.clone().run(cancel));
         let admission = Admission {

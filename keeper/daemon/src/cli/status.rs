@@ -76,10 +76,10 @@ pub(crate) async fn run(global: &Global) -> Result<()> {
     let records = records(&context, &contracts).await?;
     let spinner = output::spinner("reading the chain");
     let (mut tally, money) = read_with_money(&context, &contracts).await?;
-    let mut leader = None;
+    let mut leaders = records::Leaders::default();
     if let Some(records) = records {
         add_times(&*records, &mut tally).await?;
-        leader = records::leader(&context).await?;
+        leaders = records::leaders(&context).await?;
     }
     let gas = gas_per_allocation(&context, &tally).await?;
     spinner.finish_and_clear();
@@ -102,12 +102,20 @@ pub(crate) async fn run(global: &Global) -> Result<()> {
             "l1_data_gas_per_allocation": gas.map(|(_, data)| data),
             "allocations_list": tally.allocations,
             "endpoints": context.rpc.endpoints(),
-            "leader": leader.map(|leader| json!({ "keeper": leader.holder, "term": leader.term })),
+            "leader": leaders.leader.map(|leader| json!({ "keeper": leader.holder, "term": leader.term })),
+            "shards": leaders.shards,
         }));
     }
     print(&tally, &states, &money, gas);
-    if let Some(leader) = leader {
+    if let Some(leader) = leaders.leader {
         println!("keeper       {} leads, in term {}", leader.holder, leader.term);
+    }
+    for (shard, of) in leaders.shards.iter().zip(std::iter::repeat(leaders.shards.len())) {
+        let (number, term) = (shard.shard, shard.term.unwrap_or_default());
+        match &shard.keeper {
+            Some(keeper) => println!("keeper       {keeper} leads shard {number} of {of}, in term {term}"),
+            None => println!("keeper       nobody leads shard {number} of {of}"),
+        }
     }
     let endpoints = context.rpc.endpoints();
     for endpoint in endpoints.iter().filter(|_| endpoints.len() > 1) {

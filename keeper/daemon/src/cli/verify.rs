@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use keeper_chain::{Deployment, Follower};
 use keeper_dispatch::ArtifactStore;
-use keeper_scheduler::{ManifestStatus, RoundInputs, Snapshot, plan, plan_root, policy_id, snapshot_root};
+use keeper_scheduler::{ManifestStatus, RoundInputs, ShardSet, Snapshot, plan, plan_root, policy_id, snapshot_root};
 use keeper_types::{BlockEvents, BlockNumber, Felt, JobId, MAX_MANIFEST_BYTES, Manifest, Market};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -66,8 +66,10 @@ struct Located {
 }
 
 /// Jobs and workers in the snapshot that the round was decided from.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Sizes {
+    /// The shards that the round is about; `None` where it is about the whole market.
+    shards: Option<ShardSet>,
     jobs: usize,
     workers: usize,
     manifests: Manifests,
@@ -104,7 +106,7 @@ pub(super) async fn run(global: &Global, command: VerifyCommand) -> Result<()> {
     if global.json {
         output::json(&verdict(round.as_ref(), &result))?;
     } else if let (Some(round), Ok(sizes)) = (&round, &result) {
-        print(round, *sizes);
+        print(round, sizes);
     }
     result.map(|_| ())
 }
@@ -144,6 +146,11 @@ async fn recompute(located: &Located, args: &AllocationArgs) -> Result<Sizes> {
         return different(Difference::Policy { published, round: header.policy_id });
     }
 
+    if let Some(difference) = inputs.portion.as_ref().and_then(|portion| difference::misplaced(&portion.shards, round))
+    {
+        return different(difference);
+    }
+
     let market = market_at(blocks, header.snapshot_block)?;
     let block = follower.header(header.snapshot_block).await?;
     let block = block.with_context(|| format!("block {} is not there any more", header.snapshot_block))?;
@@ -175,7 +182,8 @@ async fn recompute(located: &Located, args: &AllocationArgs) -> Result<Sizes> {
     if root != header.plan_root {
         return different(Difference::PlanRoot { recomputed: root, round: header.plan_root });
     }
-    Ok(Sizes { jobs: snapshot.jobs.len(), workers: snapshot.workers.len(), manifests })
+    let shards = snapshot.portion.map(|portion| portion.shards);
+    Ok(Sizes { shards, jobs: snapshot.jobs.len(), workers: snapshot.workers.len(), manifests })
 }
 
 /// Holds what the inputs say of queued jobs' manifests against the manifests, as far as these are here: their hashes are
@@ -247,8 +255,12 @@ fn verdict(round: Option<&AppliedRound>, result: &Result<Sizes>) -> Value {
         });
     }
     let more = match result {
-        Ok(Sizes { jobs, workers, manifests }) => {
-            json!({ "result": "match", "jobs": jobs, "workers": workers, "manifests": manifests })
+        Ok(Sizes { shards, jobs, workers, manifests }) => {
+            let mut told = json!({ "result": "match", "jobs": jobs, "workers": workers, "manifests": manifests });
+            if let Some(shards) = shards {
+                told["shards"] = json!(shards);
+            }
+            told
         }
         Err(error) => match error.downcast_ref::<Different>() {
             Some(different) => json!({ "result": "different", "difference": different.difference }),
@@ -264,10 +276,13 @@ fn verdict(round: Option<&AppliedRound>, result: &Result<Sizes>) -> Value {
     verdict
 }
 
-fn print(round: &AppliedRound, Sizes { jobs, workers, manifests }: Sizes) {
+fn print(round: &AppliedRound, Sizes { shards, jobs, workers, manifests }: &Sizes) {
     let AppliedRound { keeper, header, block, tx_hash, allocated, skipped } = round;
     println!("round     {} of keeper {keeper}, block {block}, transaction {tx_hash}", header.round);
     println!("policy    {}, as announced", header.policy_id);
+    if let Some(shards) = shards {
+        println!("portion   {shards}, and nothing of another");
+    }
     println!(
         "snapshot  {:#066x}: {jobs} jobs and {workers} workers at block {}",
         header.snapshot_root, header.snapshot_block

@@ -11,13 +11,14 @@
 //! - Round numbers go on above the chain's and the log's: a round that was sent and is in no block yet has its number.
 //! - Manifests are read again. Explanations are written again, each in the place of the one before.
 //!
-//! Where several keepers share a database, only the one that leads decides. Whenever it begins to, it starts as above; once
-//! it does not any more, it drops whatever it was doing, and gives up rounds of its own that are in no block: they were
+//! Where several keepers share a database, only the one that leads decides, or each about the shards that it leads
+//! ([`portion`]), all of them in one round. Whenever it begins to, it starts as above; once it does not any more, it drops whatever it was doing, and gives up rounds of its own that are in no block: they were
 //! decided by what another decides anew.
 //!
 //! Told to stop, it drops what it decides and finishes what it sends: for some seconds it waits for the round to land, and
 //! then leaves the intent open for the next start.
 
+mod portion;
 mod rounds;
 mod share;
 
@@ -38,7 +39,7 @@ use keeper_scheduler::{
     Explanation, ManifestStatus, Outcome, Plan, Policy, RoundInputs, Snapshot, SnapshotHasher, plan, plan_root,
     policy_id, seed_of,
 };
-use keeper_store::{ExplanationRecord, Fence, Store};
+use keeper_store::{ExplanationRecord, Leases, Store};
 use keeper_types::{
     AllocationItem, BlockNumber, ContentHash, Felt, Job, JobId, MAX_MANIFEST_BYTES, Manifest, ManifestView, RoundHeader,
 };
@@ -46,7 +47,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::share::Share;
-use super::{Believed, BelievedReceiver, Failure, Health, Leadership, now_ms};
+use super::{Believed, BelievedReceiver, Duty, Failure, Health, Leadership, now_ms};
 
 /// Waiting jobs age and manifests arrive without an event, so a round is tried this often at least.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -69,6 +70,8 @@ pub(crate) struct Allocating {
     pub(crate) latch: Arc<Latch>,
     /// Whether this keeper decides.
     pub(crate) leadership: Leadership,
+    /// Who else is at work, where others may be.
+    pub(crate) leases: Option<Arc<dyn Leases>>,
 }
 
 /// What the rounds know from one to the next.
@@ -90,8 +93,8 @@ struct Memory {
     hasher: SnapshotHasher,
     /// How long the round that is decided takes.
     share: Share,
-    /// The lease that the rounds are decided under, where there are several keepers.
-    duty: Option<Fence>,
+    /// What the rounds are decided under, where there are several keepers.
+    duty: Duty,
 }
 
 /// A round that is decided, explained and published.
@@ -134,7 +137,7 @@ impl Allocating {
         }
     }
 
-    async fn lead(mut self, duty: Option<Fence>, cancel: CancellationToken) -> Result<(), Failure> {
+    async fn lead(mut self, duty: Duty, cancel: CancellationToken) -> Result<(), Failure> {
         let mut memory = Memory { duty, ..Memory::default() };
         let Some(resumed) = cancel.run_until_cancelled(self.resume(&mut memory)).await else { return Ok(()) };
         let mut until = resumed?;
@@ -195,7 +198,7 @@ impl Allocating {
     /// Decides a round and publishes what it was decided from; `None` where there is nothing to send.
     async fn decide(&self, believed: &Believed, memory: &mut Memory) -> Result<Option<Decided>, Failure> {
         memory.take_note_of(believed.fork);
-        let queued: Vec<&Job> = believed.market.queued_jobs().collect();
+        let queued: Vec<&Job> = believed.market.queued_jobs().filter(|job| memory.duty.has_job(job.job_id)).collect();
         memory.explained.retain(|job_id, _| believed.market.jobs.get(job_id).is_some_and(|job| !job.state.is_final()));
         let open: BTreeSet<ContentHash> = queued.iter().filter_map(|job| job.spec.manifest()).collect();
         memory.manifests.retain(|hash, _| open.contains(hash));
@@ -206,6 +209,12 @@ impl Allocating {
             self.read_manifest(job, memory).await;
         }
         let snapshot = self.snapshot(believed, memory);
+        let snapshot = match self.portion(&memory.duty, believed.head.number).await? {
+            Some(portion) => snapshot.of_portion(portion),
+            None => snapshot,
+        };
+        // Whose turn it is counts among the portion's own workers.
+        let snapshot = snapshot.with_turn(&believed.market, &self.policy).without_idle_measures(&self.policy);
         memory.share.mark("snapshot");
         let plan = plan(&snapshot, &self.policy);
         memory.share.mark("planned");
@@ -283,14 +292,13 @@ impl Allocating {
             Some(hash) => memory.manifests.get(&hash).cloned().unwrap_or_else(|| unread(ManifestStatus::Missing)),
             None => unread(ManifestStatus::Malformed("the job's manifest_hash is not a content hash".to_owned())),
         };
-        let snapshot = Snapshot::of_market(
+        Snapshot::of_market(
             &believed.market,
             (head.number, head.timestamp),
             seed_of(head.hash),
             manifest,
             |worker_id| sessions.get(&worker_id).map(|session| session.agent.clone()),
-        );
-        snapshot.with_turn(&believed.market, &self.policy).without_idle_measures(&self.policy)
+        )
     }
 
     /// Puts what the chain does not tell where `keeper verify allocation` finds it.

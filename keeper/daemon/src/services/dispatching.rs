@@ -12,7 +12,7 @@ use keeper_follow::FinalityPolicy;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Believed, BelievedReceiver, Failure, Leadership};
+use super::{Believed, BelievedReceiver, Duty, Failure, Leadership};
 
 /// The service.
 #[derive(Clone)]
@@ -37,7 +37,7 @@ impl Dispatching {
         let leadership = self.leadership.clone();
         let unheard = self.leave_unheard(leadership.clone());
         tokio::select! {
-            ended = leadership.while_leading(cancel, |_, cancel| self.clone().lead(cancel)) => ended,
+            ended = leadership.while_leading(cancel, |duty, cancel| self.clone().lead(duty, cancel)) => ended,
             () = unheard => Ok(()),
         }
     }
@@ -56,13 +56,13 @@ impl Dispatching {
         }
     }
 
-    async fn lead(self, cancel: CancellationToken) -> Result<(), Failure> {
+    async fn lead(self, duty: Duty, cancel: CancellationToken) -> Result<(), Failure> {
         let (allocated, receiver) = watch::channel(BTreeSet::new());
         let (mut believed, finality) = (self.believed, self.finality);
         let follow = async {
             loop {
                 let now = believed.borrow_and_update().clone();
-                let now = now.as_deref().map(|believed| allocations(believed, &finality)).unwrap_or_default();
+                let now = now.as_deref().map(|believed| allocations(believed, &finality, &duty)).unwrap_or_default();
                 allocated.send_if_modified(|before| {
                     let news = *before != now;
                     *before = now;
@@ -86,11 +86,12 @@ impl Dispatching {
     }
 }
 
-/// What is allocated now, and sure enough for its work to begin: that does not go back with the chain. A job whose manifest hash is no content hash is never allocated by a keeper; where
+/// What is allocated now, this keeper's to see to, and sure enough for its work to begin: that does not go back with the chain. A job whose manifest hash is no content hash is never allocated by a keeper; where
 /// somebody did, its worker finds no manifest and the attempt runs out.
-fn allocations(believed: &Believed, finality: &FinalityPolicy) -> BTreeSet<Allocation> {
+fn allocations(believed: &Believed, finality: &FinalityPolicy, duty: &Duty) -> BTreeSet<Allocation> {
     let running = believed.market.allocated_jobs();
     running
+        .filter(|job| duty.has_job(job.job_id))
         .filter(|job| finality.may_begin(job, &believed.head, believed.final_block))
         .filter_map(|job| {
             let (worker_id, manifest) = (job.worker_id?, job.spec.manifest()?);

@@ -1,6 +1,7 @@
 //! Ends what is due: queued jobs past their deadline, attempts past theirs, results past their challenge
 //! window or decided by their group, disputes past their end. Anyone may; a keeper that does it spares everyone the
-//! wait. What its workers have earned by it is paid out to them.
+//! wait. What its workers have earned by it is paid out to them. Where the market is dealt out, a keeper does so for the
+//! jobs and the owners' accounts of the shards that it leads.
 //!
 //! Each transaction goes through the lane of an account, which records it with the jobs and attempts that it ends, so that
 //! none is sent twice while it is on its way, by whichever keeper of the same database. Started again, the service has
@@ -20,12 +21,12 @@ use keeper_chain::{
 use keeper_dispatch::Sessions;
 use keeper_failpoints::{Failpoint, reach};
 use keeper_follow::Latch;
-use keeper_store::{Fence, IntentAction, IntentState, JobAttempt, Landed, MaintenanceCall, StoreError};
+use keeper_store::{IntentAction, IntentState, JobAttempt, Landed, MaintenanceCall, StoreError};
 use keeper_types::{Address, Attempt, BlockNumber, Fri, Job, JobState, Market};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Believed, BelievedReceiver, Failure, Leadership, finish};
+use super::{Believed, BelievedReceiver, Duty, Failure, Leadership, finish};
 
 /// Exits in one transaction: well below what fits, so that one is never refused for its size.
 const MOST_PER_TRANSACTION: usize = 30;
@@ -47,9 +48,9 @@ pub(crate) struct Exiting {
     pub(crate) leadership: Leadership,
 }
 
-/// What it is done under: the lease, where there are several keepers, and the keeper's patience.
-struct Duty {
-    fence: Option<Fence>,
+/// What it is done under: what this keeper leads, where there are several, and the keeper's patience.
+struct Work {
+    duty: Duty,
     cancel: CancellationToken,
 }
 
@@ -60,11 +61,11 @@ impl Exiting {
     /// None: what fails is tried again.
     pub(crate) async fn run(self, cancel: CancellationToken) -> Result<(), Failure> {
         let leadership = self.leadership.clone();
-        leadership.while_leading(cancel, |fence, cancel| self.clone().lead(Duty { fence, cancel })).await
+        leadership.while_leading(cancel, |duty, cancel| self.clone().lead(Work { duty, cancel })).await
     }
 
-    async fn lead(mut self, duty: Duty) -> Result<(), Failure> {
-        let cancel = &duty.cancel;
+    async fn lead(mut self, work: Work) -> Result<(), Failure> {
+        let cancel = &work.cancel;
         // What failed by itself is left alone until its job changes, or for a while: what it failed of may have passed.
         let mut refused: BTreeMap<(DueExit, u8), BlockNumber> = BTreeMap::new();
         let mut paid_until = BlockNumber(0);
@@ -78,26 +79,26 @@ impl Exiting {
                 continue;
             }
             let key = |exit: DueExit| (exit, believed.market.jobs.get(&exit.job_id()).map_or(0, |job| job.attempt.0));
-            let mut due = due_exits(&believed);
+            let mut due = due_exits(&believed, &work.duty);
             let open: BTreeSet<_> = due.iter().copied().map(key).collect();
             let head = believed.head.number;
             refused.retain(|exit, at| open.contains(exit) && head.0 < at.0.saturating_add(AGAIN_AFTER_BLOCKS));
             due.retain(|exit| !refused.contains_key(&key(*exit)));
             let groups = (0..).zip(due.chunks(MOST_PER_TRANSACTION));
-            let ending = groups.map(|(number, group)| self.end(number, group, &believed.market, &duty));
+            let ending = groups.map(|(number, group)| self.end(number, group, &believed.market, &work));
             let Some(ended) = finish(cancel, join_all(ending)).await else { return Ok(()) };
             refused.extend(ended.into_iter().flatten().map(|exit| (key(exit), head)));
-            self.wait_for_effect(&due, cancel).await;
-            let Some(paid) = finish(cancel, self.pay_out(paid_until, &duty)).await else { return Ok(()) };
+            self.wait_for_effect(&due, &work).await;
+            let Some(paid) = finish(cancel, self.pay_out(paid_until, &work)).await else { return Ok(()) };
             paid_until = paid.unwrap_or(paid_until);
         }
     }
 
     /// Ends a group at once, or one by one where the group is refused; returns those that failed on chain. Begins nothing
     /// once it is cancelled.
-    async fn end(&self, number: usize, group: &[DueExit], market: &Market, duty: &Duty) -> Vec<DueExit> {
+    async fn end(&self, number: usize, group: &[DueExit], market: &Market, work: &Work) -> Vec<DueExit> {
         let lane = self.lane(number);
-        match self.try_to_end(lane, group, market, duty).await {
+        match self.try_to_end(lane, group, market, work).await {
             Ended::Done(_) | Ended::NotNow => return Vec::new(),
             // Somebody else was faster, or the next block decides.
             Ended::Refused if group.len() == 1 => return Vec::new(),
@@ -106,17 +107,17 @@ impl Exiting {
         }
         let mut refused = Vec::new();
         for exit in group {
-            if matches!(self.try_to_end(lane, &[*exit], market, duty).await, Ended::Reverted) {
+            if matches!(self.try_to_end(lane, &[*exit], market, work).await, Ended::Reverted) {
                 refused.push(*exit);
             }
         }
         refused
     }
 
-    async fn try_to_end(&self, lane: &Lane, group: &[DueExit], market: &Market, duty: &Duty) -> Ended {
+    async fn try_to_end(&self, lane: &Lane, group: &[DueExit], market: &Market, work: &Work) -> Ended {
         let calls = group.iter().map(|exit| recorded(market, *exit)).collect();
         reach(Failpoint::ExitsBeforeSend);
-        let ended = self.send(lane, calls, self.contracts.exit_calls(lane.sender(), group), duty).await;
+        let ended = self.send(lane, calls, self.contracts.exit_calls(lane.sender(), group), work).await;
         match &ended {
             Ended::Done(Landed { block, tx_hash, .. }) => {
                 reach(Failpoint::ExitsAfterReceipt);
@@ -135,13 +136,13 @@ impl Exiting {
         lane: &Lane,
         recorded: Vec<MaintenanceCall>,
         calls: Calls,
-        Duty { fence, cancel }: &Duty,
+        Work { duty, cancel }: &Work,
     ) -> Ended {
         if cancel.is_cancelled() {
             return Ended::NotNow;
         }
         let action = IntentAction::Maintenance { calls: recorded };
-        let submitted = match cancel.run_until_cancelled(lane.submit_for(fence.as_ref(), action, calls)).await {
+        let submitted = match cancel.run_until_cancelled(lane.submit_for(&duty.fences, action, calls)).await {
             Some(Ok(submitted)) => submitted,
             Some(Err(LaneError::Send(SendError::WouldRevert { reason }))) => {
                 tracing::debug!(reason, "refused before it was sent");
@@ -172,9 +173,9 @@ impl Exiting {
 
     /// Pays the owners of connected workers what they are owed as of a block after `paid_until`; returns the block
     /// that did. Begins nothing once it is cancelled.
-    async fn pay_out(&self, paid_until: BlockNumber, duty: &Duty) -> Option<BlockNumber> {
+    async fn pay_out(&self, paid_until: BlockNumber, work: &Work) -> Option<BlockNumber> {
         let believed = self.believed.borrow().clone().filter(|believed| believed.head.number > paid_until)?;
-        let owed = self.owed(&believed.market);
+        let owed = self.owed(&believed.market, &work.duty);
         let mut paid = None;
         for (number, group) in (0..).zip(owed.chunks(MOST_PER_TRANSACTION)) {
             let lane = self.lane(number);
@@ -182,7 +183,7 @@ impl Exiting {
             let calls = self.contracts.withdraw_calls(lane.sender(), group);
             reach(Failpoint::PayoutBeforeSend);
             // Where it is refused, somebody else paid one of them out; the next belief tells whom.
-            if let Ended::Done(landed) = self.send(lane, recorded, calls, duty).await {
+            if let Ended::Done(landed) = self.send(lane, recorded, calls, work).await {
                 reach(Failpoint::PayoutAfterReceipt);
                 let block = landed.block.map(|block| block.number);
                 let shown = block.map(tracing::field::display);
@@ -193,19 +194,20 @@ impl Exiting {
         paid
     }
 
-    fn owed(&self, market: &Market) -> Vec<Address> {
+    fn owed(&self, market: &Market, duty: &Duty) -> Vec<Address> {
         let sessions = self.sessions.borrow();
         let owners = sessions.keys().filter_map(|worker_id| Some(market.workers.get(worker_id)?.owner));
-        let owners: BTreeSet<Address> = owners.filter(|owner| market.credit_of(*owner) > Fri::ZERO).collect();
+        let is_owed = |owner: &Address| duty.has_account(*owner) && market.credit_of(*owner) > Fri::ZERO;
+        let owners: BTreeSet<Address> = owners.filter(is_owed).collect();
         owners.into_iter().collect()
     }
 
     /// Waits until what was ended is believed, so that it is not ended twice.
-    async fn wait_for_effect(&mut self, due: &[DueExit], cancel: &CancellationToken) {
+    async fn wait_for_effect(&mut self, due: &[DueExit], Work { duty, cancel }: &Work) {
         const BLOCKS: usize = 3;
         for _ in 0..BLOCKS {
             let still_due = match self.believed.borrow().as_ref() {
-                Some(believed) => due_exits(believed).iter().any(|exit| due.contains(exit)),
+                Some(believed) => due_exits(believed, duty).iter().any(|exit| due.contains(exit)),
                 None => false,
             };
             if !still_due {
@@ -244,11 +246,12 @@ fn recorded(market: &Market, exit: DueExit) -> MaintenanceCall {
     }
 }
 
-/// What anyone may end as of the newest block.
-fn due_exits(believed: &Believed) -> Vec<DueExit> {
+/// What anyone may end as of the newest block, of what is this keeper's to see to.
+fn due_exits(believed: &Believed, duty: &Duty) -> Vec<DueExit> {
     let now = (believed.head.timestamp, believed.head.number);
     let market = &believed.market;
-    market.open_jobs().filter_map(|job| due_exit(market, job, now)).collect()
+    let jobs = market.open_jobs().filter(|job| duty.has_job(job.job_id));
+    jobs.filter_map(|job| due_exit(market, job, now)).collect()
 }
 
 fn due_exit(market: &Market, job: &Job, (timestamp, block): (u64, BlockNumber)) -> Option<DueExit> {

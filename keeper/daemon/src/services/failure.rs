@@ -43,6 +43,8 @@ pub(crate) enum Cause {
     Panics,
     /// A service did not stop in time.
     Stuck,
+    /// Keepers on the database deal out jobs in another way.
+    Shards,
     /// A second signal came while the keeper was stopping.
     Signal(Signal),
 }
@@ -59,6 +61,7 @@ impl Cause {
             Self::Restarts => 15,
             Self::Panics => 16,
             Self::Stuck => 17,
+            Self::Shards => 18,
             Self::Signal(signal) => signal.exit_code(),
         }
     }
@@ -316,10 +319,11 @@ mod tests {
             Cause::Restarts,
             Cause::Panics,
             Cause::Stuck,
+            Cause::Shards,
             Cause::Signal(Signal::Interrupt),
             Cause::Signal(Signal::Terminate),
         ];
         let codes: Vec<u8> = causes.map(Cause::exit_code).into();
-        assert_eq!(codes, [10, 11, 12, 13, 14, 15, 16, 17, 130, 143]);
+        assert_eq!(codes, [10, 11, 12, 13, 14, 15, 16, 17, 18, 130, 143]);
     }
 }

@@ -205,9 +205,14 @@ impl Health {
         if before.as_ref() == Some(&role) {
             return;
         }
-        match role {
-            Role::Leads { term } => tracing::info!(term, "this keeper leads"),
-            Role::StandsBy { leader } => tracing::info!(leader, "standing by"),
+        match (role, before) {
+            (Role::Leads { term }, _) => tracing::info!(term, "this keeper leads"),
+            (Role::StandsBy { leader }, _) => tracing::info!(leader, "standing by"),
+            // Others take turns without this one's doing.
+            (Role::LeadsShards { leads, .. }, Some(Role::LeadsShards { leads: same, .. })) if leads == same => {}
+            (Role::WaitsForShards { .. }, Some(Role::WaitsForShards { .. })) => {}
+            (Role::LeadsShards { leads, .. }, _) => tracing::info!(shards = ?leads, "this keeper leads"),
+            (Role::WaitsForShards { .. }, _) => tracing::info!("standing by"),
         }
     }
 
@@ -240,8 +245,7 @@ impl Health {
             chain.detail = format!("read up to block {block} of {head}");
         }
         let mut allocating = within(facts.allocated, LONGEST_ROUND, "the service runs");
-        if let Some(Role::StandsBy { leader }) = &facts.role {
-            let leads = leader.as_ref().map_or_else(|| "nobody leads".to_owned(), |leader| format!("{leader} leads"));
+        if let Some(leads) = facts.role.as_ref().and_then(who_leads_instead) {
             allocating = Check { ok: true, age_ms: None, detail: format!("standing by: {leads}") };
         }
         if facts.services.get(ALLOCATING) != Some(&true) {
@@ -274,6 +278,22 @@ impl Health {
     fn facts(&self) -> MutexGuard<'_, Facts> {
         // Every change is a single assignment.
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who does the work of a keeper that stands by.
+fn who_leads_instead(role: &Role) -> Option<String> {
+    match role {
+        Role::Leads { .. } | Role::LeadsShards { .. } => None,
+        Role::StandsBy { leader: None } => Some("nobody leads".to_owned()),
+        Role::StandsBy { leader: Some(leader) } => Some(format!("{leader} leads")),
+        Role::WaitsForShards { shards } => {
+            let unled = shards.iter().filter(|led| led.keeper.is_none()).count();
+            Some(match unled {
+                0 => format!("others lead all {} shards", shards.len()),
+                unled => format!("nobody leads {unled} of {} shards", shards.len()),
+            })
+        }
     }
 }
 
@@ -445,6 +465,28 @@ mod tests {
         assert_eq!(failing(&health), ["allocating"], "it has to decide now");
         let told = serde_json::to_value(health.readiness()).unwrap();
         assert_eq!((&told["role"], &told["term"]), (&"leads".into(), &4.into()), "{told}");
+    }
+
+    #[test]
+    fn who_leads_which_shard_is_told() {
+        let health = healthy();
+        health.facts().allocated = None;
+        let led = |shard, keeper: Option<&str>| super::super::leading::ShardLed {
+            shard,
+            keeper: keeper.map(ToOwned::to_owned),
+            term: keeper.map(|_| 7),
+        };
+        health.plays(Role::WaitsForShards { shards: vec![led(0, Some("a")), led(1, None)] });
+        assert_eq!(failing(&health), [""; 0]);
+        let told = serde_json::to_value(health.readiness()).unwrap();
+        assert_eq!(told["role"], "stands_by");
+        assert_eq!(told["shards"][0], serde_json::json!({ "shard": 0, "keeper": "a", "term": 7 }));
+        assert_eq!(told["shards"][1], serde_json::json!({ "shard": 1, "keeper": null, "term": null }));
+        assert_eq!(told["checks"]["allocating"]["detail"], "standing by: nobody leads 1 of 2 shards");
+        health.plays(Role::LeadsShards { leads: vec![1], shards: vec![led(0, Some("a")), led(1, Some("b"))] });
+        assert_eq!(failing(&health), ["allocating"], "it has to decide now");
+        let told = serde_json::to_value(health.readiness()).unwrap();
+        assert_eq!((&told["role"], &told["leads"]), (&"leads".into(), &serde_json::json!([1])), "{told}");
     }
 
     #[tokio::test(start_paused = true)]

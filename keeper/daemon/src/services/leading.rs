@@ -1,15 +1,19 @@
-//! Which of several keepers on one database leads.
+//! Which of several keepers on one database leads what.
 //!
-//! One keeper decides rounds, ends what is due, pays out and dispatches: the one that has the lease [`LEADER`]. The others
-//! stand by: they follow the chain, keep sessions with agents, and take over when the lease ends. Beside it each account
-//! has a lease of its own ([`lane_lease`]), without which nothing is signed or sent from it, so that two keepers may be
-//! given one account. A keeper leads only while it has the lease of the account that applies rounds, reads the chain, and
-//! may send.
+//! A keeper decides rounds, ends what is due, pays out and dispatches for what it leads. Where the market is one shard, the
+//! lease [`LEADER`] says who leads it, and the others stand by: they follow the chain, keep sessions with agents, and take
+//! over when the lease ends. With more shards each has a lease ([`shard_lease`]), and the keepers that are able share
+//! them out among themselves ([`sharing`]). Beside it each account has a lease of its own ([`lane_lease`]), without which
+//! nothing is signed or sent from it, so that two keepers may be given one account. A keeper leads only while it has the
+//! lease of the account that applies rounds, reads the chain, and may send.
 //!
 //! Nothing here is what keeps two keepers apart: that is the fence in the transaction that records an intent, and behind it
 //! the contracts. This only sees to it that a keeper knows early what it need not try.
 //!
 //! [`lane_lease`]: keeper_store::lane_lease
+
+mod keeping;
+mod sharing;
 
 use std::{
     sync::{
@@ -19,14 +23,24 @@ use std::{
     time::Duration,
 };
 
-use keeper_store::{Fence, Leases, StoreError, Tenure, TenureHolder};
+use futures::future::{join, join_all};
+use keeper_chain::lane::LaneStatus;
+use keeper_scheduler::ShardSet;
+use keeper_store::{Fence, Leases, Tenure, TenureHolder};
+use keeper_types::{Address, JobId};
 use serde::Serialize;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
 use tokio_util::sync::CancellationToken;
 
+use self::{keeping::Keeping, sharing::Sharing};
 use super::{Failure, Health};
 
-/// The lease of the keeper that leads.
+pub(crate) use self::sharing::{is_candidate, led, shard_of_lease};
+
+/// The lease of the keeper that leads, where the market is one shard.
 pub(crate) const LEADER: &str = "leader";
 /// Of a lease's time, what its holder counts on: clocks need not run equally fast, and what is begun in time takes some.
 const COUNTED_PERCENT: u32 = 90;
@@ -47,6 +61,51 @@ pub(crate) enum Role {
         /// Who leads; nobody between a lease's end and the next grant.
         leader: Option<String>,
     },
+    /// It decides and sends for some shards.
+    #[serde(rename = "leads")]
+    LeadsShards {
+        /// Which.
+        leads: Vec<u8>,
+        /// Who leads each.
+        shards: Vec<ShardLed>,
+    },
+    /// It takes over shards whose leader is gone.
+    #[serde(rename = "stands_by")]
+    WaitsForShards {
+        /// Who leads each.
+        shards: Vec<ShardLed>,
+    },
+}
+
+/// Who leads a shard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct ShardLed {
+    pub(crate) shard: u8,
+    /// Nobody between a lease's end and the next grant.
+    pub(crate) keeper: Option<String>,
+    /// The term of its lease.
+    pub(crate) term: Option<u64>,
+}
+
+/// What a keeper works under, as long as nothing of it changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Duty {
+    /// The grants that what it decides is recorded under; none where it has the database for itself.
+    pub(crate) fences: Vec<Fence>,
+    /// The shards that it leads; `None` where the market is one.
+    pub(crate) shards: Option<ShardSet>,
+}
+
+impl Duty {
+    /// Whether a job is this keeper's to see to.
+    pub(crate) fn has_job(&self, job_id: JobId) -> bool {
+        self.shards.as_ref().is_none_or(|shards| shards.has_job(job_id))
+    }
+
+    /// Whether an account is this keeper's to pay out.
+    pub(crate) fn has_account(&self, account: Address) -> bool {
+        self.shards.as_ref().is_none_or(|shards| shards.has_account(account))
+    }
 }
 
 /// Whether this keeper is to do what only one does.
@@ -54,35 +113,35 @@ pub(crate) enum Role {
 pub(crate) enum Leadership {
     /// It has the database for itself.
     Alone,
-    /// It leads as long as it has the lease.
-    Shared(Tenure),
+    /// It leads as long as it has a lease.
+    Shared(Tenure<Duty>),
 }
 
 impl Leadership {
-    /// Does `work` whenever this keeper leads, and drops it where it is once the lease is over, as a crash would: what was
-    /// recorded is the lane's. `work` is given the grant that it works under.
+    /// Does `work` whenever this keeper leads, and drops it where it is once that is over or what it leads is more or less
+    /// than before, as a crash would: what was recorded is the lane's. `work` is given what it works under.
     ///
     /// # Errors
     /// Fails where the work does.
     pub(crate) async fn while_leading<F>(
         self,
         cancel: CancellationToken,
-        mut work: impl FnMut(Option<Fence>, CancellationToken) -> F,
+        mut work: impl FnMut(Duty, CancellationToken) -> F,
     ) -> Result<(), Failure>
     where
         F: Future<Output = Result<(), Failure>>,
     {
-        let Self::Shared(mut tenure) = self else { return work(None, cancel).await };
+        let Self::Shared(mut tenure) = self else { return work(Duty::default(), cancel).await };
         loop {
-            let Some(fence) = cancel.run_until_cancelled(tenure.begun()).await else { return Ok(()) };
+            let Some(duty) = cancel.run_until_cancelled(tenure.begun()).await else { return Ok(()) };
             let ended = tokio::select! {
-                ended = work(Some(fence.clone()), cancel.clone()) => ended,
-                () = tenure.over(&fence) => continue,
+                ended = work(duty.clone(), cancel.clone()) => ended,
+                () = tenure.over(&duty) => continue,
             };
             match ended {
                 // The database may know before this keeper does.
                 Err(failure) if failure.is_fenced() => {
-                    if cancel.run_until_cancelled(tenure.over(&fence)).await.is_none() {
+                    if cancel.run_until_cancelled(tenure.over(&duty)).await.is_none() {
                         return Ok(());
                     }
                 }
@@ -96,8 +155,8 @@ impl Leadership {
         match self {
             Self::Alone => std::future::pending().await,
             Self::Shared(tenure) => {
-                while let Some(fence) = tenure.fence() {
-                    tenure.over(&fence).await;
+                while let Some(duty) = tenure.fence() {
+                    tenure.over(&duty).await;
                 }
             }
         }
@@ -142,7 +201,12 @@ pub(crate) struct Leasing {
     pub(crate) silence: Duration,
     /// The accounts' leases; the first is that of the account that applies rounds.
     pub(crate) lanes: Vec<Arc<Claim>>,
-    pub(crate) leader: Arc<Claim>,
+    /// How many shards the market is dealt out into.
+    pub(crate) shards: u8,
+    /// What this keeper leads, to those that act under it.
+    pub(crate) leads: Arc<TenureHolder<Duty>>,
+    /// What the account that applies rounds has on its way.
+    pub(crate) sending: watch::Receiver<LaneStatus>,
     /// Set where nothing may be sent.
     pub(crate) held: Arc<AtomicBool>,
     pub(crate) health: Arc<Health>,
@@ -152,97 +216,57 @@ impl Leasing {
     /// Keeps leases until cancelled; then gives them back, so that nobody waits for their end.
     ///
     /// # Errors
-    /// None: a database that does not answer is asked again, and what is not renewed ends.
+    /// [`OtherShards`](sharing::OtherShards) where keepers lead that deal the market out otherwise. A database that does not answer is asked again,
+    /// and what is not renewed ends.
     pub(crate) async fn run(self, cancel: CancellationToken) -> Result<(), Failure> {
-        let mut lanes: Vec<Keeping<'_>> = self.lanes.iter().map(|claim| Keeping::of(&self, claim)).collect();
-        let mut leader = Keeping::of(&self, &self.leader);
+        let mut lanes: Vec<Lane<'_>> = self.lanes.iter().map(|claim| Lane::of(&self, claim)).collect();
+        let mut sharing = Sharing::new(&self);
         let mut ticks = interval(self.time / TURNS);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while cancel.run_until_cancelled(ticks.tick()).await.is_some() {
-            futures::future::join_all(lanes.iter_mut().map(|lane| lane.keep())).await;
+        let mut ended = Ok(());
+        while ended.is_ok() && cancel.run_until_cancelled(ticks.tick()).await.is_some() {
+            // All at the same time: where the database is slow, one after the other would take longer than a lease.
+            let (_, looked) = join(join_all(lanes.iter_mut().map(Lane::keep)), sharing.renew_and_look()).await;
             // What may send nothing need not decide anything.
-            let may_send = lanes.first().is_some_and(|lane| lane.is_held()) && !self.held.load(Ordering::Relaxed);
+            let may_send =
+                lanes.first().is_some_and(|lane| lane.keeping.is_held()) && !self.held.load(Ordering::Relaxed);
             if may_send && self.health.follows_within(self.silence) {
-                leader.keep().await;
+                ended = sharing.take_part(looked).await;
             } else {
-                leader.give_back().await;
+                sharing.step_back().await;
             }
-            self.tell(&leader).await;
+            if let Some(role) = sharing.role() {
+                self.health.plays(role);
+            }
         }
-        leader.give_back().await;
-        futures::future::join_all(lanes.iter_mut().map(|lane| lane.give_back())).await;
-        Ok(())
-    }
-
-    async fn tell(&self, leader: &Keeping<'_>) {
-        if let Some(fence) = leader.claim.tenure().fence() {
-            return self.health.plays(Role::Leads { term: fence.term });
-        }
-        let current = timeout(self.time / TURNS, self.leases.current(LEADER)).await;
-        if let Ok(Ok(current)) = current {
-            self.health.plays(Role::StandsBy { leader: current.map(|lease| lease.holder) });
-        }
+        sharing.step_back().await;
+        join_all(lanes.iter_mut().map(Lane::give_back)).await;
+        ended.map_err(Failure::from)
     }
 }
 
-/// A lease that is being kept.
-struct Keeping<'a> {
-    service: &'a Leasing,
+/// An account's lease that is being kept.
+struct Lane<'a> {
     claim: &'a Claim,
-    granted: Option<Fence>,
+    keeping: Keeping<'a>,
 }
 
-impl<'a> Keeping<'a> {
+impl<'a> Lane<'a> {
     fn of(service: &'a Leasing, claim: &'a Claim) -> Self {
-        Self { service, claim, granted: None }
+        Self { claim, keeping: Keeping::of(service, claim.name.clone()) }
     }
 
-    fn is_held(&self) -> bool {
-        self.granted.as_ref().is_some_and(|fence| self.claim.tenure().stands(fence))
-    }
-
-    /// Renews the lease, or asks for it.
     async fn keep(&mut self) {
-        let Leasing { leases, holder, time, .. } = self.service;
-        let (name, limit) = (&self.claim.name, *time / TURNS);
-        // Counted from before it is asked for: the database counts from later.
-        let until = Instant::now() + *time * COUNTED_PERCENT / 100;
-        let answer = match &self.granted {
-            Some(fence) => timeout(limit, async { Ok(Some(leases.renew(fence, *time).await?)) }).await,
-            None => timeout(limit, leases.acquire(name, holder, *time)).await,
-        };
-        match answer {
-            Ok(Ok(Some(lease))) => {
-                let fence = lease.fence();
-                if self.granted.is_none() {
-                    tracing::info!(lease = name, term = fence.term, "took over");
-                }
-                self.claim.holder.hold(fence.clone(), until);
-                self.granted = Some(fence);
-            }
-            Ok(Ok(None)) => {}
-            Ok(Err(StoreError::Fenced { .. })) => {
-                self.lost("another keeper may have it, or it was not renewed in time");
-            }
-            Ok(Err(error)) => tracing::warn!(lease = name, %error, "a lease is not renewed"),
-            Err(_) => tracing::warn!(lease = name, "a lease is not renewed: the database does not answer"),
+        self.keeping.keep().await;
+        match self.keeping.granted() {
+            Some((fence, until)) => self.claim.holder.hold(fence.clone(), until),
+            None => self.claim.holder.end(),
         }
     }
 
-    fn lost(&mut self, reason: &str) {
-        if let Some(fence) = self.granted.take() {
-            tracing::warn!(lease = fence.name, term = fence.term, reason, "lost");
-        }
-        self.claim.holder.end();
-    }
-
-    /// Ends the lease, where it is held.
     async fn give_back(&mut self) {
-        let Some(fence) = self.granted.take() else { return };
         self.claim.holder.end();
-        tracing::info!(lease = fence.name, term = fence.term, "given back");
-        // Where that fails it ends by itself.
-        let _ = timeout(self.service.time / TURNS, self.service.leases.release(&fence)).await;
+        self.keeping.give_back().await;
     }
 }
 

@@ -166,6 +166,21 @@ fn agents_know_the_keeper_by_where_it_listens_or_by_its_public_url() {
 }
 
 #[test]
+fn the_market_is_dealt_out_where_keepers_share_a_database() {
+    assert_eq!(resolve("").unwrap().shards, 1);
+    let with_server =
+        |shards: u8| resolve(&format!("[keeper]\nshards = {shards}\ndatabase = \"postgres://keeper@db/keeper\"\n"));
+    assert_eq!(with_server(16).unwrap().shards, 16);
+    for shards in [0, 17] {
+        let error = with_server(shards).unwrap_err().to_string();
+        assert_eq!(error, format!("keeper.shards is {shards}, but must be 1 to 16"));
+    }
+    let error = resolve("[keeper]\nshards = 3\n").unwrap_err().to_string();
+    assert!(error.starts_with("keeper.shards is 3, but the database is one keeper's own file"), "{error}");
+    assert!(error.contains("hint: name a PostgreSQL database (--database"), "{error}");
+}
+
+#[test]
 fn a_lease_has_bounds_and_the_time_that_a_leader_may_not_see_the_chain_follows_it() {
     for lease in [999, 60_001] {
         let error = resolve(&format!("[keeper]\nlease_ms = {lease}\n")).unwrap_err().to_string();

@@ -316,6 +316,14 @@ fn stated_root(snapshot: &Snapshot) -> Felt {
     if let Some(last) = snapshot.turn {
         felts.extend([word(b"turn"), last.0.into()]);
     }
+    if let Some(Portion { shards, withheld_jobs, withheld_workers }) = &snapshot.portion {
+        felts.extend([word(b"portion"), shards.count().into(), shards.members().len().into()]);
+        felts.extend(shards.members().map(Felt::from));
+        felts.push(withheld_jobs.len().into());
+        felts.extend(withheld_jobs.iter().map(|job_id| Felt::from(job_id.0)));
+        felts.push(withheld_workers.len().into());
+        felts.extend(withheld_workers.iter().map(|worker_id| Felt::from(worker_id.0)));
+    }
     poseidon(&felts)
 }
 

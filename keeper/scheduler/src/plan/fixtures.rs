@@ -84,6 +84,7 @@ pub(crate) fn snapshot(jobs: Vec<PendingJob>, workers: Vec<WorkerView>) -> Snaps
         running: Vec::new(),
         used_milli: BTreeMap::new(),
         turn: None,
+        portion: None,
     }
 }
 

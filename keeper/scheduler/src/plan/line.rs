@@ -132,7 +132,7 @@ impl<'a> Line<'a> {
             Running(&'a RunningJob),
         }
         let queued = self.jobs.values().map(|job| ((job.submitted_at, job.job_id), Open::Queued(job)));
-        let running = snapshot.running.iter().map(|job| ((job.submitted_at, job.job_id), Open::Running(job)));
+        let running = counted(snapshot).map(|job| ((job.submitted_at, job.job_id), Open::Running(job)));
         let mut open: Vec<_> = queued.chain(running).collect();
         open.sort_by_key(|(place, _)| *place);
         // What a client was served lately counts against its share, as if submitted before all that is open.
@@ -189,7 +189,7 @@ fn tenants(
     limits: &MarketLimits,
 ) -> (Tenants, BTreeMap<Address, TenantIndex>) {
     let now_s = seconds(snapshot.now);
-    let clients = jobs.values().map(|job| job.client).chain(snapshot.running.iter().map(|job| job.client));
+    let clients = jobs.values().map(|job| job.client).chain(counted(snapshot).map(|job| job.client));
     let clients: BTreeSet<Address> = clients.collect();
     let half_life_s = u32::try_from(USAGE_HALF_LIFE_S).expect("a day is short");
     let mut tenants = Tenants::new(half_life_s, limits.promised_gpus());
@@ -199,7 +199,7 @@ fn tenants(
         tenants.charge(number, snapshot.used_milli.get(&client).copied().unwrap_or(0));
         numbers.insert(client, number);
     }
-    for job in &snapshot.running {
+    for job in counted(snapshot) {
         let gpus = u32::from(job.gpus.max(1));
         tenants.hold(numbers[&job.client], gpus, now_s);
         if policy.ordering == Ordering::FairShare {
@@ -209,6 +209,11 @@ fn tenants(
         }
     }
     (tenants, numbers)
+}
+
+/// Running jobs that count for what their clients hold.
+fn counted(snapshot: &Snapshot) -> impl Iterator<Item = &RunningJob> {
+    snapshot.running.iter().filter(|job| snapshot.counts_for_its_client(job))
 }
 
 fn record(job: &PendingJob, tenant: TenantIndex) -> PendingRecord {

@@ -172,6 +172,7 @@ impl Engine for PlanEngine {
             running: self.placed.values().map(Placed::running).collect(),
             used_milli: used.filter(|(_, used)| *used > 0).collect(),
             turn: self.last_given.filter(|_| self.policy.balancing.takes_turns()),
+            portion: None,
         };
         let mut placements = Vec::new();
         for item in plan(&snapshot, &self.policy).items {

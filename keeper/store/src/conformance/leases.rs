@@ -23,6 +23,7 @@ pub async fn exercise_leases<S: Store + Leases>(open: impl AsyncFn() -> S) {
     a_lease_has_one_holder(&open().await).await;
     a_holder_that_comes_again_fences_its_earlier_self(&open().await).await;
     a_lease_that_has_ended_is_nobodys(&open().await).await;
+    what_stands_is_listed(&open().await).await;
     what_is_written_under_a_lease_needs_its_term(&open().await).await;
     every_named_lease_is_needed(&open().await).await;
     what_a_gone_keeper_left_holds_up_nobody(&open().await).await;
@@ -110,6 +111,19 @@ async fn a_lease_that_has_ended_is_nobodys(store: &dyn Leases) {
         is_fenced(store.renew(&ended.fence(), HOUR).await, &ended.fence()).await;
         is_fenced(store.record_intent_under(&[ended.fence()], &intent(1)).await, &ended.fence()).await;
     }
+}
+
+async fn what_stands_is_listed(store: &dyn Leases) {
+    assert_eq!(store.standing().await.expect("reads"), []);
+    let second = acquired(store, "leader/1-of-2", "b").await;
+    let first = acquired(store, "leader/0-of-2", "a").await;
+    store.acquire("lane", "a", Duration::ZERO).await.expect("writes").expect("nobody has it");
+    assert_eq!(store.standing().await.expect("reads"), [first, second.clone()], "by name, and none that has ended");
+    store.release(&second.fence()).await.expect("it stands");
+    let names: Vec<String> = store.standing().await.expect("reads").into_iter().map(|lease| lease.name).collect();
+    assert_eq!(names, ["leader/0-of-2"]);
+    let again = acquired(store, "leader/1-of-2", "c").await;
+    assert_eq!(store.standing().await.expect("reads").last(), Some(&again), "a new grant is there at once");
 }
 
 async fn what_is_written_under_a_lease_needs_its_term<S: Store + Leases>(store: &S) {

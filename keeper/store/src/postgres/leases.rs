@@ -76,6 +76,18 @@ impl Leases for PostgresStore {
         answered(current(&self.readers, name)).await
     }
 
+    async fn standing(&self) -> Result<Vec<Lease>, StoreError> {
+        answered(async {
+            let rows: Vec<Row> = sqlx::query_as(
+                "SELECT name, holder, term, expires_ms FROM leases WHERE expires_ms > clock_ms() ORDER BY name",
+            )
+            .fetch_all(&self.readers)
+            .await?;
+            rows.into_iter().map(lease).collect()
+        })
+        .await
+    }
+
     async fn record_intent_under(&self, fences: &[Fence], intent: &NewIntent) -> Result<IntentId, StoreError> {
         answered(async {
             let mut transaction = self.begin().await?;

@@ -83,6 +83,15 @@ impl Leases for SqliteStore {
         current(&self.readers, name).await
     }
 
+    async fn standing(&self) -> Result<Vec<Lease>, StoreError> {
+        let rows: Vec<Row> =
+            sqlx::query_as("SELECT name, holder, term, expires_ms FROM leases WHERE expires_ms > ? ORDER BY name")
+                .bind(now_ms())
+                .fetch_all(&self.readers)
+                .await?;
+        rows.into_iter().map(lease).collect()
+    }
+
     async fn record_intent_under(&self, fences: &[Fence], intent: &NewIntent) -> Result<IntentId, StoreError> {
         let mut transaction = self.begin().await?;
         for fence in fences {

@@ -71,6 +71,10 @@ impl Leases for Careless<'_> {
         self.0.current(name).await
     }
 
+    async fn standing(&self) -> Result<Vec<Lease>, StoreError> {
+        self.0.standing().await
+    }
+
     async fn record_intent_under(&self, _fences: &[Fence], intent: &NewIntent) -> Result<IntentId, StoreError> {
         self.0.record_intent(intent).await
     }

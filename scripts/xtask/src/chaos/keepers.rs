@@ -11,6 +11,9 @@ pub(crate) struct KeepersArgs {
     /// Keepers on one database; the first and the third have the same account, the others their own
     #[arg(long, default_value_t = 3)]
     keepers: u8,
+    /// Shards that the market is dealt out into, so that several keepers lead at once
+    #[arg(long, default_value_t = 1)]
+    shards: u8,
     /// How many jobs are submitted meanwhile
     #[arg(long, default_value_t = 1_000)]
     jobs: u32,
@@ -45,6 +48,9 @@ pub(super) fn keepers(program: &Path, args: &KeepersArgs) -> Command {
     let mut command = Command::new(program);
     command.args(["keepers", "--keepers", &args.keepers.to_string(), "--jobs", &args.jobs.to_string()]);
     command.args(["--faults", &args.faults.to_string(), "--workers", &args.workers.to_string()]);
+    if args.shards > 1 {
+        command.args(["--shards", &args.shards.to_string()]);
+    }
     if args.within > 0 {
         command.args(["--within", &args.within.to_string()]);
     }
@@ -68,6 +74,7 @@ mod tests {
     fn what_is_asked_for_is_passed_on() {
         let args = KeepersArgs {
             keepers: 4,
+            shards: 3,
             jobs: 90,
             faults: 9,
             workers: 2,
@@ -80,7 +87,7 @@ mod tests {
         };
         let command = keepers(Path::new("chaos"), &args);
         let passed: Vec<&OsStr> = command.get_args().collect();
-        let expected = "keepers --keepers 4 --jobs 90 --faults 9 --workers 2 --within 10 --signals-only --logs logs \
+        let expected = "keepers --keepers 4 --jobs 90 --faults 9 --workers 2 --shards 3 --within 10 --signals-only --logs logs \
                         --seed 7 --sabotage --json figures.json";
         assert_eq!(passed, expected.split(' ').map(OsStr::new).collect::<Vec<_>>());
         let anytime = keepers(Path::new("chaos"), &KeepersArgs { within: 0, ..args });

@@ -13,6 +13,7 @@ pub(crate) struct Figures {
     seed: u64,
     sabotage: bool,
     keepers: u8,
+    shards: u8,
     /// Faults by their names; those of the keeper that led, and all.
     faults: BTreeMap<&'static str, (u64, u64)>,
     /// From a fault on the keeper that led until a round was applied after it, or no job waited.
@@ -22,6 +23,8 @@ pub(crate) struct Figures {
     /// Of all transactions, how many may be wasted, in percent.
     most_wasted: u64,
     pub(crate) takeovers: u64,
+    /// Rounds that were recomputed, and are what their policy decides.
+    pub(crate) recomputed: usize,
     pub(crate) sent: Sent,
     pub(crate) tally: Tally,
     pub(crate) took: Duration,
@@ -34,6 +37,7 @@ impl Figures {
             seed,
             sabotage: args.sabotage,
             keepers: args.keepers,
+            shards: args.shards,
             within,
             most_wasted: args.most_wasted.into(),
             ..Self::default()
@@ -87,6 +91,8 @@ impl Figures {
             "unaccounted": self.sent.unaccounted,
             "takeovers": self.takeovers,
             "keepers": self.keepers,
+            "shards": self.shards,
+            "recomputed": self.recomputed,
             "unrecorded": unrecorded,
             "kinds": self.faults.iter().map(|(name, (_, all))| (*name, all)).collect::<BTreeMap<_, _>>(),
             "on_leader": self.faults.values().map(|(leader, _)| leader).sum::<u64>(),
@@ -119,17 +125,19 @@ impl Figures {
         let Tally { lost, doubled, stuck, unrecorded, jobs, rounds, attempts, skipped, .. } = &self.tally;
         let Sent { transactions, reverted, empty, no_ops, unaccounted } = self.sent;
         text += &format!(
-            "{} keepers, {} faults in {} s: {}\n\
+            "{} keepers, {} shards, {} faults in {} s: {}\n\
              {jobs} jobs: {lost} lost, {doubled} doubled, {stuck} stuck; {unrecorded} rounds not written down\n\
-             {rounds} rounds, {attempts} attempts, {skipped} items skipped; {} takeovers\n\
+             {rounds} rounds, {attempts} attempts, {skipped} items skipped; {} takeovers; {} rounds recomputed\n\
              {transactions} transactions: {reverted} reverted, {empty} rounds for nothing, {:.2} % wasted; {no_ops} no-ops, \
              {unaccounted} not in the log\n\
              at work again after {} (p50), {} (p99), {} at most, of {} faults of the keeper that led\n",
             self.keepers,
+            self.shards,
             self.faults.values().map(|(_, all)| all).sum::<u64>(),
             self.took.as_secs(),
             kinds.collect::<Vec<_>>().join(", "),
             self.takeovers,
+            self.recomputed,
             f64::from(u32::try_from(self.sent.wasted_bps()).unwrap_or(u32::MAX)) / 100.0,
             ms(50),
             ms(99),

@@ -23,6 +23,8 @@ use crate::kill::stage::Stage;
 /// How long a keeper may take for what it is told, far more than it needs.
 const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// The exit code of a keeper that could not start, and may the next time.
+const COULD_NOT_START: i32 = 1;
 /// What a keeper logs once a round of its own is in a block.
 const APPLIED: &str = "round applied";
 /// What it logs once a round is signed and written down, and about to be sent.
@@ -38,6 +40,7 @@ pub(crate) struct Member {
     pub(crate) place: Place,
     pub(crate) account: usize,
     number: u8,
+    shards: u8,
     sabotage: Option<&'static str>,
     http: reqwest::Client,
     /// Its name in leases.
@@ -58,6 +61,7 @@ impl Member {
         place: Place,
         account: usize,
         number: u8,
+        shards: u8,
         sabotage: Option<&'static str>,
     ) -> Self {
         let (http, applied, sending) = (reqwest::Client::new(), watch::Sender::new(None), watch::Sender::new(0));
@@ -66,6 +70,7 @@ impl Member {
             place,
             account,
             number,
+            shards,
             sabotage,
             http,
             name: None,
@@ -97,9 +102,12 @@ impl Member {
     pub(crate) fn start(&mut self) -> Result<()> {
         let settings = self.stage.place.write("keeper.toml", SETTINGS).display().to_string();
         let Place { rpc_url, database, listen, probes, .. } = &self.place;
+        let shards = self.shards.to_string();
+        let dealt = if self.shards > 1 { vec!["--shards", &shards] } else { Vec::new() };
         let arguments = ["run", "--post-bond", "--config", &settings, "--database", database, "--listen", listen]
             .into_iter()
             .chain(["--health-listen", probes, "--artifacts", "data/artifacts"])
+            .chain(dealt)
             .collect::<Vec<_>>();
         let command = self.stage.place.command_at(self.place.namespace(), rpc_url, &self.data_dir(), &arguments);
         let mut command: Command = self.stage.signed_by(self.account, command);
@@ -124,9 +132,8 @@ impl Member {
             if asked.is_ok_and(|answer| answer.status().is_success()) {
                 break;
             }
-            let is_alive = self.is_alive();
+            self.revive()?;
             let log = || tail(&self.stage.place.log(&self.log()));
-            ensure!(is_alive, "keeper {} ended by itself: {}", self.number, log());
             ensure!(began.elapsed() < PATIENCE, "keeper {} does not get ready: {}", self.number, log());
             sleep(LOOK_EVERY).await;
         }
@@ -137,12 +144,19 @@ impl Member {
         Ok(())
     }
 
-    /// What it says that it does among the keepers, and who leads where it does not.
-    pub(crate) async fn role(&self) -> Result<(String, Option<String>)> {
+    /// What it says of itself.
+    pub(crate) async fn readiness(&self) -> Result<Value> {
         let url = format!("http://{}/ready", self.place.probes);
-        let told: Value = self.http.get(&url).timeout(Duration::from_secs(5)).send().await?.json().await?;
-        let text = |name: &str| told[name].as_str().map(ToOwned::to_owned);
-        Ok((text("role").unwrap_or_default(), text("leader")))
+        Ok(self.http.get(&url).timeout(Duration::from_secs(5)).send().await?.json().await?)
+    }
+
+    /// Starts it again where it could not start, as an orchestrator would: killed as soon as a cable is plugged in again, it
+    /// may not reach what it needs at once.
+    pub(crate) fn revive(&mut self) -> Result<()> {
+        let Some(status) = self.child.as_mut().context("it was started")?.try_wait()? else { return Ok(()) };
+        let log = || tail(&self.stage.place.log(&self.log()));
+        ensure!(status.code() == Some(COULD_NOT_START), "keeper {} ended by itself, {status}: {}", self.number, log());
+        self.start()
     }
 
     pub(crate) fn is_alive(&mut self) -> bool {

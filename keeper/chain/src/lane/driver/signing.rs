@@ -38,7 +38,7 @@ impl Driver {
     async fn sign(&mut self, submission: Submission, now_ms: u64) -> Result<(), LaneError> {
         let Submission { duty, action, calls, bounds, reply } = submission;
         let draft = Draft { calls: calls.0, purpose: Purpose::Action, tip: 0, bounds };
-        match self.record(duty.as_ref(), action, draft, self.state.next_nonce(), now_ms).await {
+        match self.record(&duty, action, draft, self.state.next_nonce(), now_ms).await {
             Ok((intent_id, nonce, tx_hash)) => {
                 let (tell, outcome) = oneshot::channel();
                 self.outcomes.insert(intent_id, tell);
@@ -66,7 +66,7 @@ impl Driver {
     /// Signs a draft under a nonce and writes both down in one, before anything is sent.
     async fn record(
         &mut self,
-        duty: Option<&Fence>,
+        duty: &[Fence],
         action: IntentAction,
         draft: Draft,
         nonce: u64,
@@ -109,7 +109,7 @@ impl Driver {
         let (purpose, max_fee) = (draft.purpose, draft.max_fee());
         let Some(intent_id) = intent else {
             tracing::warn!(nonce, "a nonce that no intent has is filled with a transaction that does nothing");
-            return match self.record(None, IntentAction::FillNonce, draft, nonce, now_ms).await {
+            return match self.record(&[], IntentAction::FillNonce, draft, nonce, now_ms).await {
                 Ok(_) => Ok(()),
                 // The log knows better than the node: it is no hole.
                 Err(LaneError::Store(StoreError::NonceHeld { .. })) => {

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
+use keeper_scheduler::{ShardSet, shard_of_job, shard_of_worker};
 use keeper_types::{AllocationItem, Felt, JobId, PolicyId, WorkerId};
 use serde::{Serialize, Serializer};
 
@@ -13,6 +14,15 @@ use super::round::AppliedRound;
 pub(crate) enum Difference {
     /// The published policy is not the one that the round names.
     Policy { published: PolicyId, round: PolicyId },
+    /// The round gives something to a job or a worker that is not of the shards that the published inputs name.
+    Shard {
+        job_id: JobId,
+        worker_id: WorkerId,
+        /// The shard of the one that is not of them.
+        shard: u8,
+        /// How many shards there are.
+        count: u8,
+    },
     /// Chain and published inputs give another snapshot.
     Snapshot {
         #[serde(serialize_with = "hexadecimal")]
@@ -68,6 +78,11 @@ impl fmt::Display for Difference {
             Self::Policy { published, round } => {
                 write!(f, "the policy. The published one is {published}, the round says {round}")
             }
+            Self::Shard { job_id, worker_id, shard, count } => write!(
+                f,
+                "the shard. The round gives job {job_id} to worker {worker_id}, of which one is of shard {shard} of \
+                 {count}, and the published inputs are about others"
+            ),
             Self::Snapshot { recomputed, round } => write!(
                 f,
                 "the snapshot. Chain and published inputs give the root {recomputed:#066x}, the round says {round:#066x}"
@@ -111,6 +126,19 @@ impl From<&AllocationItem> for Placement {
 
 fn hexadecimal<S: Serializer>(felt: &Felt, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{felt:#066x}"))
+}
+
+/// What was sent must be for jobs and workers of the shards that the round is about.
+pub(super) fn misplaced(shards: &ShardSet, round: &AppliedRound) -> Option<Difference> {
+    let (block, count) = (round.header.snapshot_block, shards.count());
+    let allocated = round.allocated.iter().map(|item| (item.job_id, item.worker_id));
+    let skipped = round.skipped.iter().map(|(job_id, worker_id, _)| (*job_id, *worker_id));
+    allocated.chain(skipped).find_map(|(job_id, worker_id)| {
+        let job = (!shards.has_job(job_id)).then(|| shard_of_job(job_id, count));
+        let worker = (!shards.has_worker(worker_id, block)).then(|| shard_of_worker(worker_id, block, count));
+        let shard = job.or(worker)?;
+        Some(Difference::Shard { job_id, worker_id, shard, count })
+    })
 }
 
 /// What was sent must be what the plan says: each item allocated as planned, or skipped by the contract.
@@ -214,6 +242,25 @@ mod tests {
         assert_eq!(difference, Difference::Order { job_id: JobId(3) });
         assert_eq!(between(&planned, &sent), None, "which is not looked at where nobody takes turns");
         assert!(difference.to_string().starts_with("the order. Job 3 was not sent in its turn"));
+    }
+
+    #[test]
+    fn what_is_of_another_shard_is_named() {
+        let shards = |members: &[u8]| ShardSet::new(2, members.iter().copied()).unwrap();
+        let block = round(&[], &[]).header.snapshot_block;
+        let [own, foreign] = [0, 1].map(|shard| {
+            let job_id = (1..).find(|id| shard_of_job(JobId(*id), 2) == shard).unwrap();
+            (job_id, (1..).find(|id| shard_of_worker(WorkerId(*id), block, 2) == shard).unwrap())
+        });
+        assert_eq!(misplaced(&shards(&[0]), &round(&[item(own.0, own.1)], &[own])), None);
+        assert_eq!(misplaced(&shards(&[0, 1]), &round(&[item(foreign.0, own.1)], &[])), None);
+        for round in
+            [round(&[item(foreign.0, own.1)], &[]), round(&[item(own.0, foreign.1)], &[]), round(&[], &[foreign])]
+        {
+            let difference = misplaced(&shards(&[0]), &round).unwrap();
+            assert!(matches!(difference, Difference::Shard { shard: 1, count: 2, .. }), "{difference}");
+            assert_eq!(serde_json::to_value(difference).unwrap()["what"], "shard");
+        }
     }
 
     #[test]

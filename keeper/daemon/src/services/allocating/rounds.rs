@@ -64,7 +64,7 @@ impl Allocating {
         let mut share = std::mem::take(&mut memory.share);
         reach(Failpoint::RoundBeforeRecord);
         // Once it is recorded the lane has it, whether somebody waits or not.
-        let submitting = async { self.lane.submit_prepared(memory.duty.as_ref(), action, prepared?).await };
+        let submitting = async { self.lane.submit_prepared(&memory.duty.fences, action, prepared?).await };
         let submitted = cancel.run_until_cancelled(submitting).await;
         let outcome = match submitted {
             None => return Ok(None),

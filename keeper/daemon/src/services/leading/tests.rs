@@ -1,27 +1,30 @@
+mod memory;
+mod sharing;
+
 use std::sync::atomic::AtomicU64;
 
-use keeper_store::{Identity, SqliteStore};
-use keeper_types::{Address, BlockNumber, ChainId, Felt};
+use keeper_store::{Identity, Lease, SqliteStore, StoreError};
+use keeper_types::{BlockNumber, ChainId, Felt};
 use serde_json::Value;
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 
 use super::*;
 
-fn fence(term: u64) -> Fence {
-    Fence { name: LEADER.to_owned(), term }
+fn duty(term: u64) -> Duty {
+    Duty { fences: vec![Fence { name: LEADER.to_owned(), term }], shards: None }
 }
 
 const HOUR: Duration = Duration::from_hours(1);
 
 #[tokio::test]
 async fn work_is_done_under_each_grant_and_dropped_with_it() {
-    let claim = Claim::to(LEADER);
+    let claim = TenureHolder::<Duty>::default();
     let (cancel, begun) = (CancellationToken::new(), Arc::new(AtomicU64::new(0)));
     let seen = begun.clone();
-    let leading = Leadership::Shared(claim.tenure()).while_leading(cancel.clone(), move |fence, cancel| {
+    let leading = Leadership::Shared(claim.tenure()).while_leading(cancel.clone(), move |duty, cancel| {
         let seen = seen.clone();
         async move {
-            seen.store(fence.unwrap().term, Ordering::SeqCst);
+            seen.store(duty.fences[0].term, Ordering::SeqCst);
             cancel.cancelled().await;
             Ok(())
         }
@@ -32,14 +35,14 @@ async fn work_is_done_under_each_grant_and_dropped_with_it() {
             tokio::task::yield_now().await;
         }
     };
-    claim.holder.hold(fence(3), Instant::now() + HOUR);
+    claim.hold(duty(3), Instant::now() + HOUR);
     until(3).await;
     // Another grant to the same holder is another leadership: what was decided under the first is refused.
-    claim.holder.hold(fence(5), Instant::now() + HOUR);
+    claim.hold(duty(5), Instant::now() + HOUR);
     until(5).await;
-    claim.holder.end();
+    claim.end();
     assert!(!leading.is_finished(), "it stands by");
-    claim.holder.hold(fence(6), Instant::now() + HOUR);
+    claim.hold(duty(6), Instant::now() + HOUR);
     until(6).await;
     cancel.cancel();
     leading.await.unwrap().unwrap();
@@ -47,17 +50,17 @@ async fn work_is_done_under_each_grant_and_dropped_with_it() {
 
 #[tokio::test]
 async fn what_the_database_refuses_ends_the_work_and_not_the_service() {
-    let claim = Claim::to(LEADER);
+    let claim = TenureHolder::<Duty>::default();
     let (cancel, tries) = (CancellationToken::new(), Arc::new(AtomicU64::new(0)));
     let counted = tries.clone();
-    let leading = Leadership::Shared(claim.tenure()).while_leading(cancel.clone(), move |fence, _| {
+    let leading = Leadership::Shared(claim.tenure()).while_leading(cancel.clone(), move |duty, _| {
         counted.fetch_add(1, Ordering::SeqCst);
-        let Fence { name, term } = fence.unwrap();
+        let Fence { name, term } = duty.fences[0].clone();
         async move { Err(StoreError::Fenced { name, term }.into()) }
     });
     let leading = tokio::spawn(leading);
     for grant in 1..=3 {
-        claim.holder.hold(fence(grant), Instant::now() + HOUR);
+        claim.hold(duty(grant), Instant::now() + HOUR);
         while tries.load(Ordering::SeqCst) != grant {
             tokio::task::yield_now().await;
         }
@@ -70,8 +73,8 @@ async fn what_the_database_refuses_ends_the_work_and_not_the_service() {
 
 #[tokio::test]
 async fn who_has_the_database_for_itself_needs_no_grant() {
-    let done = Leadership::Alone.while_leading(CancellationToken::new(), async |fence, _| {
-        assert_eq!(fence, None);
+    let done = Leadership::Alone.while_leading(CancellationToken::new(), async |duty, _| {
+        assert_eq!(duty, Duty::default());
         Ok(())
     });
     done.await.unwrap();
@@ -93,7 +96,9 @@ impl Keeper {
             time: Duration::from_secs(1),
             silence: HOUR,
             lanes: vec![Claim::to(format!("lane/{name}"))],
-            leader: Claim::to(LEADER),
+            shards: 1,
+            leads: Arc::default(),
+            sending: watch::Sender::new(LaneStatus::default()).subscribe(),
             held,
             health,
         };
