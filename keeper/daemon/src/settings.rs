@@ -340,7 +340,15 @@ impl File {
     fn read(path: &Path) -> Result<Self> {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("reading the configuration {}", path.display()))?;
-        toml::from_str(&text).with_context(|| format!("the configuration {}", path.display()))
+        let context = || format!("the configuration {}", path.display());
+        let mut file: Self = toml::from_str(&text).with_context(context)?;
+        // What a policy has where nothing is said is no choice of the operator's.
+        let said: toml::Table = toml::from_str(&text).with_context(context)?;
+        let says_items = said.get("policy").and_then(|policy| policy.get("max_items")).is_some();
+        if let Some(policy) = file.policy.as_mut().filter(|_| !says_items) {
+            policy.max_items = DEFAULT_MAX_BATCH;
+        }
+        Ok(file)
     }
 }
 

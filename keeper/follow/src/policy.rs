@@ -15,7 +15,7 @@ const LONGEST_WAIT_S: u64 = 45;
 
 /// What a job's escrow must have become before its work begins, by its value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct FinalityPolicy {
     /// Blocks on top of the submission, and of the allocation, that every job waits for.
     pub blocks: u64,

@@ -166,6 +166,7 @@ impl Agent {
     pub async fn run(self, cancel: CancellationToken) -> Result<(), AgentError> {
         let Self { config, parts } = self;
         let workspaces = Workspaces::open(&config.workspaces, config.identity.worker_id)
+            .await
             .map_err(|source| AgentError::Workspaces { path: config.workspaces.clone(), source })?;
         let unusable = |source| AgentError::Workspaces { path: config.commitments.clone(), source };
         let (worker_id, cdc_pool) = (config.identity.worker_id, config.identity.cdc_pool);

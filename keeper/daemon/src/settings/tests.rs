@@ -68,6 +68,21 @@ fn an_empty_file_changes_nothing_and_what_is_shown_reads_back() {
 }
 
 #[test]
+fn a_policy_that_says_nothing_of_its_items_has_as_many_as_none() {
+    let items = |config: &str| resolve(config).unwrap().policy.max_items;
+    assert_eq!(items("[policy]\nordering = \"fifo\"\n"), DEFAULT_MAX_BATCH);
+    assert_eq!(items("[policy]\nmax_items = 50\n"), 50);
+    assert_eq!(items("[keeper]\nmax_batch = 20\n[policy]\nmax_items = 50\n"), 20);
+}
+
+#[test]
+fn finality_in_part_is_refused() {
+    let refused = resolve("[finality]\nblocks = 2\n").unwrap_err();
+    assert!(format!("{refused:#}").contains("medium_seconds"), "{refused:#}");
+    resolve("[finality]\nblocks = 2\nmedium_seconds = 60\n").unwrap();
+}
+
+#[test]
 fn the_example_file_is_right() {
     let example = include_str!("../../../../docs/keeper.example.toml");
     resolve(example).unwrap();
