@@ -51,6 +51,10 @@ static MIGRATOR: Migrator = sqlx::migrate!();
 
 /// How long a connection waits for another's lock before it fails.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// A program that this process has just started has the file too, until it has begun: for some milliseconds a lock that was
+/// given back is not free.
+const LOCK_TRIES: u32 = 25;
+const LOCK_TRIED_EVERY: Duration = Duration::from_millis(20);
 /// Connections for reading; the API and the planner read at the same time.
 const MAX_READERS: u32 = 4;
 /// Pages of the log after which a commit copies them into the database, and waits for that too. Four times SQLite's own
@@ -224,11 +228,15 @@ fn lock(path: &Path) -> Result<File, StoreError> {
     let path_of_lock = PathBuf::from(name);
     let file_error = |source| StoreError::File { path: path_of_lock.clone(), source };
     let file = File::create(&path_of_lock).map_err(file_error)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: path.to_path_buf() }),
-        Err(TryLockError::Error(source)) => Err(file_error(source)),
+    for tries_left in (0..LOCK_TRIES).rev() {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if tries_left > 0 => std::thread::sleep(LOCK_TRIED_EVERY),
+            Err(TryLockError::WouldBlock) => break,
+            Err(TryLockError::Error(source)) => return Err(file_error(source)),
+        }
     }
+    Err(StoreError::InUse { path: path.to_path_buf() })
 }
 
 async fn check_durability(pool: &SqlitePool) -> Result<(), StoreError> {
