@@ -114,7 +114,12 @@ pub enum InputsError {
 
 /// The seed of a snapshot: the lowest 64 bits of its block's hash, which no keeper chooses.
 pub fn seed_of(block_hash: Felt) -> u64 {
-    let bytes = block_hash.to_bytes_be();
+    low_bits(block_hash)
+}
+
+/// The lowest 64 bits of a felt.
+pub(crate) fn low_bits(felt: Felt) -> u64 {
+    let bytes = felt.to_bytes_be();
     bytes[24..].iter().fold(0, |number, byte| (number << 8) | u64::from(*byte))
 }
 

@@ -22,7 +22,7 @@ use std::{collections::BTreeSet, fmt};
 use keeper_types::{Address, BlockNumber, JobId, WorkerId};
 use serde::{Deserialize, Serialize};
 
-use crate::Snapshot;
+use crate::{Snapshot, inputs::low_bits, sharing::SplitMix64};
 
 /// The most shards that a market is dealt out into.
 pub const MAX_SHARDS: u8 = 16;
@@ -35,7 +35,7 @@ pub const ROTATION_BLOCKS: u64 = 10;
 /// # Panics
 /// Panics where there are no shards.
 pub fn shard_of_job(job_id: JobId, count: u8) -> u8 {
-    place(mix(job_id.0), count)
+    place(SplitMix64::mix(job_id.0), count)
 }
 
 /// The shard of a worker among `count` as of a block.
@@ -43,7 +43,7 @@ pub fn shard_of_job(job_id: JobId, count: u8) -> u8 {
 /// # Panics
 /// Panics where there are no shards.
 pub fn shard_of_worker(worker_id: WorkerId, block: BlockNumber, count: u8) -> u8 {
-    let mixed = mix(u64::from(worker_id.0));
+    let mixed = SplitMix64::mix(u64::from(worker_id.0));
     let (shard, phase) = (mixed & 0xffff_ffff, (mixed >> 32) % ROTATION_BLOCKS);
     let period = block.0.saturating_add(phase) / ROTATION_BLOCKS;
     // Both are far below 64 bits.
@@ -55,21 +55,11 @@ pub fn shard_of_worker(worker_id: WorkerId, block: BlockNumber, count: u8) -> u8
 /// # Panics
 /// Panics where there are no shards.
 pub fn shard_of_account(account: Address, count: u8) -> u8 {
-    let bytes = account.0.to_bytes_be();
-    let low = bytes[24..].iter().fold(0, |number, byte| (number << 8) | u64::from(*byte));
-    place(mix(low), count)
+    place(SplitMix64::mix(low_bits(account.0)), count)
 }
 
 fn place(mixed: u64, count: u8) -> u8 {
     u8::try_from(mixed % u64::from(count)).expect("it is below a number of 8 bits")
-}
-
-/// Numbers that follow each other become numbers that look drawn.
-fn mix(number: u64) -> u64 {
-    let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }
 
 /// Some of a market's shards, at least one.

@@ -113,7 +113,7 @@ impl SqliteStore {
     async fn open_writer(path: &Path, synchronous: SqliteSynchronous) -> Result<Writer, StoreError> {
         let folder = folder_of(path);
         create_folder(folder).map_err(|source| StoreError::File { path: folder.to_path_buf(), source })?;
-        let lock = lock(path)?;
+        let lock = lock(path).await?;
         let options =
             options(path).create_if_missing(true).journal_mode(SqliteJournalMode::Wal).synchronous(synchronous);
         let options = options.pragma("wal_autocheckpoint", CHECKPOINT_PAGES).pragma("cache_size", WRITER_CACHE);
@@ -222,7 +222,7 @@ async fn readers(path: &Path) -> Result<SqlitePool, StoreError> {
 }
 
 /// Keeps other keepers out of the database for as long as the file stays open.
-fn lock(path: &Path) -> Result<File, StoreError> {
+async fn lock(path: &Path) -> Result<File, StoreError> {
     let mut name = OsString::from(path);
     name.push(".lock");
     let path_of_lock = PathBuf::from(name);
@@ -231,7 +231,7 @@ fn lock(path: &Path) -> Result<File, StoreError> {
     for tries_left in (0..LOCK_TRIES).rev() {
         match file.try_lock() {
             Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if tries_left > 0 => std::thread::sleep(LOCK_TRIED_EVERY),
+            Err(TryLockError::WouldBlock) if tries_left > 0 => tokio::time::sleep(LOCK_TRIED_EVERY).await,
             Err(TryLockError::WouldBlock) => break,
             Err(TryLockError::Error(source)) => return Err(file_error(source)),
         }

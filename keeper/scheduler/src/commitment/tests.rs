@@ -1,4 +1,4 @@
-use keeper_types::{Address, Attempt, BlockNumber, JobId, Queue, Rate, Strategy, WorkerStatus, poseidon_pair};
+use keeper_types::{Address, Attempt, BlockNumber, JobId, Queue, Rate, Strategy, WorkerStatus};
 use proptest::{prelude::*, strategy::Strategy as _};
 
 use super::*;
@@ -288,17 +288,6 @@ fn stated_running(job: &RunningJob) -> Felt {
     poseidon(&felts.collect::<Vec<_>>())
 }
 
-/// The tree as it is stated, of everything anew.
-fn stated_tree(leaves: &[(u64, Felt)]) -> Felt {
-    let ([(first, hash), ..], [.., (last, _)]) = (leaves, leaves) else { return Felt::ZERO };
-    if leaves.len() == 1 {
-        return *hash;
-    }
-    let bit = (first ^ last).ilog2();
-    let (zeros, ones) = leaves.split_at(leaves.partition_point(|(number, _)| number >> bit & 1 == 0));
-    poseidon_pair(stated_tree(zeros), stated_tree(ones))
-}
-
 /// The root as it is stated, of everything anew. Roots are on chain: what was committed to has to be found again.
 fn stated_root(snapshot: &Snapshot) -> Felt {
     let (jobs, workers, running) = contents(snapshot);
@@ -310,7 +299,7 @@ fn stated_root(snapshot: &Snapshot) -> Felt {
     uses.extend(snapshot.used_milli.iter().flat_map(|(client, used)| [client.0, Felt::from(*used)]));
     let mut felts = vec![word(b"ciro-snapshot-v3"), snapshot.block.0.into(), snapshot.now.into(), snapshot.seed.into()];
     for leaves in [jobs, workers, running] {
-        felts.extend([Felt::from(leaves.len()), stated_tree(&leaves)]);
+        felts.extend([Felt::from(leaves.len()), super::tree::tests::stated(&leaves)]);
     }
     felts.push(poseidon(&uses));
     if let Some(last) = snapshot.turn {

@@ -116,7 +116,7 @@ fn is_set(number: u64, bit: u32) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeMap;
 
     use proptest::prelude::*;
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     /// As it is stated, of everything anew.
-    fn stated(leaves: &[(u64, Felt)]) -> Felt {
+    pub(in super::super) fn stated(leaves: &[(u64, Felt)]) -> Felt {
         let ([(first, hash), ..], [.., (last, _)]) = (leaves, leaves) else { return Felt::ZERO };
         if first == last {
             return *hash;

@@ -33,7 +33,7 @@ fn the_dealing_is_known() {
     let workers: Vec<u8> = (1..=12).map(|id| shard_of_worker(WorkerId(id), BlockNumber(1_000), 3)).collect();
     assert_eq!(workers, KNOWN_WORKERS);
     // The first number of SplitMix64 from the seed 0.
-    assert_eq!(mix(0), 0xe220_a839_7b1d_cdaf);
+    assert_eq!(SplitMix64::mix(0), 0xe220_a839_7b1d_cdaf);
     let account = Address(Felt::from_hex_unchecked("0x123000000000000000000000000000000000000000000000001"));
     assert_eq!(shard_of_account(account, 3), shard_of_job(JobId(1), 3), "it is dealt out by its low end");
 }

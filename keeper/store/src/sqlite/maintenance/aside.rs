@@ -27,7 +27,7 @@ pub async fn set_aside(path: &Path, label: &str) -> Result<PathBuf, StoreError> 
     if fs::metadata(path).map_or(true, |file| file.len() == 0) {
         return Err(StoreError::NoDatabase { database: path.into() });
     }
-    let _lock = lock(path)?;
+    let _lock = lock(path).await?;
     // Without a write-ahead log the one file is all of it; a log that stayed would be taken for the next database's.
     let mut connection = options(path).connect().await?;
     let journal: String = sqlx::query_scalar("PRAGMA journal_mode = DELETE").fetch_one(&mut connection).await?;

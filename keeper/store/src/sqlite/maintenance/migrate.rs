@@ -42,7 +42,7 @@ pub(super) async fn migrate_by(migrator: &Migrator, path: &Path, keep_copy: bool
     if std::fs::metadata(path).map_or(true, |file| file.len() == 0) {
         return Err(StoreError::NoDatabase { database: path.into() });
     }
-    let _lock = lock(path)?;
+    let _lock = lock(path).await?;
     let options = options(path).journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
     let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
     check_durability(&pool).await?;
