@@ -11,7 +11,7 @@ use keeper_chain::{Contracts, NamedCall, Receipt, SponsoredCalls};
 use keeper_types::{Address, Felt, Fri};
 use serde_json::json;
 
-use super::Global;
+use super::{Global, complaints};
 use crate::{context::Context, output};
 
 /// How long signed calls may be handed in, in seconds.
@@ -228,7 +228,8 @@ pub(super) async fn write_signed(
 }
 
 fn read(file: &Path) -> Result<SponsoredCalls> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    let text =
+        std::fs::read_to_string(file).map_err(|error| complaints::unreadable("FILE", file.as_os_str(), &error))?;
     serde_json::from_str(&text).with_context(|| {
         format!(
             "{} holds no signed calls\nhint: `keeper worker register --sign FILE` writes such a file",

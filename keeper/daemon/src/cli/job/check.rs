@@ -48,8 +48,10 @@ impl CheckArgs {
     /// # Errors
     /// Names the file and the field that is wrong.
     pub(super) fn manifest(&self) -> Result<(bytes::Bytes, Manifest)> {
-        let path = self.spec.as_ref().or(self.manifest.as_ref()).context("no manifest is named")?;
-        submit::read_manifest(path, self.terms.verification())
+        let spec = self.spec.as_ref().map(|path| ("SPEC", path));
+        let named = spec.or(self.manifest.as_ref().map(|path| ("--manifest", path)));
+        let (named_by, path) = named.context("no manifest is named")?;
+        submit::read_manifest(named_by, path, self.terms.verification())
     }
 }
 
