@@ -12,6 +12,7 @@ use clap::{
     builder::StyledStr,
     error::{ContextKind, ContextValue, Error, ErrorKind},
 };
+use keeper_types::{Address, Felt, FeltParseError, Fri};
 
 /// What stands in place of a value that may hold a key.
 const NOT_SHOWN: &str = "(not shown)";
@@ -91,6 +92,29 @@ fn lower_first(text: &str) -> String {
     characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
 }
 
+/// Reads the address of somebody: zero is nobody's, and no contract takes it.
+///
+/// # Errors
+/// Says what an address is.
+pub(super) fn somebody(text: &str) -> Result<Address, String> {
+    let address: Address = text.parse().map_err(|error: FeltParseError| error.to_string())?;
+    if address.0 == Felt::ZERO {
+        return Err("the zero address is nobody's; expected an account's address".to_owned());
+    }
+    Ok(address)
+}
+
+/// Reads an amount of STRK that is not zero.
+///
+/// # Errors
+/// Says what an amount is.
+pub(super) fn more_than_nothing(text: &str) -> Result<Fri, String> {
+    match Fri::from_strk(text).map_err(|error| error.to_string())? {
+        Fri::ZERO => Err("expected more than 0 STRK".to_owned()),
+        amount => Ok(amount),
+    }
+}
+
 /// Says that a file cannot be read which `named_by` names: an option, or the name of an argument.
 pub(crate) fn unreadable(named_by: &str, file: &OsStr, error: &std::io::Error) -> anyhow::Error {
     let file = file.display();
@@ -139,6 +163,26 @@ mod tests {
             let told = told(arguments);
             assert!(told.contains(expected), "{arguments:?}: {told}");
         }
+    }
+
+    #[test]
+    fn nobody_is_given_nothing_before_the_chain_is_asked() {
+        let submit = ["keeper", "job", "submit", "--manifest", "a.json", "--max-price", "1", "--for", "0x0"];
+        for (arguments, flag) in [
+            (&["keeper", "contracts", "deploy", "--keeper", "0x0"][..], "--keeper <ADDRESS>"),
+            (&["keeper", "contracts", "deploy", "--keeper", "0x1", "--keeper", "0x000"], "--keeper <ADDRESS>"),
+            (&["keeper", "contracts", "add-keeper", "0x0"], "<ADDRESS>"),
+            (&["keeper", "paymaster", "deposit", "1", "--to", "0x0"], "--to <ADDRESS>"),
+            (&submit, "--for <ADDRESS>"),
+        ] {
+            let told = told(arguments);
+            assert!(told.contains(&format!("for '{flag}': the zero address is nobody's")), "{arguments:?}: {told}");
+        }
+        let stake = told(&["keeper", "contracts", "deploy", "--min-stake", "0.0"]);
+        assert!(stake.contains("for '--min-stake <STRK>': expected more than 0 STRK"), "{stake}");
+        let malformed = told(&["keeper", "contracts", "deploy", "--keeper", "abc"]);
+        assert!(malformed.contains("expected 0x followed by up to 64 hexadecimal digits"), "{malformed}");
+        assert!(Cli::try_read(["keeper", "contracts", "deploy", "--keeper", "0x1", "--min-stake", "1"]).is_ok());
     }
 
     /// `PATH` stands for a variable that is set.

@@ -35,7 +35,7 @@ pub(crate) struct SubmitArgs {
     #[command(flatten)]
     terms: Terms,
     /// Submit for a client that made the account its gateway, out of the client's balance with the Paymaster
-    #[arg(long = "for", value_name = "ADDRESS")]
+    #[arg(long = "for", value_name = "ADDRESS", value_parser = complaints::somebody)]
     client: Option<Address>,
     /// Send nothing: sign the submission and write it to a file, for somebody else to relay and pay for
     #[arg(long, value_name = "FILE", conflicts_with = "client")]
