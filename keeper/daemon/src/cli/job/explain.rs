@@ -256,6 +256,6 @@ mod tests {
         assert_eq!(told((2, 6), (1, 7), "batch"), "beside worker 1 with 7: the sum over the jobs of the round decided");
         let before = "preferences and static workers come before scores";
         assert_eq!(told((2, 7), (1, 7), "standard"), format!("beside worker 1 with 7: {before}"));
-        assert_eq!(told((1, 6), (2, 7), "preferred"), format!("beside worker 2 with 7: {before}"));
+        assert_eq!(told((1, 6), (2, 7), "fallback"), format!("beside worker 2 with 7: {before}"));
     }
 }
