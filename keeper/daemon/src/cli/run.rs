@@ -29,7 +29,7 @@ use crate::{
     services::{
         ALLOCATING, Admission, Allocating, Believed, BelievedReceiver, CannotListen, Claim, Dispatching, Exiting,
         Following, Health, Leadership, Leasing, Noticing, Probing, Sending, Serving, Signals, Stage, Stopped, Storing,
-        Supervisor,
+        Supervisor, refuse_other_numbers,
     },
     settings::Settings,
 };
@@ -94,6 +94,10 @@ impl Keeper {
         let artifacts = ArtifactStore::open(&settings.artifacts)?;
         records::leave_former_chain(&context, &contracts).await?;
         let (store, shared) = open_store(&context, &contracts).await?;
+        if let Some(leases) = &shared {
+            // Before anything is taken that may be others'.
+            refuse_other_numbers(&**leases, settings.shards, settings.lease()).await?;
+        }
         let socket = listen(settings.listen, "--listen")?;
         let probes = settings.health_listen.map(|address| listen(address, "--health-listen")).transpose()?;
         let (server, reports) = dispatch_server(settings, &contracts, socket.local_addr()?)?;
