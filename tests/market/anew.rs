@@ -1,8 +1,10 @@
 //! A local chain that was started again, with the data directory of a keeper of the one before.
 
+use std::{sync::Arc, time::Duration};
+
 use e2e::{Localnet, LocalnetOptions, Proxy, Workplace, eventually};
 use keeper_store::conformance::Server;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::whole_loop::{all_settled, market, submit};
 
@@ -72,6 +74,71 @@ async fn a_keeper_whose_chain_is_exchanged_while_it_runs_ends_and_says_so() {
     eventually("the keeper has read the new chain", async || place.run(&["status"]).await.success.then_some(())).await;
     assert_eq!(set_aside(&place).len(), 1);
     assert!(keeper.stop().await);
+}
+
+/// The nonce of the keeper's account in the newest block.
+async fn keepers_nonce(chain: &Localnet) -> Value {
+    let account = chain.account(2).address;
+    chain.ask("starknet_getNonce", json!({ "block_id": "latest", "contract_address": account })).await
+}
+
+/// Makes blocks until it is stopped.
+fn with_blocks(chain: &Arc<Localnet>) -> tokio::task::JoinHandle<()> {
+    let chain = chain.clone();
+    tokio::spawn(async move {
+        let mut pace = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            pace.tick().await;
+            chain.make_blocks(1).await;
+        }
+    })
+}
+
+/// Waits until so many transactions wait for the next block.
+async fn waiting(chain: &Localnet, what: &str) {
+    let count = async || chain.ask("starknet_getBlockTransactionCount", json!({ "block_id": "pre_confirmed" })).await;
+    eventually(what, async || (count().await != 0).then_some(())).await;
+}
+
+/// A round is on its way when the chain is exchanged, and would fit the new one: same account, nonce and chain id. The keeper
+/// looks for new blocks less and less often while its node is away, but sends again what is not there after ten seconds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_for_the_chain_before_is_not_sent_to_the_one_in_its_place() {
+    let options = LocalnetOptions { block_time: Some(100_000), ..LocalnetOptions::default() };
+    let old = Arc::new(Localnet::start(options));
+    let mut place = Workplace::new(&old);
+    let blocks = with_blocks(&old);
+    place.deploy(&old).await;
+    let port = Proxy::before(old.rpc_url()).await;
+    place.use_node(&port.rpc_url());
+    let keeper = place.start_keeper().await;
+    let _agent = place.start_agent(4, &keeper, 1).await;
+    blocks.abort();
+    blocks.await.ok();
+
+    // The job is in a block, what the keeper sends for it in none.
+    let submitting = submit(&place, &[1], &[]);
+    let once = async {
+        waiting(&old, "the job is on its way").await;
+        old.make_blocks(1).await;
+    };
+    tokio::join!(submitting, once);
+    waiting(&old, "the round is on its way").await;
+    let nonce = keepers_nonce(&old).await;
+    port.set_open(false);
+
+    let new = began_anew(&mut place).await;
+    place.json(2, &["contracts", "bond"]).await;
+    assert_eq!(keepers_nonce(&new).await, nonce, "what is on its way would fit");
+    let seldom = "retry_in=8s";
+    eventually("the keeper looks seldom", async || place.log("keeper.log").contains(seldom).then_some(())).await;
+    port.set_node(new.rpc_url());
+    port.set_open(true);
+    assert_eq!(keeper.ended().await, Some(11));
+    let log = place.log("keeper.log");
+    assert!(log.contains("nothing is sent to it until it is"), "{log}");
+    new.make_blocks(2).await;
+    assert_eq!(keepers_nonce(&new).await, nonce, "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

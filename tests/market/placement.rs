@@ -69,6 +69,11 @@ async fn refusals_placements_and_preferences_decide_and_can_be_recomputed() {
     let checked = place.json(3, &["job", "check", &manifest]).await;
     assert_eq!((&checked["verdict"], &checked["worker_id"]), (&json!("now"), &json!(2)), "{checked}");
     assert_eq!(checked["agents_known"], true, "the last round's inputs tell");
+    assert_eq!(checked["policy_from"], "latest_round", "{checked}");
+    assert!(checked["client"].is_string() && checked["policy_id"].is_string(), "{checked}");
+    let text = place.run(&["job", "check", &manifest]).await.stdout;
+    assert!(text.contains("client    one that has no other jobs") && text.contains("no --account is named"), "{text}");
+    assert!(text.contains("policy    the latest round's"), "{text}");
     let asking: u128 = checked["price_fri"].as_str().unwrap().parse().unwrap();
     let dearer = place.json(3, &["job", "check", &manifest, "--timeout", "2h"]).await;
     assert!(dearer["price_fri"].as_str().unwrap().parse::<u128>().unwrap() > asking);
@@ -80,6 +85,7 @@ async fn refusals_placements_and_preferences_decide_and_can_be_recomputed() {
     let replicas = ["job", "check", &manifest, "--replicas", "3"];
     let replicated = place.json(3, &replicas).await;
     assert_eq!((&replicated["verdict"], &replicated["replicas_now"]), (&json!("partly"), &json!(1)), "{replicated}");
+    assert_eq!(replicated["each"][2]["explanation"]["job_id"], Value::Null, "it has no number yet: {replicated}");
     let verdicts: Vec<_> = replicated["each"].as_array().unwrap().iter().map(|each| &each["verdict"]).collect();
     assert_eq!(verdicts, ["now", "no", "no"], "{replicated}");
     assert_eq!(replicated["explanation"]["rejections"]["excluded"], 1, "{replicated}");
@@ -87,7 +93,7 @@ async fn refusals_placements_and_preferences_decide_and_can_be_recomputed() {
     assert!(text.starts_with("PARTLY    1 of 3 replicas would be placed"), "{text}");
     assert!(text.contains("a worker gets one replica of a job at most"), "{text}");
     let missing = place.run(&["job", "check", "nothing.json"]).await;
-    assert!(missing.error().contains("reading nothing.json"), "{}", missing.error());
+    assert!(missing.error().contains("SPEC names nothing.json, which cannot be read"), "{}", missing.error());
 
     // What nobody has.
     let asked = json!({ "disk_gib": 4_000_000_000_u32, "gpu_models": ["H100"], "trust": "admitted" });

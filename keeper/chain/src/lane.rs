@@ -11,6 +11,7 @@
 //! failure. What landed is told by the account's nonce as of a block, then by the receipts of every hash that was ever
 //! signed for the nonce. What is decided when is in [`LaneState::step`], which knows neither clock nor node.
 
+mod chain;
 mod driver;
 mod fees;
 mod log;
@@ -33,6 +34,7 @@ use keeper_store::{Fence, IntentAction, IntentId, IntentState, Landed, Store, St
 use keeper_types::{Address, Fri, TxHash};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
+use self::chain::RecordedChain;
 pub use self::{
     driver::{above, is_repeatable},
     fees::FeeCeiling,
@@ -41,7 +43,7 @@ pub use self::{
     state::{Action, Answer, LaneState, LaneTimes, Look, Observation},
     sweep::{Checked, Sweep},
 };
-use crate::{Calls, SendError, Sender, sender::Bounds};
+use crate::{Calls, ChainSource, SendError, Sender, sender::Bounds};
 
 /// Submissions that wait for a place in the window; whoever comes after waits to submit.
 const QUEUE: usize = 64;
@@ -88,6 +90,8 @@ struct Inner {
     held: Arc<AtomicBool>,
     /// The account's lease, where several keepers share the log.
     lease: Option<LaneLease>,
+    /// Where it is looked, before anything is sent, whether the node is on the recorded chain.
+    recorded: Option<RecordedChain>,
     commands: mpsc::Sender<Command>,
     /// Held by whoever runs the lane.
     received: Mutex<mpsc::Receiver<Command>>,
@@ -219,7 +223,17 @@ impl Lane {
     ) -> Self {
         let (commands, received) = mpsc::channel(QUEUE);
         let (received, status) = (Mutex::new(received), watch::Sender::default());
-        Self { inner: Arc::new(Inner { sender, store, settings, held, lease, commands, received, status }) }
+        let recorded = None;
+        Self { inner: Arc::new(Inner { sender, store, settings, held, lease, recorded, commands, received, status }) }
+    }
+
+    /// The same lane, which nobody has yet, but it sends only to a node that has the newest recorded block. For local
+    /// chains: another may have taken the place of the one that its transactions are for, with the same chain id.
+    #[must_use]
+    pub fn only_on_recorded(self, node: Arc<dyn ChainSource>) -> Self {
+        let store = self.inner.store.clone();
+        let with = |inner: Inner| Inner { recorded: Some(RecordedChain { node, store }), ..inner };
+        Arc::into_inner(self.inner).map(|inner| Self { inner: Arc::new(with(inner)) }).expect("nobody has it yet")
     }
 
     /// The account.

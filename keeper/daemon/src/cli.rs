@@ -2,6 +2,7 @@
 
 mod account;
 mod admin;
+pub(crate) mod complaints;
 mod completions;
 mod config;
 mod contracts;
@@ -178,10 +179,13 @@ impl Cli {
     }
 
     fn try_read(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Self, clap::Error> {
-        let mut command = Self::command();
+        let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+        let mut command = complaints::with_negative_numbers(Self::command());
         command.build();
         show_whole_usage(&mut command);
-        let matches = command.try_get_matches_from_mut(arguments)?;
+        let matches = command
+            .try_get_matches_from_mut(&arguments)
+            .map_err(|error| complaints::completed(error, &command, &arguments))?;
         let cli = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
         if let Command::Verify(verify::VerifyCommand::Unknown(words)) = &cli.command {
             let meant = verify::what_was_meant(words);

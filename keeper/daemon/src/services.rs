@@ -51,7 +51,7 @@ pub(crate) use self::{
     failure::{CannotListen, Failure, Stopped},
     following::Following,
     health::{ALLOCATING, Health},
-    leading::{Claim, Duty, Leadership, Leasing, ShardLed, led, shard_of_lease},
+    leading::{Claim, Duty, Leadership, Leasing, ShardLed, led, refuse_other_numbers, shard_of_lease},
     noticing::Noticing,
     probing::Probing,
     sending::Sending,

@@ -26,7 +26,7 @@ pub(crate) use self::{
     sending::{ExitAccount, SendingSettings},
     worker::WorkerSettings,
 };
-use crate::cli::{Global, RunArgs};
+use crate::cli::{Global, RunArgs, complaints::unreadable};
 
 /// Where the dispatcher listens unless told otherwise.
 const DEFAULT_LISTEN: &str = "127.0.0.1:7070";
@@ -282,7 +282,8 @@ impl Settings {
         }
         if address.ip().is_unspecified() {
             bail!(
-                "the keeper listens on every address of this machine, and agents must know it by one\n                 hint: pass the URL that they connect to, as --public-url ws://HOST:{}",
+                "the keeper listens on every address of this machine, and agents must know it by one\n\
+                 hint: pass the URL that they connect to, as --public-url ws://HOST:{}",
                 address.port()
             );
         }
@@ -338,8 +339,8 @@ fn shown<S: serde::Serializer>(url: &Option<DatabaseUrl>, serializer: S) -> Resu
 
 impl File {
     fn read(path: &Path) -> Result<Self> {
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("reading the configuration {}", path.display()))?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| unreadable("--config (KEEPER_CONFIG)", path.as_os_str(), &error))?;
         let context = || format!("the configuration {}", path.display());
         let mut file: Self = toml::from_str(&text).with_context(context)?;
         // What a policy has where nothing is said is no choice of the operator's.

@@ -35,6 +35,7 @@ mod places;
 mod postgres;
 mod queue;
 mod sqlite;
+mod statements;
 mod store;
 mod tenure;
 

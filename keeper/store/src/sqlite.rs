@@ -45,6 +45,7 @@ use crate::{
     places::{
         APPEND, EXPLAIN, FINAL, FINALISE, FORGET_FINAL, HISTORY, OBSERVE, Places, RECORD, REVERT, TRANSACTION, UPDATE,
     },
+    statements::quiet,
 };
 
 static MIGRATOR: Migrator = sqlx::migrate!();
@@ -213,7 +214,7 @@ fn create_folder(folder: &Path) -> std::io::Result<()> {
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT).foreign_keys(true)
+    quiet(SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT).foreign_keys(true))
 }
 
 async fn readers(path: &Path) -> Result<SqlitePool, StoreError> {

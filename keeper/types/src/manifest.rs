@@ -4,6 +4,8 @@
 //! chain, so a worker can tell that it was given what the client signed for. Unknown fields are refused: a
 //! misspelt limit must not silently mean "no limit".
 
+mod malformed;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -105,7 +107,7 @@ impl Manifest {
         if bytes.len() > MAX_MANIFEST_BYTES {
             return Err(ManifestError::TooLarge { bytes: bytes.len() });
         }
-        let manifest: Self = serde_json::from_slice(bytes).map_err(|error| ManifestError::Json(error.to_string()))?;
+        let manifest: Self = serde_json::from_slice(bytes).map_err(|error| malformed::describe(bytes, &error))?;
         manifest.validate()?;
         Ok(manifest)
     }
@@ -125,7 +127,7 @@ impl Manifest {
     }
 
     fn validate(&self) -> Result<(), ManifestError> {
-        let field = |field, reason: String| Err(ManifestError::Field { field, reason });
+        let field = |field: &str, reason: String| Err(ManifestError::Field { field: field.to_owned(), reason });
         if self.version != VERSION {
             return field("version", format!("is {}, but only {VERSION} is known", self.version));
         }
@@ -151,7 +153,8 @@ impl Manifest {
 }
 
 fn validate_process(job: &ProcessJob) -> Result<(), ManifestError> {
-    let field = |field, reason: &str| Err(ManifestError::Field { field, reason: reason.to_owned() });
+    let field =
+        |field: &str, reason: &str| Err(ManifestError::Field { field: field.to_owned(), reason: reason.to_owned() });
     if job.command.first().is_none_or(String::is_empty) {
         return field("executor.command", "is empty, but must name a program");
     }
@@ -180,11 +183,19 @@ pub enum ManifestError {
     /// It is not JSON, or not of the manifest's form.
     #[error("the manifest is malformed: {0}")]
     Json(String),
+    /// A field has a value of a wrong type, or is not known.
+    #[error("the manifest's field `{field}` is malformed: {reason}")]
+    Malformed {
+        /// Its path, such as `placement.gpu_models[1]`.
+        field: String,
+        /// What is wrong with it, and what it may be.
+        reason: String,
+    },
     /// A field's value is out of its bounds.
     #[error("the manifest's field `{field}` {reason}")]
     Field {
         /// The field.
-        field: &'static str,
+        field: String,
         /// What is wrong with it.
         reason: String,
     },

@@ -1,5 +1,6 @@
 //! The task that owns a lane: it observes, lets the state decide, writes down, and acts.
 
+mod sending;
 mod sight;
 mod signing;
 
@@ -23,8 +24,8 @@ use super::{
     Command, Lane, LaneError, LaneStatus, Outcome, Paused, Submission,
     fees::FeeCeiling,
     log::{LaneLease, Log},
-    node::{Head, Node},
-    signing::{Draft, request_of},
+    node::Head,
+    signing::Draft,
     state::{Action, Answer, LaneState, Observation},
 };
 use crate::RpcError;
@@ -38,7 +39,15 @@ const HOUR_MS: u64 = 3_600_000;
 enum Done {
     Observed(Vec<Observation>),
     Chain(Result<Seen, RpcError>),
-    Drafted { nonce: u64, draft: Result<Draft, LaneError> },
+    Drafted {
+        nonce: u64,
+        draft: Result<Draft, LaneError>,
+    },
+    /// It was not sent, since the node may be on another chain.
+    Withheld {
+        nonce: u64,
+        hash: TxHash,
+    },
 }
 
 /// The lane's owner.
@@ -52,6 +61,10 @@ pub(super) struct Driver {
     /// What is to be sent, one after the other, so that nonces arrive in their order.
     outbox: VecDeque<(u64, TxHash)>,
     is_sending: bool,
+    /// Whether nothing is sent before the next tick.
+    is_withheld: bool,
+    /// Whether the node was not known to be on the recorded chain when something was to be sent last.
+    is_elsewhere: bool,
     is_observing: bool,
     work: JoinSet<Done>,
     head: Option<Head>,
@@ -199,6 +212,8 @@ impl Driver {
             outcomes: HashMap::new(),
             outbox: VecDeque::new(),
             is_sending: false,
+            is_withheld: false,
+            is_elsewhere: false,
             is_observing: false,
             work: JoinSet::new(),
             head: None,
@@ -219,6 +234,7 @@ impl Driver {
     }
 
     async fn tick(&mut self) -> Result<(), LaneError> {
+        self.is_withheld = false;
         if !self.is_observing {
             self.is_observing = true;
             let (lane, sweep) = (self.lane.clone(), self.state.sweep());
@@ -242,7 +258,7 @@ impl Driver {
             Done::Observed(observations) => {
                 for observation in observations {
                     if let Observation::Answered { answer, .. } = &observation {
-                        self.is_sending = false;
+                        (self.is_sending, self.is_elsewhere) = (false, false);
                         self.note_funds(*answer);
                     }
                     self.step(&observation).await?;
@@ -261,6 +277,7 @@ impl Driver {
                 }
             }
             Done::Drafted { nonce, draft } => self.drafted(nonce, draft).await?,
+            Done::Withheld { nonce, hash } => self.withhold(nonce, hash),
         }
         self.sign_waiting().await
     }
@@ -308,53 +325,6 @@ impl Driver {
             }
         }
         Ok(())
-    }
-
-    /// Sends what is next in the outbox, as the log has it.
-    async fn pump(&mut self) -> Result<(), LaneError> {
-        while !self.is_sending && !self.is_held() {
-            let Some((nonce, hash)) = self.outbox.pop_front() else { return Ok(()) };
-            if !self.state.can_land(nonce) {
-                continue;
-            }
-            let inner = &self.lane.inner;
-            let intent = inner.store.intent_by_tx(hash).await?;
-            let recorded = intent
-                .as_ref()
-                .and_then(|intent| intent.transactions.iter().find(|transaction| transaction.tx_hash == hash));
-            let Some(request) = recorded.and_then(request_of) else {
-                return Err(LaneError::Bytes(format!("transaction {hash} is not in the log")));
-            };
-            self.is_sending = true;
-            let (sender, limit) = (inner.sender.clone(), inner.settings.send_timeout);
-            self.work.spawn(async move {
-                let node = Node { sender: &sender };
-                let answer = tokio::time::timeout(limit, node.send(&request)).await.unwrap_or(Answer::Unknown);
-                Done::Observed(vec![Observation::Answered { nonce, hash, answer }])
-            });
-        }
-        Ok(())
-    }
-
-    fn look(&mut self, nonce: u64, opening: u32) {
-        let hashes = self.state.slot(nonce).map(|slot| slot.signed.iter().map(|signed| signed.hash).collect());
-        let hashes: Vec<TxHash> = hashes.unwrap_or_default();
-        let (sender, head) = (self.lane.inner.sender.clone(), self.head);
-        self.work.spawn(async move {
-            let looked = match head {
-                Some(head) => Node { sender: &sender }.look(nonce, &hashes, head.block.number).await,
-                None => Err(RpcError::Malformed { request: "the newest block", reason: "not yet".to_owned() }),
-            };
-            let observation = match looked {
-                Ok(look) => Observation::Looked { nonce, opening, look },
-                // That no answer came says nothing.
-                Err(error) => {
-                    tracing::debug!(nonce, %error, "what used a nonce cannot be found out yet");
-                    Observation::NotSigned { nonce }
-                }
-            };
-            Done::Observed(vec![observation])
-        });
     }
 
     /// Whether nothing may be sent; asked again with every tick.

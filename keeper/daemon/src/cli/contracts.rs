@@ -7,7 +7,7 @@ use keeper_scheduler::policy_id;
 use keeper_types::{Address, Felt, Fri, PolicyId, WorkerId};
 use serde_json::json;
 
-use super::Global;
+use super::{Global, complaints};
 use crate::{context::Context, output, rights::Rights};
 
 /// What to do with the contracts.
@@ -42,6 +42,7 @@ pub(crate) enum ContractsCommand {
 #[derive(Debug, Args)]
 pub(crate) struct KeeperArgs {
     /// The keeper's account
+    #[arg(value_parser = complaints::somebody)]
     address: Address,
 }
 
@@ -71,10 +72,10 @@ pub(crate) struct WorkerArgs {
 #[derive(Debug, Args)]
 pub(crate) struct DeployArgs {
     /// Account that may apply rounds; repeat for several [default: the deploying account, at the first deployment]
-    #[arg(long = "keeper", value_name = "ADDRESS")]
+    #[arg(long = "keeper", value_name = "ADDRESS", value_parser = complaints::somebody)]
     keepers: Vec<Address>,
     /// What each slot of a worker must stake, in STRK
-    #[arg(long, value_name = "STRK", value_parser = Fri::from_strk)]
+    #[arg(long, value_name = "STRK", value_parser = complaints::more_than_nothing)]
     min_stake: Option<Fri>,
     /// How long a client may look at a result before anyone may settle it, such as 30m
     #[arg(long, value_name = "DURATION")]

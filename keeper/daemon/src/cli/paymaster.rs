@@ -11,7 +11,7 @@ use keeper_chain::{Contracts, NamedCall, Receipt, SponsoredCalls};
 use keeper_types::{Address, Felt, Fri};
 use serde_json::json;
 
-use super::Global;
+use super::{Global, complaints};
 use crate::{context::Context, output};
 
 /// How long signed calls may be handed in, in seconds.
@@ -53,7 +53,7 @@ pub(crate) struct DepositArgs {
     #[arg(value_name = "STRK", value_parser = Fri::from_strk)]
     amount: Fri,
     /// Whose balance [default: --account]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = complaints::somebody)]
     to: Option<Address>,
 }
 
@@ -70,6 +70,7 @@ pub(crate) struct AmountArgs {
 #[command(group = clap::ArgGroup::new("terms").required(true))]
 pub(crate) struct GatewayArgs {
     /// The gateway's account
+    #[arg(value_parser = complaints::somebody)]
     gateway: Address,
     /// What it may escrow from now on, in STRK
     #[arg(long, value_name = "STRK", value_parser = Fri::from_strk, group = "terms")]
@@ -83,6 +84,7 @@ pub(crate) struct GatewayArgs {
 #[derive(Debug, Args)]
 pub(crate) struct SponsorArgs {
     /// The account to pay for
+    #[arg(value_parser = complaints::somebody)]
     sponsored: Address,
     /// What may be spent in a day, in STRK
     #[arg(long, value_name = "STRK", value_parser = Fri::from_strk, requires = "max_fee", required_unless_present = "stop")]
@@ -99,6 +101,7 @@ pub(crate) struct SponsorArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RelayerArgs {
     /// The relayer's account
+    #[arg(value_parser = complaints::somebody)]
     relayer: Address,
     /// It may no longer
     #[arg(long)]
@@ -111,7 +114,7 @@ pub(crate) struct RelayArgs {
     /// What `worker register --sign` or `job submit --sign` has written
     file: PathBuf,
     /// Whose balance pays
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = complaints::somebody)]
     sponsor: Address,
     /// What is charged, in STRK; it goes to --account
     #[arg(long, value_name = "STRK", value_parser = Fri::from_strk)]
@@ -228,7 +231,8 @@ pub(super) async fn write_signed(
 }
 
 fn read(file: &Path) -> Result<SponsoredCalls> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    let text =
+        std::fs::read_to_string(file).map_err(|error| complaints::unreadable("FILE", file.as_os_str(), &error))?;
     serde_json::from_str(&text).with_context(|| {
         format!(
             "{} holds no signed calls\nhint: `keeper worker register --sign FILE` writes such a file",

@@ -11,7 +11,7 @@ use keeper_scheduler::{Outcome, Plan, Policy, Snapshot, plan, plan_root, policy_
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::Global;
+use super::{Global, complaints};
 use crate::output;
 
 /// Which decision.
@@ -37,7 +37,8 @@ impl Recording {
     }
 
     fn load(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        let text =
+            fs::read_to_string(path).map_err(|error| complaints::unreadable("FILE", path.as_os_str(), &error))?;
         let recording: Self = serde_json::from_str(&text)
             .with_context(|| format!("{} is no snapshot with its policy", path.display()))?;
         recording.policy.validate().with_context(|| path.display().to_string())?;

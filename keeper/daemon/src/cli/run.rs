@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use keeper_chain::{
-    Contracts, Follower, Heads, Network, Sender,
+    ChainSource, Contracts, Follower, Heads, Network, Sender,
     lane::{Lane, LaneLease, LaneSettings},
 };
 use keeper_dispatch::{ArtifactStore, DispatchServer, Report, ServerConfig};
@@ -29,7 +29,7 @@ use crate::{
     services::{
         ALLOCATING, Admission, Allocating, Believed, BelievedReceiver, CannotListen, Claim, Dispatching, Exiting,
         Following, Health, Leadership, Leasing, Noticing, Probing, Sending, Serving, Signals, Stage, Stopped, Storing,
-        Supervisor,
+        Supervisor, refuse_other_numbers,
     },
     settings::Settings,
 };
@@ -94,6 +94,10 @@ impl Keeper {
         let artifacts = ArtifactStore::open(&settings.artifacts)?;
         records::leave_former_chain(&context, &contracts).await?;
         let (store, shared) = open_store(&context, &contracts).await?;
+        if let Some(leases) = &shared {
+            // Before anything is taken that may be others'.
+            refuse_other_numbers(&**leases, settings.shards, settings.lease()).await?;
+        }
         let socket = listen(settings.listen, "--listen")?;
         let probes = settings.health_listen.map(|address| listen(address, "--health-listen")).transpose()?;
         let (server, reports) = dispatch_server(settings, &contracts, socket.local_addr()?)?;
@@ -111,6 +115,9 @@ impl Keeper {
             claims: Vec::new(),
             latch: &latch,
             store: &store,
+            // Public chains do not begin anew.
+            node: (settings.network == Network::Devnet)
+                .then(|| Arc::new(Follower::new(&context.rpc, contracts.deployment())) as Arc<dyn ChainSource>),
             sending: settings.sending.lane(settings.receipt_poll())?,
         };
         let lane = lanes.add(sender);
@@ -293,6 +300,8 @@ struct Lanes<'a> {
     claims: Vec<Arc<Claim>>,
     latch: &'a Latch,
     store: &'a Arc<dyn Store>,
+    /// Where it is looked whether the node is on the recorded chain, where it may be exchanged.
+    node: Option<Arc<dyn ChainSource>>,
     sending: LaneSettings,
 }
 
@@ -304,7 +313,11 @@ impl Lanes<'_> {
             self.claims.push(claim);
             lease
         });
-        Lane::under(lease, self.latch.closed(), sender, self.store.clone(), self.sending)
+        let lane = Lane::under(lease, self.latch.closed(), sender, self.store.clone(), self.sending);
+        match self.node.clone() {
+            Some(node) => lane.only_on_recorded(node),
+            None => lane,
+        }
     }
 
     async fn add_exit_accounts(&mut self, first: Address, context: &Context) -> Result<Vec<Lane>> {

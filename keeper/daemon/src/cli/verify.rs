@@ -23,7 +23,7 @@ use self::{
     difference::{Difference, between, out_of_order},
     round::{AppliedRound, Which},
 };
-use super::{Global, replay::Recording};
+use super::{Global, complaints, replay::Recording};
 use crate::{context::Context, output};
 
 /// What to recompute.
@@ -137,7 +137,9 @@ async fn recompute(located: &Located, args: &AllocationArgs) -> Result<Sizes> {
     let header = &round.header;
     let different = |difference| Err(Different { round: Box::new(round.clone()), difference }.into());
     let bytes = match &args.inputs {
-        Some(path) => tokio::fs::read(path).await.with_context(|| format!("reading {}", path.display()))?,
+        Some(path) => {
+            tokio::fs::read(path).await.map_err(|error| complaints::unreadable("--inputs", path.as_os_str(), &error))?
+        }
         None => published(context, header.snapshot_root).await?,
     };
     let inputs = RoundInputs::parse(&bytes)?;

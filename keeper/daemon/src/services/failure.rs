@@ -10,7 +10,7 @@ use std::{fmt, time::Duration};
 use keeper_chain::{RpcError, SendError, lane::LaneError};
 use keeper_store::{RebuildError, StoreError};
 
-use super::signals::Signal;
+use super::{leading::OtherShards, signals::Signal};
 use crate::{installation::DataDirInUse, records::OfFormerChain, rights::NotAllowed};
 
 /// How a service failed.
@@ -86,6 +86,9 @@ impl Cause {
             }
             if cause.is::<NotAllowed>() {
                 return Some(Self::Rights);
+            }
+            if cause.is::<OtherShards>() {
+                return Some(Self::Shards);
             }
             cause.is::<CannotListen>().then_some(Self::Listener)
         })

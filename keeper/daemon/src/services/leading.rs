@@ -13,6 +13,7 @@
 //! [`lane_lease`]: keeper_store::lane_lease
 
 mod keeping;
+mod number;
 mod sharing;
 
 use std::{
@@ -23,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-use futures::future::{join, join_all};
+use futures::future::{join_all, join3};
 use keeper_chain::lane::LaneStatus;
 use keeper_scheduler::ShardSet;
 use keeper_store::{Fence, Leases, Tenure, TenureHolder};
@@ -35,10 +36,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{keeping::Keeping, sharing::Sharing};
+use self::{keeping::Keeping, number::Number, sharing::Sharing};
 use super::{Failure, Health};
 
-pub(crate) use self::sharing::{is_candidate, led, shard_of_lease};
+pub(crate) use self::{
+    number::refuse_other_numbers,
+    sharing::{OtherShards, is_candidate, led, shard_of_lease},
+};
 
 /// The lease of the keeper that leads, where the market is one shard.
 pub(crate) const LEADER: &str = "leader";
@@ -216,32 +220,59 @@ impl Leasing {
     /// Keeps leases until cancelled; then gives them back, so that nobody waits for their end.
     ///
     /// # Errors
-    /// [`OtherShards`](sharing::OtherShards) where keepers lead that deal the market out otherwise. A database that does not answer is asked again,
-    /// and what is not renewed ends.
+    /// [`OtherShards`] where keepers are at work that deal the market out otherwise. A database that does not answer is asked
+    /// again, and what is not renewed ends.
     pub(crate) async fn run(self, cancel: CancellationToken) -> Result<(), Failure> {
         let mut lanes: Vec<Lane<'_>> = self.lanes.iter().map(|claim| Lane::of(&self, claim)).collect();
-        let mut sharing = Sharing::new(&self);
+        let (mut number, mut sharing) = (Number::of(&self), Sharing::new(&self));
         let mut ticks = interval(self.time / TURNS);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ended = Ok(());
         while ended.is_ok() && cancel.run_until_cancelled(ticks.tick()).await.is_some() {
-            // All at the same time: where the database is slow, one after the other would take longer than a lease.
-            let (_, looked) = join(join_all(lanes.iter_mut().map(Lane::keep)), sharing.renew_and_look()).await;
-            // What may send nothing need not decide anything.
-            let may_send =
-                lanes.first().is_some_and(|lane| lane.keeping.is_held()) && !self.held.load(Ordering::Relaxed);
-            if may_send && self.health.follows_within(self.silence) {
-                ended = sharing.take_part(looked).await;
+            if !number.is_settled() {
+                ended = number.settle().await;
+            }
+            if number.is_settled() {
+                ended = self.turn(&mut number, &mut lanes, &mut sharing).await;
             } else {
-                sharing.step_back().await;
+                // Until then nothing is taken, which might be others'. Who leads is told all the same.
+                sharing.look().await.ok();
             }
             if let Some(role) = sharing.role() {
                 self.health.plays(role);
             }
         }
-        sharing.step_back().await;
-        join_all(lanes.iter_mut().map(Lane::give_back)).await;
+        let reason = if ended.is_ok() { "the keeper stops" } else { "others lead with another number of shards" };
+        sharing.step_back(reason).await;
+        join_all(lanes.iter_mut().map(|lane| lane.give_back(reason))).await;
+        number.give_back(reason).await;
         ended.map_err(Failure::from)
+    }
+
+    /// Renews what this keeper has, and takes or gives back what it is to.
+    async fn turn(
+        &self,
+        number: &mut Number<'_>,
+        lanes: &mut [Lane<'_>],
+        sharing: &mut Sharing<'_>,
+    ) -> Result<(), OtherShards> {
+        // All at the same time: where the database is slow, one after the other would take longer than a lease.
+        let keeping = join_all(lanes.iter_mut().map(Lane::keep));
+        let (_, _, looked) = join3(number.renew(), keeping, sharing.renew_and_look()).await;
+        // What may send nothing need not decide anything.
+        let reason = if !number.is_settled() {
+            "its number of shards does not stand any more"
+        } else if !lanes.first().is_some_and(|lane| lane.keeping.is_held()) {
+            "another keeper has the account, or who has it is not known"
+        } else if self.held.load(Ordering::Relaxed) {
+            "nothing may be sent"
+        } else if !self.health.follows_within(self.silence) {
+            "the chain's newest block is not known"
+        } else {
+            return sharing.take_part(looked).await;
+        };
+        sharing.step_back(reason).await;
+        Ok(())
     }
 }
 
@@ -264,9 +295,9 @@ impl<'a> Lane<'a> {
         }
     }
 
-    async fn give_back(&mut self) {
+    async fn give_back(&mut self, reason: &str) {
         self.claim.holder.end();
-        self.keeping.give_back().await;
+        self.keeping.give_back(reason).await;
     }
 }
 

@@ -206,3 +206,17 @@ fn a_lease_has_bounds_and_the_time_that_a_leader_may_not_see_the_chain_follows_i
     assert_eq!(ms(&resolve("[chain]\npoll_ms = 2000\n").unwrap()), (3_000, 8_000), "the node is left alone for 2 s");
     assert_eq!(ms(&resolve("[keeper]\nlease_ms = 9000\n").unwrap()), (9_000, 12_000));
 }
+
+#[test]
+fn a_keeper_that_listens_everywhere_is_told_what_to_pass() {
+    let settings = Settings::resolve(&global(None), &RunArgs::default()).unwrap();
+    let error = settings.public_name("0.0.0.0:7171".parse().unwrap()).unwrap_err();
+    let (_, hint) = crate::output::described(&error);
+    assert_eq!(hint.unwrap(), "pass the URL that they connect to, as --public-url ws://HOST:7171");
+}
+
+#[test]
+fn a_configuration_that_is_not_there_is_named_with_its_option() {
+    let error = Settings::resolve(&global(Some("nope.toml".into())), &RunArgs::default()).unwrap_err().to_string();
+    assert!(error.starts_with("--config (KEEPER_CONFIG) names nope.toml, which cannot be read: "), "{error}");
+}

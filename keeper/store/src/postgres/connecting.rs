@@ -7,7 +7,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::{DatabaseUrl, StoreError};
+use crate::{DatabaseUrl, StoreError, statements::quiet};
 
 /// Connections for reading; a stream of events holds one until it has ended.
 const MAX_READERS: u32 = 4;
@@ -23,8 +23,9 @@ pub(super) fn pool(most: u32) -> PgPoolOptions {
 }
 
 pub(super) fn options(url: &DatabaseUrl) -> PgConnectOptions {
-    // Notices, such as that a table is there already, would be lines in the log that nobody can use.
-    url.options().clone().application_name("ciro-keeper").options([("client_min_messages", "warning")])
+    // What the server remarks besides errors would be lines in the log that nobody can use: that a table is there already,
+    // or that a transaction is over where a call was given up while it was committed. It is in the server's own log.
+    quiet(url.options().clone().application_name("ciro-keeper").options([("client_min_messages", "error")]))
 }
 
 pub(super) fn readers(url: &DatabaseUrl) -> PgPool {
@@ -56,5 +57,55 @@ fn not_connected(url: &DatabaseUrl, error: sqlx::Error) -> StoreError {
             _ => sqlx::Error::Database(error).into(),
         },
         error => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{self, Write},
+        sync::{Arc, Mutex},
+    };
+
+    use tracing::Level;
+
+    use super::*;
+    use crate::conformance::Server;
+
+    /// What was logged.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Has the server warn, and take longer than a second.
+    async fn provoke(options: &PgConnectOptions) {
+        let mut connection = PgConnection::connect_with(options).await.unwrap();
+        sqlx::raw_sql("ROLLBACK").execute(&mut connection).await.unwrap();
+        sqlx::query("SELECT pg_sleep(1.1)").execute(&mut connection).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_the_server_and_the_driver_remark_is_not_in_the_log() {
+        let url = Server::shared().create_database().await;
+        let log = Log::default();
+        let writer = log.clone();
+        let lines = tracing_subscriber::fmt().with_max_level(Level::INFO).with_ansi(false);
+        let lines = lines.with_writer(move || writer.clone());
+        let _logging = tracing::subscriber::set_default(lines.finish());
+        let written = || String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        provoke(&options(&url)).await;
+        assert_eq!(written(), "");
+        provoke(url.options()).await;
+        let loud = written();
+        assert!(loud.contains("there is no transaction in progress") && loud.contains("slow statement"), "{loud}");
     }
 }

@@ -1,5 +1,7 @@
 //! `keeper job check`: where, when and at what price a job would run that nobody has submitted.
 
+mod report;
+
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
@@ -14,9 +16,8 @@ use keeper_types::{
     Manifest, ManifestView, Market, MarketEvent, Worker, WorkerId, WorkerStatus,
 };
 use serde::Serialize;
-use serde_json::json;
 
-use super::{explain, submit};
+use super::submit;
 use crate::{
     cli::verify::{market_at, round::read},
     context::Context,
@@ -48,8 +49,10 @@ impl CheckArgs {
     /// # Errors
     /// Names the file and the field that is wrong.
     pub(super) fn manifest(&self) -> Result<(bytes::Bytes, Manifest)> {
-        let path = self.spec.as_ref().or(self.manifest.as_ref()).context("no manifest is named")?;
-        submit::read_manifest(path, self.terms.verification())
+        let spec = self.spec.as_ref().map(|path| ("SPEC", path));
+        let named = spec.or(self.manifest.as_ref().map(|path| ("--manifest", path)));
+        let (named_by, path) = named.context("no manifest is named")?;
+        submit::read_manifest(named_by, path, self.terms.verification())
     }
 }
 
@@ -102,12 +105,37 @@ pub(super) async fn run(context: &Context, contracts: &Contracts, args: &CheckAr
     let basis = basis(context, &blocks).await?;
     let max_price = args.max_price.unwrap_or(ANY_PRICE);
     let spec = args.terms.spec(&manifest, ContentHash::of(&bytes), max_price, head.timestamp)?;
-    let client = context.credentials().await.map_or(Address(Felt::ZERO), |credentials| credentials.address);
+    let client = asker(context).await;
+    let address = client.address.unwrap_or(Address(Felt::ZERO));
 
     let snapshot = basis.snapshot(&market, &head);
-    let job = hypothetical(&spec, client, &manifest, head.timestamp);
+    let job = hypothetical(&spec, address, &manifest, head.timestamp);
     let replicas = replicas(&snapshot, &basis.policy, &job, &spec)?;
-    report(context, &spec, &replicas, &snapshot, &basis)
+    report::Report { spec: &spec, client: &client, replicas: &replicas, snapshot: &snapshot, basis: &basis }
+        .print(context.json)
+}
+
+/// Whose job it would be.
+#[derive(Debug)]
+struct Asker {
+    /// None where the answer is for a client that nobody knows: without jobs of its own, and refused by no worker.
+    address: Option<Address>,
+    /// Why that is so.
+    unknown: Option<String>,
+}
+
+/// The account that is named, so far as it can be used; what is asked needs none.
+async fn asker(context: &Context) -> Asker {
+    if context.settings.account.is_none() {
+        return Asker { address: None, unknown: Some("no --account is named".to_owned()) };
+    }
+    match context.credentials().await {
+        Ok(credentials) => Asker { address: Some(credentials.address), unknown: None },
+        Err(error) => {
+            let (reason, _) = output::described(&error);
+            Asker { address: None, unknown: Some(format!("--account cannot be used: {reason}")) }
+        }
+    }
 }
 
 /// What would become of one replica; of the job itself where it has but one.
@@ -120,6 +148,7 @@ struct Replica {
     start_by: Option<u64>,
     /// The most that it costs.
     price_fri: Option<Fri>,
+    #[serde(serialize_with = "report::unnumbered")]
     explanation: Explanation,
 }
 
@@ -225,102 +254,10 @@ fn verdict(outcome: &Outcome) -> Verdict {
     }
 }
 
-fn report(context: &Context, spec: &JobSpec, replicas: &[Replica], snapshot: &Snapshot, basis: &Basis) -> Result<()> {
-    let verdict = overall(replicas);
-    // What stands in the way is of more interest than what does not.
-    let told = replicas.iter().find(|replica| replica.verdict != Verdict::Now).or(replicas.first());
-    let told = told.context("a job has one replica at least")?;
-    let placed = replicas.iter().filter(|replica| replica.verdict == Verdict::Now).count();
-    let start_by = replicas.iter().filter_map(|replica| replica.start_by).max();
-    let is_late = start_by.is_some_and(|start_by| start_by > spec.deadline);
-    let price = replicas.iter().filter_map(|replica| replica.price_fri).max();
-    if context.json {
-        return output::json(&json!({
-            "verdict": verdict,
-            "worker_id": told.worker_id,
-            "start_by": told.start_by,
-            "misses_deadline": is_late,
-            "price_fri": price,
-            "explanation": told.explanation,
-            "agents_known": basis.inputs.is_some(),
-            "agents_as_of_block": basis.inputs.as_ref().map(|(_, block)| block),
-            "block": snapshot.block,
-            "replicas": spec.replicas,
-            "replicas_now": placed,
-            "each": replicas,
-        }));
-    }
-    print_verdict(verdict, told, replicas, snapshot.now);
-    if is_late {
-        println!("too late  its deadline is {} s from now; give it a longer --deadline", spec.deadline - snapshot.now);
-    }
-    if let Some(price) = price {
-        let each = if spec.replicas > 1 { format!(" for each of {} replicas", spec.replicas) } else { String::new() };
-        println!("price     {price} at most{each}, for {} s", spec.execution_timeout_s);
-    }
-    if spec.max_price == ANY_PRICE {
-        println!("note      without --max-price no worker is too dear, and prices hardly count in the choice");
-    }
-    println!("queue     {} jobs wait beside it", snapshot.jobs.len());
-    print_agents(snapshot, basis);
-    explain::print_findings(&told.explanation, Some(snapshot.now));
-    Ok(())
-}
-
-fn print_verdict(verdict: Verdict, told: &Replica, replicas: &[Replica], now: u64) {
-    if replicas.len() == 1 {
-        println!("{}", sentence(verdict, told.worker_id, told.start_by.map(|start_by| start_by.saturating_sub(now))));
-    } else {
-        let placed = replicas.iter().filter(|replica| replica.verdict == Verdict::Now).count();
-        println!("{}", sentence_of_replicas(verdict, placed, replicas.len()));
-        for (replica, number) in replicas.iter().zip(1..) {
-            println!("replica   {number}: {} ({})", replica.explanation.outcome, replica.explanation.outcome.code());
-        }
-        println!("          a worker gets one replica of a job at most");
-    }
-    println!("because   {} ({})", told.explanation.outcome, told.explanation.outcome.code());
-}
-
-fn print_agents(snapshot: &Snapshot, basis: &Basis) {
-    match &basis.inputs {
-        Some((_, block)) => {
-            println!("agents    as the latest round had them, of block {block}; now is block {}", snapshot.block);
-            println!("          who has come or gone since, whom workers refuse that had no job waiting then,");
-            println!("          and whether a keeper is at work, is not known here");
-        }
-        None => println!("note      which agents are connected is not known here; every active worker is taken to be"),
-    }
-}
-
-fn sentence_of_replicas(verdict: Verdict, placed: usize, replicas: usize) -> String {
-    let (word, rest) = match verdict {
-        Verdict::Now => return format!("NOW       all {replicas} replicas would be placed in a round decided now"),
-        Verdict::Partly => {
-            ("PARTLY", format!("{placed} of {replicas} replicas would be placed in a round decided now"))
-        }
-        Verdict::Later => ("LATER", format!("none of {replicas} replicas would be placed before workers have room")),
-        Verdict::No => ("NO", format!("none of {replicas} replicas would be placed in a round decided now")),
-    };
-    format!("{word:<10}{rest}")
-}
-
-fn sentence(verdict: Verdict, worker_id: Option<WorkerId>, wait_s: Option<u64>) -> String {
-    match (verdict, worker_id, wait_s) {
-        (Verdict::Now, Some(worker_id), _) => {
-            format!("NOW       worker {worker_id} would get it in a round decided now")
-        }
-        (Verdict::Later, Some(worker_id), Some(wait_s)) => {
-            format!("LATER     worker {worker_id} would be kept for it and has room in {wait_s} s at the latest")
-        }
-        (Verdict::Later, ..) => "LATER     workers that fit are full, and others wait before it".to_owned(),
-        (Verdict::Now | Verdict::Partly | Verdict::No, ..) => {
-            "NO        nobody would run it as things stand".to_owned()
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -350,15 +287,5 @@ mod tests {
         assert_eq!(overall(&partly), Verdict::Partly);
         assert_eq!(overall(&partly[1..]), Verdict::No);
         assert_eq!(overall(&partly[2..]), Verdict::Later);
-        assert!(sentence_of_replicas(Verdict::Partly, 1, 3).starts_with("PARTLY    1 of 3 replicas"));
-        assert!(sentence_of_replicas(Verdict::Later, 0, 3).starts_with("LATER     none of 3"));
-    }
-
-    #[test]
-    fn sentences_say_where_and_when() {
-        assert!(sentence(Verdict::Now, Some(WorkerId(3)), Some(0)).contains("worker 3 would get it"));
-        assert!(sentence(Verdict::Later, Some(WorkerId(3)), Some(70)).contains("room in 70 s at the latest"));
-        assert!(sentence(Verdict::Later, None, None).contains("others wait before it"));
-        assert!(sentence(Verdict::No, None, None).starts_with("NO"));
     }
 }

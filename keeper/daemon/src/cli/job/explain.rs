@@ -1,5 +1,7 @@
 //! `keeper job explain`.
 
+use std::cmp::Ordering;
+
 use anyhow::{Error, Result, anyhow};
 use keeper_chain::{ChainJob, Contracts};
 use keeper_scheduler::{Balancing, Explanation, Outcome, Reservation, ScoreBreakdown};
@@ -60,20 +62,13 @@ pub(super) struct Placement {
 impl Placement {
     /// The lines of `keeper job show`.
     pub(super) fn print(&self) {
-        let Explanation { outcome, winner, runner_up, chosen_by, .. } = &self.decision.explanation;
+        let Explanation { outcome, winner, .. } = &self.decision.explanation;
         if let Some(fate) = &self.fate {
             println!("round             {fate}");
         }
         println!("decision          {} ({}), at block {}", outcome, outcome.code(), self.decision.snapshot_block);
         if let Some(winner) = winner {
-            let ahead = runner_up.map_or_else(
-                || "nobody else could have had it".to_owned(),
-                |other| match chosen_by {
-                    Some(_) => format!("beside worker {} with {}", other.worker_id, other.total),
-                    None => format!("ahead of worker {} with {}", other.worker_id, other.total),
-                },
-            );
-            println!("score             {} of 10000, {ahead}", winner.total);
+            println!("score             {} of 10000, {}", winner.total, beside(&self.decision.explanation, winner));
             println!("rule              {}", rule(&self.decision.explanation));
         }
     }
@@ -159,6 +154,9 @@ pub(super) fn print_findings(explanation: &Explanation, now: Option<u64>) {
     if *strategy != Strategy::Standard {
         println!("strategy  {strategy}");
     }
+    if let Some(winner) = winner.as_ref().filter(|winner| runner_up.is_some_and(|other| other.total >= winner.total)) {
+        println!("score     {} of 10000, {}", winner.total, beside(explanation, winner));
+    }
     println!("workers   {workers_evaluated} evaluated");
     if !rejections.is_empty() {
         let mut table = output::table(&["WORKERS", "FAILED", "CODE"]);
@@ -169,7 +167,32 @@ pub(super) fn print_findings(explanation: &Explanation, now: Option<u64>) {
         println!("a worker counts under everything that it fails");
     }
     if let Some(winner) = winner {
-        println!("\n{}", score_table(winner, runner_up.as_ref()));
+        let whose = match runner_up {
+            Some(_) => "the winner's score beside the runner-up's; other workers' are not kept",
+            None => "the winner's score; nobody else could have had the job",
+        };
+        println!("\n{whose}\n{}", score_table(winner, runner_up.as_ref()));
+    }
+}
+
+/// The runner-up's score beside the winner's, and what decided where scores did not.
+fn beside(explanation: &Explanation, winner: &ScoreBreakdown) -> String {
+    let Some(ScoreBreakdown { worker_id: other, total, .. }) = explanation.runner_up else {
+        return "nobody else could have had it".to_owned();
+    };
+    let by_sum = "the sum over the jobs of the round decided";
+    match (explanation.chosen_by, explanation.strategy, winner.total.cmp(&total)) {
+        // The rule that chose is told by itself.
+        (Some(_), ..) => format!("beside worker {other} with {total}"),
+        (None, _, Ordering::Greater) => format!("ahead of worker {other} with {total}"),
+        (None, Strategy::Batch, Ordering::Equal) => format!("a tie with worker {other}: {by_sum}"),
+        (None, Strategy::Batch, Ordering::Less) => format!("beside worker {other} with {total}: {by_sum}"),
+        (None, _, Ordering::Equal) if winner.worker_id < other => {
+            format!("a tie with worker {other}: the lower worker number decided")
+        }
+        (None, ..) => {
+            format!("beside worker {other} with {total}: preferences and static workers come before scores")
+        }
     }
 }
 
@@ -202,4 +225,37 @@ fn score_table(winner: &ScoreBreakdown, runner_up: Option<&ScoreBreakdown>) -> c
     total.extend(runner_up.map(|second| second.total.to_string()));
     table.add_row(total);
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use keeper_types::WorkerId;
+
+    use super::*;
+
+    fn score(worker_id: u32, total: u16) -> serde_json::Value {
+        let terms = json!({ "fit": 1, "load": 1, "reputation": 1, "price": 1, "fragmentation": 1, "age": 1 });
+        json!({ "worker_id": worker_id, "total": total, "terms": terms })
+    }
+
+    fn told(winner: (u32, u16), other: (u32, u16), strategy: &str) -> String {
+        let explanation: Explanation = serde_json::from_value(json!({
+            "job_id": 1, "attempt": 1, "outcome": Outcome::Placed { worker_id: WorkerId(winner.0) },
+            "workers_evaluated": 2, "rejections": {}, "winner": score(winner.0, winner.1),
+            "runner_up": score(other.0, other.1), "strategy": strategy,
+        }))
+        .unwrap();
+        beside(&explanation, &explanation.winner.unwrap())
+    }
+
+    #[test]
+    fn a_tie_is_said_to_be_one_and_what_decided_it() {
+        assert_eq!(told((1, 7), (2, 6), "standard"), "ahead of worker 2 with 6");
+        assert_eq!(told((1, 7), (2, 7), "standard"), "a tie with worker 2: the lower worker number decided");
+        assert_eq!(told((2, 7), (1, 7), "batch"), "a tie with worker 1: the sum over the jobs of the round decided");
+        assert_eq!(told((2, 6), (1, 7), "batch"), "beside worker 1 with 7: the sum over the jobs of the round decided");
+        let before = "preferences and static workers come before scores";
+        assert_eq!(told((2, 7), (1, 7), "standard"), format!("beside worker 1 with 7: {before}"));
+        assert_eq!(told((1, 6), (2, 7), "fallback"), format!("beside worker 2 with 7: {before}"));
+    }
 }

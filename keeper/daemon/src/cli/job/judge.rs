@@ -1,6 +1,6 @@
 //! `keeper job judge`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -8,7 +8,7 @@ use keeper_chain::Contracts;
 use keeper_types::{Felt, JobId, JobState};
 
 use super::{done, known_job};
-use crate::context::Context;
+use crate::{cli::complaints, context::Context};
 
 /// Bytes of evidence in one felt.
 const BYTES_PER_FELT: usize = 28;
@@ -26,6 +26,10 @@ pub(crate) struct JudgeArgs {
     output: PathBuf,
 }
 
+fn read(named_by: &str, file: &Path) -> Result<Vec<u8>> {
+    std::fs::read(file).map_err(|error| complaints::unreadable(named_by, file.as_os_str(), &error))
+}
+
 /// Posts the evidence to the referee, which rules at once.
 ///
 /// # Errors
@@ -35,9 +39,9 @@ pub(super) async fn run(context: &Context, contracts: &Contracts, args: &JudgeAr
     if job.state != JobState::Disputed {
         bail!("job {} is {}: only a disputed result is judged", args.id, job.state);
     }
-    let manifest = std::fs::read(&args.manifest).with_context(|| format!("reading {}", args.manifest.display()))?;
+    let manifest = read("--manifest", &args.manifest)?;
     let product = keeper_worker::canonical_matmul(&manifest).with_context(|| args.manifest.display().to_string())?;
-    let output = std::fs::read(&args.output).with_context(|| format!("reading {}", args.output.display()))?;
+    let output = read("--output", &args.output)?;
     let expected = keeper_worker::matmul::output_bytes(product);
     if output.len() as u64 != expected {
         bail!(

@@ -17,7 +17,11 @@ use keeper_types::{
 use serde_json::json;
 
 use super::pricing;
-use crate::{cli::paymaster, context::Context, output};
+use crate::{
+    cli::{complaints, paymaster},
+    context::Context,
+    output,
+};
 
 /// What to submit, and on which terms.
 #[derive(Debug, Args)]
@@ -31,7 +35,7 @@ pub(crate) struct SubmitArgs {
     #[command(flatten)]
     terms: Terms,
     /// Submit for a client that made the account its gateway, out of the client's balance with the Paymaster
-    #[arg(long = "for", value_name = "ADDRESS")]
+    #[arg(long = "for", value_name = "ADDRESS", value_parser = complaints::somebody)]
     client: Option<Address>,
     /// Send nothing: sign the submission and write it to a file, for somebody else to relay and pay for
     #[arg(long, value_name = "FILE", conflicts_with = "client")]
@@ -115,15 +119,15 @@ pub(super) fn read_manifests(args: &SubmitArgs) -> Result<Vec<(Bytes, Manifest)>
     if args.manifests.len() > MOST_PER_TRANSACTION {
         bail!("{} manifests are given, but one transaction takes at most {MOST_PER_TRANSACTION}", args.manifests.len());
     }
-    args.manifests.iter().map(|path| read_manifest(path, args.terms.verification)).collect()
+    args.manifests.iter().map(|path| read_manifest("--manifest", path, args.terms.verification)).collect()
 }
 
-/// Reads and checks a manifest.
+/// Reads and checks a manifest, which `named_by` names.
 ///
 /// # Errors
 /// Names the file and the field that is wrong.
-pub(super) fn read_manifest(path: &Path, verification: Verification) -> Result<(Bytes, Manifest)> {
-    let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+pub(super) fn read_manifest(named_by: &str, path: &Path, verification: Verification) -> Result<(Bytes, Manifest)> {
+    let bytes = std::fs::read(path).map_err(|error| complaints::unreadable(named_by, path.as_os_str(), &error))?;
     let manifest = Manifest::parse(&bytes).with_context(|| path.display().to_string())?;
     check_limits(&manifest).with_context(|| path.display().to_string())?;
     if verification == Verification::Matmul {

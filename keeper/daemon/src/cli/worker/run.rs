@@ -232,7 +232,8 @@ fn executors(worker: &Worker, args: &AgentArgs) -> Result<Executors> {
     match (registered, args.allow_processes) {
         (true, false) => bail!(
             "worker {} is registered as one that runs clients' commands, but --allow-processes is not given\n\
-             hint: give it, or register again without it",
+             hint: pass --allow-processes, or where no commands shall run, `keeper worker register` again without \
+             --allow-processes",
             worker.worker_id
         ),
         (false, true) => tracing::warn!("no job with a command will come: the worker is not registered for them"),
@@ -247,7 +248,43 @@ fn executors(worker: &Worker, args: &AgentArgs) -> Result<Executors> {
 
 #[cfg(test)]
 mod tests {
+    use keeper_types::{Capabilities, Felt, Fri, Rate, WorkerId, WorkerStatus};
+
     use super::*;
+
+    #[test]
+    fn who_is_registered_for_commands_is_told_both_ways_out() {
+        let worker = Worker {
+            worker_id: WorkerId(3),
+            owner: Address(Felt::ONE),
+            status: WorkerStatus::Active,
+            capabilities: Capabilities { features: Features::PROCESSES, ..Capabilities::default() },
+            slots: 1,
+            used_slots: 0,
+            used_gpus: 0,
+            rate: Rate(1),
+            stake: Fri::ZERO,
+            reputation: 500,
+            reputation_at: 0,
+            is_static: false,
+            holds: 0,
+        };
+        let profile =
+            ProfileArgs { refuse_clients: vec![], refuse_executors: vec![], models_dir: None, models: vec![] };
+        let args = AgentArgs {
+            keeper: vec![],
+            keeper_name: None,
+            allow_processes: false,
+            workspaces: None,
+            grace: Duration::ZERO.into(),
+            profile,
+        };
+        let (message, hint) = output::described(&executors(&worker, &args).unwrap_err());
+        assert!(message.starts_with("worker 3 is registered as one that runs clients' commands"), "{message}");
+        let expected = "pass --allow-processes, or where no commands shall run, `keeper worker register` again without \
+                        --allow-processes";
+        assert_eq!(hint.unwrap(), expected);
+    }
 
     #[test]
     fn each_keeper_is_connected_to_once_and_known_by_its_url() {

@@ -67,9 +67,9 @@ impl<'a> Keeping<'a> {
     }
 
     /// Ends the lease, where it is held. Those that act under it have to know before.
-    pub(super) async fn give_back(&mut self) {
+    pub(super) async fn give_back(&mut self, reason: &str) {
         let Some((fence, _)) = self.granted.take() else { return };
-        tracing::info!(lease = fence.name, term = fence.term, "given back");
+        tracing::info!(lease = fence.name, term = fence.term, reason, "given back");
         // Where that fails it ends by itself.
         let _ = timeout(self.service.time / TURNS, self.service.leases.release(&fence)).await;
     }

@@ -5,9 +5,9 @@
 //! nobody's, at once. Whoever has more gives back, but only after a while and when nothing of its is on its way: a keeper
 //! that comes and goes moves nothing.
 //!
-//! **Two numbers of shards** are two ways to deal out jobs, which must not be at work at the same time. A keeper leads only
-//! after it has seen, with its own lease standing, that nobody leads with another number. Of two that disagree the one whose
-//! lease is the later sees the other's, so that never both lead.
+//! **Two numbers of shards** are two ways to deal out jobs, which must not be at work at the same time. [`number`](super::number)
+//! keeps apart those that run at all. Beside that, a keeper leads only after it has seen, with its own lease standing, that
+//! nobody leads with another number: of two that disagree the one whose lease is the later sees the other's.
 
 use std::collections::BTreeSet;
 
@@ -57,9 +57,9 @@ pub(crate) fn is_candidate(keeper: &str, standing: &[Lease]) -> bool {
      not be at work at the same time\n\
      hint: give all keepers of a database the same number (--shards, KEEPER_SHARDS); to change it, stop all of them first"
 )]
-pub(super) struct OtherShards {
-    theirs: u8,
-    ours: u8,
+pub(crate) struct OtherShards {
+    pub(super) theirs: u8,
+    pub(super) ours: u8,
 }
 
 impl From<OtherShards> for Failure {
@@ -208,8 +208,12 @@ impl<'a> Sharing<'a> {
         if !taken.is_empty() {
             let looked = self.look().await;
             if !matches!(looked, Ok(true)) {
+                let reason = match looked {
+                    Err(_) => "others lead with another number of shards",
+                    Ok(_) => "who else leads is not known",
+                };
                 for shard in taken {
-                    self.shards[shard].give_back().await;
+                    self.shards[shard].give_back(reason).await;
                 }
             }
             if let Err(other) = looked {
@@ -223,13 +227,18 @@ impl<'a> Sharing<'a> {
     }
 
     /// Gives back everything.
-    pub(super) async fn step_back(&mut self) {
+    pub(super) async fn step_back(&mut self, reason: &str) {
         self.service.leads.end();
         self.surplus = 0;
-        join_all(self.shards.iter_mut().chain([&mut self.candidacy]).map(Keeping::give_back)).await;
+        let held = self.shards.iter_mut().chain([&mut self.candidacy]);
+        join_all(held.map(|lease| lease.give_back(reason))).await;
     }
 
-    async fn look(&mut self) -> Result<bool, OtherShards> {
+    /// Looks at what stands in the database; says whether it answered.
+    ///
+    /// # Errors
+    /// Fails where somebody leads with another number of shards.
+    pub(super) async fn look(&mut self) -> Result<bool, OtherShards> {
         let Leasing { leases, time, .. } = self.service;
         let looked = timeout(*time / TURNS, leases.standing()).await;
         self.note(looked)
@@ -281,7 +290,7 @@ impl<'a> Sharing<'a> {
         // Those that act under them know before they are another's.
         self.publish();
         for mut lease in leaving {
-            lease.give_back().await;
+            lease.give_back("others lead fewer shards").await;
         }
     }
 

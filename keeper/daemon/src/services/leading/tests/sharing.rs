@@ -248,6 +248,66 @@ async fn keepers_with_different_numbers_of_shards_never_both_lead() {
     }
 }
 
+/// Whoever was there stays there, able to lead or not: a newcomer with another number takes nothing and ends.
+#[tokio::test(start_paused = true)]
+async fn a_wrong_number_takes_nothing_and_ends_whoever_has_its_account() {
+    for (theirs, ours) in [(1, 3), (3, 1), (2, 16)] {
+        for account in ["b", "a"] {
+            let leases = Arc::new(MemoryLeases::new());
+            let first = Member::start(&leases, "a", theirs);
+            sleep(Duration::from_secs(2)).await;
+            let before = leases.grants().len();
+            // With the account of one that is at work it would never have led, and so never ended.
+            let second = Member::with_account(&leases, "b", account, ours);
+            let ended = tokio::time::timeout(LEASE, second.task).await.expect("it ends within a lease's time");
+            let Err(Failure::Final(cause, error)) = ended.unwrap() else { panic!("it goes on") };
+            assert_eq!(cause.exit_code(), 18);
+            assert!(
+                error.to_string().contains(&format!("keeper.shards = {theirs}, but this one has {ours}")),
+                "{error}"
+            );
+            let taken: Vec<_> =
+                leases.grants().split_off(before).into_iter().filter(|(_, who, _)| who == "b").collect();
+            assert!(taken.is_empty(), "it took {taken:?}");
+            assert!(!first.task.is_finished() && first.service.leads.tenure().fence().is_some(), "the other leads on");
+        }
+    }
+}
+
+/// Keepers whose node is away lead nothing for a while; their number stands.
+#[tokio::test(start_paused = true)]
+async fn the_right_ones_are_not_pushed_out_while_none_of_them_leads() {
+    let leases = Arc::new(MemoryLeases::new());
+    let [first, second] = ["a", "b"].map(|name| Member::start(&leases, name, 2));
+    until(&[&first, &second], &[1, 1]).await;
+    [&first, &second].into_iter().for_each(|member| member.is_able(false));
+    until(&[&first, &second], &[0, 0]).await;
+    let wrong = Member::start(&leases, "0", 5);
+    let ended = tokio::time::timeout(LEASE, wrong.task).await.expect("it ends within a lease's time");
+    let Err(Failure::Final(_, error)) = ended.unwrap() else { panic!("it goes on") };
+    assert!(error.to_string().contains("keeper.shards = 2, but this one has 5"), "{error}");
+    [&first, &second].into_iter().for_each(|member| member.is_able(true));
+    until(&[&first, &second], &[1, 1]).await;
+    assert!(!first.task.is_finished() && !second.task.is_finished());
+}
+
+/// Before anything is set up: the same question, without a lease of one's own.
+#[tokio::test(start_paused = true)]
+async fn a_start_is_refused_while_another_number_lives_and_not_after() {
+    let leases = Arc::new(MemoryLeases::new());
+    let first = Member::start(&leases, "a", 3);
+    until(&[&first], &[3]).await;
+    let error = refuse_other_numbers(&*leases, 2, LEASE).await.unwrap_err();
+    let failed = anyhow::Error::from(error);
+    assert_eq!(super::super::super::failure::Cause::of(&failed).map(|cause| cause.exit_code()), Some(18));
+    let (message, hint) = crate::output::described(&failed);
+    assert!(message.contains("keeper.shards = 3, but this one has 2"), "{message}");
+    assert!(hint.unwrap().contains("give all keepers of a database the same number (--shards, KEEPER_SHARDS)"));
+    refuse_other_numbers(&*leases, 3, LEASE).await.unwrap();
+    first.kill();
+    refuse_other_numbers(&*leases, 2, LEASE).await.unwrap();
+}
+
 /// A fleet that is stopped may come back with another number, also where its leases have not ended yet.
 #[tokio::test(start_paused = true)]
 async fn leases_of_keepers_that_are_gone_do_not_forbid_another_number() {
