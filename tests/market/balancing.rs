@@ -68,6 +68,32 @@ async fn jobs_go_round_the_workers_and_anyone_recomputes_it() {
 }
 
 #[tokio::test]
+async fn jobs_go_to_the_smallest_worker_that_is_enough_and_anyone_recomputes_it() {
+    let (_chain, place) = market().await;
+    place.write("keeper.toml", "[policy]\nbalancing = \"best_fit\"\n");
+    let config = ["--config", "keeper.toml"];
+    place.json(1, &["contracts", "announce-policy", config[0], config[1]]).await;
+    let keeper = place.start_keeper_with(&config).await;
+    let mut agents = Vec::new();
+    // Alike but for their slots: by score the first would have the first job.
+    for (account, slots) in [(4, 4), (5, 1), (6, 2)] {
+        agents.push(place.start_agent(account, &keeper, slots).await);
+    }
+    submit(&place, &[1], &[]).await;
+    all_settled(&place, 1).await;
+    submit(&place, &[2, 3], &[]).await;
+    all_settled(&place, 3).await;
+    assert_eq!(workers(&place).await, [2, 2, 3], "one fills the smallest, the other has the next");
+    let text = place.run(&["job", "explain", "1"]).await.stdout;
+    assert!(text.contains("\nrule      best_fit, among 3 workers\n"), "{text}");
+    for job in ["1", "3"] {
+        let verified = place.run(&["verify", "allocation", job, "--json"]).await;
+        assert!(verified.success, "{}", verified.error());
+        assert_eq!(verified.json()["result"], "match");
+    }
+}
+
+#[tokio::test]
 async fn the_market_in_numbers_tells_urgent_jobs_kinds_and_active_workers() {
     let (_chain, place) = market().await;
     // The fourth job finds the low queue full.
