@@ -3,7 +3,10 @@
 use e2e::{Workplace, eventually};
 use serde_json::{Value, json};
 
-use crate::whole_loop::{all_settled, market, submit};
+use crate::{
+    verification::inputs,
+    whole_loop::{all_settled, market, submit},
+};
 
 async fn submit_with(place: &Workplace, name: &str, placement: Value) -> String {
     let executor = json!({ "kind": "matmul", "size": 24, "seed": 7 });
@@ -105,4 +108,51 @@ async fn refusals_placements_and_preferences_decide_and_can_be_recomputed() {
     }
     let text = place.run(&["job", "explain", &wanting]).await.stdout;
     assert!(text.contains("not admitted by the admin"), "{text}");
+}
+
+#[tokio::test]
+async fn a_job_goes_to_the_worker_nearest_to_its_client_and_anyone_recomputes_it() {
+    let (_chain, place) = market().await;
+    let far = "[[policy.geography.latencies]]\nfrom = \"eu-w1\"\nto = \"ap-s1\"\nlatency_ms = 160\n";
+    let near = "[[policy.geography.latencies]]\nfrom = \"us-e1\"\nto = \"eu-w1\"\nlatency_ms = 90\n";
+    place.write("keeper.toml", &format!("{far}{near}"));
+    let config = ["--config", "keeper.toml"];
+    place.json(1, &["contracts", "announce-policy", config[0], config[1]]).await;
+    let keeper = place.start_keeper_with(&config).await;
+    let mut agents = Vec::new();
+    for (account, region) in [(4, "ap-s1"), (5, "us-e1")] {
+        place.json(account, &["worker", "register", "--slots", "1", "--region", region, "--rate", "1"]).await;
+        agents.push(place.start_registered_agent(account, &keeper.listen).await);
+    }
+    // By score, the first worker has a job of nobody in particular.
+    submit(&place, &[1], &[]).await;
+    all_settled(&place, 1).await;
+    let european = submit_with(&place, "european.json", json!({ "prefers": { "near": "eu-w1" } })).await;
+    all_settled(&place, 2).await;
+    let explanation = found(&place, &european, |found| found["outcome"]["code"] == "placed").await;
+    assert_eq!(explanation["outcome"]["worker_id"], 2, "{explanation}");
+    assert_eq!(explanation["nearness"], json!({ "to": "eu-w1", "latency_ms": 90, "among": 1 }), "{explanation}");
+    assert_eq!(place.json(3, &["job", "show", "1"]).await["worker_id"], 1);
+    let text = place.run(&["job", "explain", &european]).await.stdout;
+    assert!(
+        text.contains("near      90 ms from eu-w1, the least of those with room; no other worker is as near\n"),
+        "{text}"
+    );
+
+    let verdict = place.run(&["verify", "allocation", &european, "--json"]).await.json();
+    assert_eq!(verdict["result"], "match");
+    // Who claims other latencies is found out, and so is who claims that the job named another region.
+    let path = inputs(&place, &verdict);
+    let honest: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let mut other_policy = honest.clone();
+    other_policy["policy"]["geography"]["latencies"][1]["latency_ms"] = json!(170);
+    let mut other_job = honest;
+    other_job["manifests"][&european]["placement"]["prefers"]["near"] = json!("ap-s1");
+    for (claim, what) in [(other_policy, "policy"), (other_job, "snapshot")] {
+        std::fs::write(&path, claim.to_string()).unwrap();
+        let refused = place.run(&["verify", "allocation", &european, "--json"]).await;
+        assert_eq!(refused.code, Some(3), "{}", refused.stderr);
+        let told: Value = serde_json::from_str(&refused.stdout).unwrap();
+        assert_eq!((&told["result"], &told["difference"]["what"]), (&json!("different"), &json!(what)), "{told}");
+    }
 }

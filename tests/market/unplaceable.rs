@@ -1,8 +1,9 @@
 //! Jobs that cannot be placed, or whose time runs out.
 
-use e2e::{Localnet, LocalnetOptions, Workplace, eventually};
+use e2e::{Localnet, LocalnetOptions, Workplace, eventually, signal};
+use serde_json::json;
 
-use crate::whole_loop::{jobs, market, matmul, sound_status, submit};
+use crate::whole_loop::{all_settled, jobs, market, matmul, sound_status, submit};
 
 #[tokio::test]
 async fn a_job_that_no_worker_can_serve_stays_queued_with_a_reason() {
@@ -119,11 +120,46 @@ async fn a_keeper_expires_what_is_due_and_a_worker_that_vanished_loses_the_job()
     place.json(3, &["job", "submit", "--manifest", "sleep.json", "--max-price", "1", "--max-attempts", "1"]).await;
     eventually("the job is allocated", async || (jobs(&place).await[0]["state"] == "allocated").then_some(())).await;
     agent.kill().await.unwrap();
+    let status = sound_status(&place).await;
+    assert_eq!((&status["jobs"]["failed"], &status["service"]["failed_attempts"]), (&json!(0), &json!(0)), "{status}");
     chain.pass_time(700).await;
     eventually("the job fails", async || (jobs(&place).await[0]["state"] == "failed").then_some(())).await;
+    // One that waits for a worker has not failed.
+    submit(&place, &[1], &[]).await;
     let status = sound_status(&place).await;
     assert_eq!(status["money"]["refunded_fri"], "1000000000000000000");
+    let of_list = jobs(&place).await.iter().filter(|job| job["state"] == "failed").count();
+    assert_eq!((&status["jobs"]["failed"], of_list), (&json!(1), 1), "{status}");
+    assert_eq!((&status["jobs"]["submitted"], &status["jobs"]["queued"]), (&json!(2), &json!(1)), "{status}");
+    let service = &status["service"];
+    assert_eq!((&service["failed_attempts"], &service["success_rate_bps"]), (&json!(1), &json!(0)), "{service}");
+    let text = place.run(&["status"]).await.stdout;
+    assert!(text.contains("jobs         2 submitted: 1 failed, 1 queued\n"), "{text}");
     let worker = place.json(4, &["worker", "show", "1"]).await;
     assert_eq!(worker["reputation"], 400, "a fifth of its reputation is gone");
     assert_eq!(worker["used_slots"], 0);
+}
+
+#[tokio::test]
+async fn an_agent_that_says_nothing_for_as_long_as_is_set_is_given_no_job() {
+    let (_chain, place) = market().await;
+    place.write("keeper.toml", "[keeper]\nagent_silence_s = 4\n");
+    let keeper = place.start_keeper_with(&["--config", "keeper.toml"]).await;
+    let agent = place.start_agent(4, &keeper, 1).await;
+    submit(&place, &[1], &[]).await;
+    all_settled(&place, 1).await;
+
+    // It stays connected and does not answer.
+    let pid = agent.child.id().expect("the agent runs");
+    signal(pid, "-STOP");
+    eventually("the keeper notices", async || place.log("keeper.log").contains("no word for 4 s").then_some(())).await;
+    submit(&place, &[2], &[]).await;
+    eventually("the keeper says why", async || {
+        let explained = place.json(3, &["job", "explain", "2"]).await;
+        (explained["decision"]["explanation"]["outcome"]["code"] == "workers_offline").then_some(())
+    })
+    .await;
+    assert_eq!(jobs(&place).await[1]["state"], "queued");
+    signal(pid, "-CONT");
+    all_settled(&place, 2).await;
 }

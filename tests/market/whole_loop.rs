@@ -75,6 +75,9 @@ async fn jobs_are_allocated_in_batches_run_and_paid_for() {
     assert_eq!(status["jobs"]["settled"], 4);
     assert_eq!(status["allocations"], 4);
     assert_eq!(status["money"]["held_fri"], "0");
+    for target in ["assignments", "overflow"] {
+        assert_eq!(status["service"][target]["met"], true, "{status}");
+    }
     let rounds = status["rounds"].as_u64().unwrap();
     assert!(rounds < 4, "four jobs of one block take fewer than four rounds, not {rounds}");
     let mut used: Vec<_> = jobs(&place).await.iter().map(|job| job["worker_id"].as_u64().unwrap()).collect();

@@ -13,7 +13,7 @@ mod proxy;
 mod raw;
 
 pub use keeper::{Agent, KeeperProcess, Outcome, Workplace};
-pub use localnet::{DevnetAccount, Localnet, LocalnetOptions};
+pub use localnet::{DevnetAccount, Localnet, LocalnetOptions, signal};
 pub use lying::{Fault, LyingHeads, LyingProxy};
 pub use market::{Market, POLICY, capabilities, job_spec, round_header};
 pub use proxy::Proxy;

@@ -178,8 +178,11 @@ impl Localnet {
     }
 }
 
-/// Sends a signal to a process.
-pub(crate) fn signal(pid: u32, signal: &str) {
+/// Sends a signal to a process, as `-STOP`.
+///
+/// # Panics
+/// Panics where there is no such process.
+pub fn signal(pid: u32, signal: &str) {
     let sent = Command::new("kill").args([signal, &pid.to_string()]).status();
     assert!(sent.expect("kill can be run").success(), "the process runs");
 }

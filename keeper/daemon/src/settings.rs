@@ -34,6 +34,8 @@ const DEFAULT_LISTEN: &str = "127.0.0.1:7070";
 const DEFAULT_LEASE_MS: u64 = 3_000;
 /// How many shards the market is dealt out into unless told otherwise.
 const DEFAULT_SHARDS: u8 = 1;
+/// How long an agent may be silent unless told otherwise, in seconds.
+const DEFAULT_AGENT_SILENCE_S: u64 = 15;
 /// How many days the database keeps what is over unless told otherwise.
 const DEFAULT_HISTORY_DAYS: u32 = 90;
 /// The longest pause between two looks for a receipt.
@@ -82,6 +84,8 @@ pub(crate) struct Settings {
     pub(crate) lease_ms: u64,
     /// How many shards the market is dealt out into, each led by one of several keepers.
     pub(crate) shards: u8,
+    /// How long an agent may be silent before its session ends, in seconds.
+    pub(crate) agent_silence_s: u64,
     /// How many days the database keeps what is over; 0 for ever.
     pub(crate) history_days: u32,
     /// How sure a job must be before its work begins.
@@ -140,6 +144,7 @@ struct KeeperSection {
     exits: Option<bool>,
     lease_ms: Option<u64>,
     shards: Option<u8>,
+    agent_silence_s: Option<u64>,
     history_days: Option<u32>,
 }
 
@@ -188,6 +193,7 @@ impl Settings {
             exits: !run.no_exits && file.keeper.exits.unwrap_or(true),
             lease_ms: run.lease_ms.or(file.keeper.lease_ms).unwrap_or(DEFAULT_LEASE_MS),
             shards: run.shards.or(file.keeper.shards).unwrap_or(DEFAULT_SHARDS),
+            agent_silence_s: file.keeper.agent_silence_s.unwrap_or(DEFAULT_AGENT_SILENCE_S),
             history_days: file.keeper.history_days.unwrap_or(DEFAULT_HISTORY_DAYS),
             finality: file.finality.unwrap_or(default_finality(network)),
             sending: file.sending.with_flags(run),
@@ -210,6 +216,9 @@ impl Settings {
         }
         if !(1..=MAX_SHARDS).contains(&self.shards) {
             bail!("keeper.shards is {}, but must be 1 to {MAX_SHARDS}", self.shards);
+        }
+        if !(3..=3_600).contains(&self.agent_silence_s) {
+            bail!("keeper.agent_silence_s is {}, but must be 3 to 3600", self.agent_silence_s);
         }
         if self.shards > 1 && self.database.is_none() {
             bail!(
@@ -261,6 +270,7 @@ impl Settings {
                 exits: Some(self.exits),
                 lease_ms: Some(self.lease_ms),
                 shards: Some(self.shards),
+                agent_silence_s: Some(self.agent_silence_s),
                 history_days: Some(self.history_days),
             },
             finality: Some(self.finality),
@@ -303,6 +313,11 @@ impl Settings {
     /// How long the lease of a keeper lasts that it does not renew.
     pub(crate) fn lease(&self) -> std::time::Duration {
         std::time::Duration::from_millis(self.lease_ms)
+    }
+
+    /// How long an agent may be silent before its session ends.
+    pub(crate) fn agent_silence(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(self.agent_silence_s)
     }
 
     /// How long the newest block may be unknown to a keeper that leads: somewhat longer than a lease lasts, and than the

@@ -100,11 +100,18 @@ impl ServerConfig {
             cdc_pool,
             challenge_ttl: Duration::from_secs(20),
             verify_timeout: Duration::from_secs(20),
-            ping_interval: Duration::from_secs(5),
+            ping_interval: PING_INTERVAL,
             silence_limit: Duration::from_secs(15),
             max_sessions: 4_096,
             max_handshakes: 64,
         }
+    }
+
+    /// The same, where an agent may be silent for so long. It is asked three times meanwhile whether it is still there, and
+    /// every five seconds at least: the round trip is measured by that.
+    #[must_use]
+    pub fn with_silence_limit(self, silence_limit: Duration) -> Self {
+        Self { silence_limit, ping_interval: (silence_limit / 3).min(PING_INTERVAL), ..self }
     }
 }
 
@@ -184,6 +191,8 @@ struct Inner {
     tasks: TaskTracker,
 }
 
+/// How often agents are asked whether they are still there, at least.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
 /// Reports that may wait for the daemon.
 const REPORTS: usize = 1_024;
 /// How long sessions may take to end, one and all.

@@ -262,6 +262,23 @@ async fn a_silent_agent_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn how_long_an_agent_may_be_silent_can_be_set() {
+    for (limit_s, pings_expected) in [(3, 3..=4), (60, 12..=13)] {
+        let config = config().with_silence_limit(Duration::from_secs(limit_s));
+        let server = DispatchServer::new(config, Arc::new(StubChain::default())).0;
+        let (mut agent, end) = connected(&server).await;
+        let (since, mut pings) = (tokio::time::Instant::now(), 0);
+        while let ServerMessage::Ping { .. } = agent.recv().await.unwrap().unwrap() {
+            pings += 1;
+        }
+        assert_eq!(since.elapsed().as_secs(), limit_s);
+        assert!(pings_expected.contains(&pings), "{pings} in {limit_s} s");
+        let SessionEnd::Rejected { code, reason } = end.await.unwrap() else { panic!("the keeper did not end it") };
+        assert_eq!((code, reason), (RejectionCode::Silent, format!("no word for {limit_s} s")));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_agent_that_answers_stays() {
     let server = server();
     let (mut agent, _end) = connected(&server).await;

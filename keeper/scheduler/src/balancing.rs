@@ -26,7 +26,7 @@ mod load;
 pub use adaptive::{AdaptiveMode, AdaptiveRule, Imbalance};
 pub use balancer::{BalancingError, Choice, LoadBalancer};
 pub use config::{BalancingConfig, BalancingConfigError, LoadBalancingStrategy};
-pub use load::{MAX_RESPONSE_US, ResponseTime, Share, WorkerLoad};
+pub use load::{MAX_RESPONSE_US, ResponseTime, Share, Tightness, WorkerLoad, WorkerSize};
 
 #[cfg(test)]
 mod property_tests;

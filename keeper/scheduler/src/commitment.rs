@@ -9,7 +9,9 @@
 //!                  retry max s, emergency priority, assignment, largest plan where that is exact else 0,
 //!                  count of client weights, client, weight, ...;
 //!                  unless balancing is score: "balancing", its number; for adaptive: its four thresholds;
-//!                  unless it is 0: "preference wait", its seconds)
+//!                  unless it is 0: "preference wait", its seconds;
+//!                  where it says how far regions are: "geography", within a region, between others, count of pairs, from,
+//!                  to, milliseconds, ...)
 //! plan root      H("ciro-plan-v1", count, items as they are packed for the chain, in the order of sending)
 //! snapshot root  H("ciro-snapshot-v3", block, now, seed, jobs, their tree, workers, their tree, running jobs, their tree,
 //!                  H("ciro-usage-v2", clients, client, thousandths of a GPU-second, ...);
@@ -34,7 +36,7 @@
 //! Numbers that stand together are written one after the other, each big-endian with as many bytes as stand beside it, and
 //! every 31 bytes, the last of them fewer, are a felt. What a manifest or an agent says is the content hash of its canonical
 //! JSON ([`ManifestView`](keeper_types::ManifestView), [`AgentView`](keeper_types::AgentView): fields as declared, nothing
-//! left out), or 0 where it says nothing.
+//! left out but `near` where it is not said), or 0 where it says nothing.
 //!
 //! A tree follows from the ids of its leaves ([`tree`]); that over nothing is 0.
 
@@ -50,7 +52,7 @@ pub use self::memory::SnapshotHasher;
 
 use crate::{
     Assignment, Balancing, PendingJob, Policy, Portion, QueueRule, QueueRules, RunningJob, Snapshot, WorkerView,
-    balancing::AdaptiveRule, plan::ruled_out,
+    balancing::AdaptiveRule, geography::RegionLatencies, plan::ruled_out,
 };
 
 /// What a policy is called on chain: two policies with the same id decide alike. How many items a plan holds is part of
@@ -72,6 +74,7 @@ pub fn policy_id(policy: &Policy) -> PolicyId {
         balancing,
         adaptive,
         preference_wait_s,
+        geography,
     } = policy;
     let mut felts = vec![word(b"ciro-policy-v2")];
     felts.extend(weights.named().map(|(_, weight)| Felt::from(weight)));
@@ -102,6 +105,18 @@ pub fn policy_id(policy: &Policy) -> PolicyId {
     }
     if *preference_wait_s > 0 {
         felts.extend([word(b"preference wait"), Felt::from(*preference_wait_s)]);
+    }
+    if *geography != RegionLatencies::NONE {
+        let RegionLatencies { within_ms, missing_pair_ms, latencies } = geography;
+        felts.extend([
+            word(b"geography"),
+            Felt::from(*within_ms),
+            Felt::from(*missing_pair_ms),
+            latencies.len().into(),
+        ]);
+        felts.extend(latencies.iter().flat_map(|pair| {
+            [pair.from, pair.to].map(|region| Felt::from(region.number())).into_iter().chain([pair.latency_ms.into()])
+        }));
     }
     PolicyId(poseidon(&felts))
 }

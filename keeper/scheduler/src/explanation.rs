@@ -6,7 +6,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use keeper_types::{Attempt, JobId, Preference, Strategy, WorkerId};
+use keeper_types::{Attempt, JobId, Preference, Region, Strategy, WorkerId};
 use serde::{Deserialize, Serialize};
 
 use crate::{Balancing, PendingJob, Rejection, ScoreBreakdown, balancing::LoadBalancingStrategy};
@@ -39,6 +39,9 @@ pub struct Explanation {
     /// By which rule the worker was chosen, where scores did not decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chosen_by: Option<ChosenBy>,
+    /// How near the worker is to where the job's client is, where the job says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nearness: Option<Nearness>,
     /// The worker that is kept for the job, where it does not fit now and others might take its place.
     #[serde(default)]
     pub reservation: Option<Reservation>,
@@ -68,6 +71,30 @@ impl fmt::Display for ChosenBy {
     }
 }
 
+/// How near the chosen worker is, by the policy's latencies between regions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nearness {
+    /// The region that the job prefers to be near.
+    pub to: Region,
+    /// The round trip in milliseconds.
+    pub latency_ms: u32,
+    /// The workers that are as near, of those that had room and nothing before it to tell them apart.
+    pub among: u32,
+}
+
+/// As a person reads it: `90 ms from eu-w1, the least of those with room; 2 workers are as near`.
+impl fmt::Display for Nearness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { to, latency_ms, among } = self;
+        write!(f, "{latency_ms} ms from {to}, the least of those with room; ")?;
+        match among {
+            1 => f.write_str("no other worker is as near"),
+            among => write!(f, "{among} workers are as near"),
+        }
+    }
+}
+
 /// A worker that is kept for a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -92,6 +119,7 @@ impl Explanation {
             strategy: Strategy::Standard,
             dropped: Vec::new(),
             chosen_by: None,
+            nearness: None,
             reservation: None,
         }
     }
@@ -254,6 +282,7 @@ mod tests {
             strategy: Strategy::Standard,
             dropped: Vec::new(),
             chosen_by: None,
+            nearness: None,
             reservation: None,
         };
         assert_eq!(
@@ -262,7 +291,7 @@ mod tests {
              (3 workers evaluated: 2 too little GPU memory, 1 asks more than the job pays)"
         );
         let json = serde_json::to_string(&explanation).unwrap();
-        assert!(!json.contains("chosen_by"), "what goes by scores is written as before");
+        assert!(!json.contains("chosen_by") && !json.contains("nearness"), "what goes by scores is written as before");
         assert_eq!(serde_json::from_str::<Explanation>(&json).unwrap(), explanation);
 
         let reservation = Some(Reservation { worker_id: WorkerId(4), start_by: 1_795_285_800 });
@@ -274,6 +303,13 @@ mod tests {
     fn times_are_dates_and_none_is_too_late_to_be_one() {
         assert!(Outcome::BackingOff { until: 0 }.to_string().ends_with("from 1970-01-01T00:00:00Z on"));
         assert!(Outcome::BackingOff { until: u64::MAX }.to_string().ends_with("from 9999-12-31T23:59:59Z on"));
+    }
+
+    #[test]
+    fn nearness_reads_with_the_region_and_how_many_are_as_near() {
+        let told = |among| Nearness { to: "eu-w1".parse().unwrap(), latency_ms: 90, among }.to_string();
+        assert_eq!(told(1), "90 ms from eu-w1, the least of those with room; no other worker is as near");
+        assert!(told(2).ends_with("; 2 workers are as near"));
     }
 
     #[test]

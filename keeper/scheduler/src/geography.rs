@@ -1,10 +1,13 @@
 //! How far a worker is from where a job comes from, by region.
 
+mod policy;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use keeper_types::{Region, WorkerId};
 use serde::{Deserialize, Serialize};
 
+pub use self::policy::{MAX_LATENCIES, RegionLatencies};
 use crate::{FULL_BPS, score::share};
 
 /// Regions and the latencies between them, as configured.
@@ -31,13 +34,16 @@ pub struct GeographyConfig {
 }
 
 /// Within a region, a few milliseconds.
+const WITHIN_MS: u32 = 5;
+/// Half the way round the world and back: about 20,000 km of fibre each way, at 200 km a millisecond.
+const MISSING_PAIR_MS: u32 = 200;
+
 fn default_within_ms() -> u32 {
-    5
+    WITHIN_MS
 }
 
-/// Half the way round the world and back: about 20,000 km of fibre each way, at 200 km a millisecond.
 fn default_missing_pair_ms() -> u32 {
-    200
+    MISSING_PAIR_MS
 }
 
 /// Where the missing pair's default is worth half of everything.
@@ -86,6 +92,12 @@ pub enum GeographyError {
         from: Region,
         /// Where the worker stands.
         to: Region,
+    },
+    /// More than a round's inputs should hold.
+    #[error("latencies: {count} are given, but at most {MAX_LATENCIES} can be")]
+    TooMany {
+        /// How many.
+        count: usize,
     },
     /// A term that is 0 everywhere says nothing.
     #[error("horizon_ms must be at least 1 millisecond")]

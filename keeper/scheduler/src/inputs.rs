@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use keeper_types::{AgentView, BlockNumber, Felt, JobId, ManifestView, Market, WorkerId};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::{Balancing, ManifestStatus, Policy, Portion, Snapshot};
+use crate::{Balancing, ManifestStatus, Policy, Portion, Snapshot, geography::RegionLatencies};
 
 /// The form of [`RoundInputs`] that this program writes and reads.
 const VERSION: u32 = 2;
@@ -88,6 +88,7 @@ fn as_before<S: Serializer>(policy: &Policy, serializer: S) -> Result<S::Ok, S::
         ("balancing", policy.balancing != Balancing::Score),
         ("adaptive", policy.balancing == Balancing::Adaptive),
         ("preference_wait_s", policy.preference_wait_s > 0),
+        ("geography", policy.geography != RegionLatencies::NONE),
     ];
     if let Some(said) = said.as_object_mut() {
         said.retain(|name, _| newer.iter().all(|(newer, is_said)| newer != name || *is_said));
@@ -175,7 +176,8 @@ mod tests {
         .into();
         let keys: BTreeSet<_> = by_score["policy"].as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(keys, expected);
-        let in_turn = Policy { balancing: Balancing::RoundRobin, preference_wait_s: 9, ..Policy::BALANCED };
+        let geography = RegionLatencies { within_ms: 1, ..RegionLatencies::NONE };
+        let in_turn = Policy { balancing: Balancing::RoundRobin, preference_wait_s: 9, geography, ..Policy::BALANCED };
         assert_eq!(written(&in_turn)["policy"]["balancing"], "round_robin");
         let bytes = serde_json::to_vec(&RoundInputs::of(&snapshot(1, 1), &in_turn)).unwrap();
         assert_eq!(RoundInputs::parse(&bytes).unwrap().policy, in_turn);

@@ -57,7 +57,7 @@ mod snapshot;
 pub mod strategy;
 
 pub use commitment::{SnapshotHasher, plan_root, policy_id, snapshot_root};
-pub use explanation::{ChosenBy, Explanation, Outcome, Reservation};
+pub use explanation::{ChosenBy, Explanation, Nearness, Outcome, Reservation};
 pub use feasibility::Rejection;
 pub use inputs::{InputsError, RoundInputs, seed_of};
 pub use plan::{Plan, WaitingBound, plan};

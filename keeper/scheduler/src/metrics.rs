@@ -1,6 +1,7 @@
 //! What came of decisions and allocations, counted as it happens: integers, nothing scanned.
 
 mod market;
+mod targets;
 mod utilisation;
 mod waits;
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Explanation, Outcome, Rejection, queueing::Histogram, score::share};
 pub use market::{MarketMetrics, MarketSummary, QueueSummary, Spread};
+pub use targets::TargetedShare;
 use utilisation::{BusyTime, WorkerUse};
 pub use waits::{URGENT_PRIORITY, WaitSummary};
 

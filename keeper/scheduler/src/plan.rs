@@ -14,6 +14,7 @@ mod agents;
 mod choosing;
 mod exact;
 mod line;
+mod nearness;
 mod pools;
 mod reservations;
 mod round;
@@ -58,7 +59,8 @@ impl Plan {
 /// Each goes to one of the workers that nothing speaks against: to one that misses what weighs least of the job's
 /// preferences ([`PreferenceSet`](keeper_types::PreferenceSet)), static workers before dynamic ones, to the highest
 /// score, to the lowest id. Under another rule than the score ([`Policy::balancing`]) that rule chooses among those that
-/// are alike until there. It takes a slot and its GPUs from that worker for the jobs that
+/// are alike until there. For a job that says where its client is, only those count that are nearest to it by
+/// [`Policy::geography`]. It takes a slot and its GPUs from that worker for the jobs that
 /// follow. For the first jobs that do not fit a worker is kept ([`Policy::reservations`]), on which only jobs may start
 /// that will not be in the way. A job is decided on once, so an early job may take a worker that a later one needed
 /// more; [`Assignment::Exact`](crate::Assignment::Exact) mends that among those that found room.
@@ -138,6 +140,8 @@ mod balancing_tests;
 pub(crate) mod fixtures;
 #[cfg(test)]
 pub(crate) mod generators;
+#[cfg(test)]
+mod nearness_tests;
 #[cfg(test)]
 pub(crate) mod oracle;
 #[cfg(test)]

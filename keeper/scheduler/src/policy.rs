@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     balancing::{AdaptiveRule, BalancingConfig, BalancingConfigError, LoadBalancingStrategy},
+    geography::{GeographyError, RegionLatencies},
     queueing::{MAX_PRIORITY, Overflow, QueueConfig, QueueConfigError, resolve},
 };
 
@@ -50,6 +51,8 @@ pub struct Policy {
     /// How long after it was queued, in seconds, a job waits for a worker that is connected and busy and that it prefers to
     /// those that have room; 0 has it make do with these at once.
     pub preference_wait_s: u32,
+    /// How far regions are from each other, for jobs that prefer to be near one.
+    pub geography: RegionLatencies,
 }
 
 /// In which order jobs are taken. Ties go to the earlier submission, then to the lower id.
@@ -108,11 +111,14 @@ pub enum Balancing {
     FirstAvailable = 6,
     /// By lot, drawn from the snapshot's seed.
     Random = 7,
+    /// The smallest worker that is enough: the fewest free GPUs, then the fewest GPUs, the least GPU memory, compute
+    /// capability, memory, CPU cores, features and free slots, each only where those before are equal.
+    BestFit = 8,
 }
 
 impl Balancing {
     /// Every rule.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Score,
         Self::RoundRobin,
         Self::LeastConnections,
@@ -121,6 +127,7 @@ impl Balancing {
         Self::Adaptive,
         Self::FirstAvailable,
         Self::Random,
+        Self::BestFit,
     ];
 
     /// The name in configurations and explanations.
@@ -139,6 +146,7 @@ impl Balancing {
             Self::Adaptive => Some(LoadBalancingStrategy::Adaptive),
             Self::FirstAvailable => Some(LoadBalancingStrategy::FirstAvailable),
             Self::Random => Some(LoadBalancingStrategy::Random),
+            Self::BestFit => Some(LoadBalancingStrategy::BestFit),
         }
     }
 
@@ -253,6 +261,7 @@ impl Policy {
         balancing: Balancing::Score,
         adaptive: AdaptiveRule::DEFAULT,
         preference_wait_s: 0,
+        geography: RegionLatencies::NONE,
     };
 
     /// Checks that the policy can be planned with.
@@ -277,6 +286,7 @@ impl Policy {
                 return Err(PolicyError::BalancedExactly { balancing: self.balancing });
             }
         }
+        self.geography.validate()?;
         let limits = [
             ("reservations", u32::from(self.reservations), 0, 64),
             ("emergency_priority", u32::from(self.emergency_priority), 1, u32::from(MAX_PRIORITY) + 1),
@@ -364,6 +374,9 @@ pub enum PolicyError {
     /// Thresholds make no sense.
     #[error("policy.{0}")]
     Adaptive(#[from] BalancingConfigError),
+    /// Latencies between regions make no sense.
+    #[error("policy.geography.{0}")]
+    Geography(#[from] GeographyError),
     /// Two settings that both say where a job goes.
     #[error(
         "policy.assignment is exact, which gives jobs to workers by their scores, and policy.balancing is {balancing}, \
@@ -464,6 +477,18 @@ mod tests {
             "policy.adaptive: load_leave_bps is 5000 and load_enter_bps 5000, but the first must be below the second \
              and the second at most 10000"
         );
+        let pair = |from: &str, to: &str| {
+            let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
+            crate::geography::RegionLatency { from, to, latency_ms: 90 }
+        };
+        let twice = vec![pair("eu-w1", "us-e1"), pair("us-e1", "eu-w1"), pair("eu-w1", "us-e1")];
+        let refused_with = |latencies| {
+            let geography = RegionLatencies { latencies, ..RegionLatencies::NONE };
+            Policy { geography, ..Policy::BALANCED }.validate().unwrap_err().to_string()
+        };
+        assert_eq!(refused_with(twice), "policy.geography.latencies: the pair from eu-w1 to us-e1 is given twice");
+        let many = vec![pair("eu-w1", "us-e1"); 257];
+        assert_eq!(refused_with(many), "policy.geography.latencies: 257 are given, but at most 256 can be");
         let client = Address(keeper_types::Felt::TWO);
         let nobody = Policy { client_weights: [(client, 0)].into(), ..Policy::BALANCED };
         assert_eq!(nobody.validate(), Err(PolicyError::ClientWeight { client }));

@@ -222,6 +222,20 @@ mod tests {
         assert!(read.prefers.warm_model);
     }
 
+    /// Snapshots' roots hold the hash of what manifests say.
+    #[test]
+    fn a_manifest_that_names_no_place_of_the_client_is_written_as_before_there_was_one() {
+        let written = |prefers| serde_json::to_string(&Placement { prefers, ..Placement::default() }).unwrap();
+        let before = r#"{"gpu_models":[],"disk_gib":0,"pcie_generation":0,"trust":"staked","prefers":{"warm_model":true,"#
+            .to_owned()
+            + r#""region":null,"max_latency_ms":null,"max_rate":null,"min_reputation":null}}"#;
+        assert_eq!(written(Preferences { warm_model: true, ..Preferences::default() }), before);
+        let near = Preferences { near: Some("eu-w1".parse().unwrap()), ..Preferences::default() };
+        let json = written(near);
+        assert!(json.ends_with(r#""near":"eu-w1"}}"#), "{json}");
+        assert_eq!(serde_json::from_str::<Placement>(&json).unwrap().prefers, near);
+    }
+
     #[test]
     fn an_agents_lists_shrink_to_what_is_asked_about() {
         let (ours, theirs) = (Address(Felt::TWO), Address(Felt::THREE));

@@ -115,6 +115,10 @@ pub struct Preferences {
     pub max_rate: Option<Rate>,
     /// A worker with at least this reputation, 0 to 1,000.
     pub min_reputation: Option<u16>,
+    /// The nearest workers to this region, which is the client's: an order, and nothing that a worker meets or misses. Left
+    /// out where it is not said, as before there was such a thing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub near: Option<Region>,
 }
 
 /// What preferences are judged by.

@@ -288,7 +288,8 @@ fn dispatch_server(
 ) -> Result<(DispatchServer, mpsc::Receiver<Report>)> {
     let audience = settings.public_name(address)?;
     let cdc_pool = contracts.deployment().cdc_pool.address;
-    let config = ServerConfig::new(audience, settings.network.chain_id(), cdc_pool);
+    let config =
+        ServerConfig::new(audience, settings.network.chain_id(), cdc_pool).with_silence_limit(settings.agent_silence());
     let authenticator = ChainAuthenticator { contracts: contracts.clone() };
     Ok(DispatchServer::new(config, Arc::new(authenticator)))
 }

@@ -3,6 +3,8 @@
 //! Services say when something went well; a check holds for as long as that is recent enough. So a service that hangs
 //! shows, as does one that fails.
 
+mod assigning;
+
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
@@ -15,6 +17,7 @@ use keeper_types::{Address, BlockNumber};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use self::assigning::{Assigning, Assignments};
 use super::leading::Role;
 
 /// The supervisor's loop turns every second.
@@ -62,6 +65,7 @@ struct Facts {
     admitted: Option<Instant>,
     allocated: Option<Instant>,
     lanes: BTreeMap<Address, LaneStatus>,
+    assigning: Assigning,
     role: Option<Role>,
 }
 
@@ -92,6 +96,8 @@ pub(crate) struct Readiness {
     /// What it does among several; none where it has its database for itself.
     #[serde(flatten)]
     pub(crate) role: Option<Role>,
+    /// How long it took to assign jobs. A keeper that is slow is ready all the same.
+    pub(crate) assignments: Assignments,
     pub(crate) checks: BTreeMap<&'static str, Check>,
 }
 
@@ -118,6 +124,7 @@ impl Health {
             admitted: None,
             allocated: None,
             lanes: BTreeMap::new(),
+            assigning: Assigning::default(),
             role: None,
         };
         Self {
@@ -192,6 +199,11 @@ impl Health {
     /// The allocating service looked at what there is to allocate.
     pub(super) fn allocated(&self) {
         self.facts().allocated = Some(Instant::now());
+    }
+
+    /// So many jobs of a round were assigned, for which the keeper itself took so long.
+    pub(super) fn assigned(&self, own: Duration, items: usize) {
+        self.facts().assigning.add(own, items);
     }
 
     /// How an account's lane is.
@@ -272,11 +284,11 @@ impl Health {
             checks.insert("heads", heads_check(&heads.health()));
         }
         let (ready, keeper) = (checks.values().all(|check| check.ok), self.name.get().cloned());
-        Readiness { ready, keeper, role: facts.role.clone(), checks }
+        Readiness { ready, keeper, role: facts.role.clone(), assignments: facts.assigning.summary(), checks }
     }
 
     fn facts(&self) -> MutexGuard<'_, Facts> {
-        // Every change is a single assignment.
+        // A change that is cut short leaves a count too low at most.
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -134,6 +134,8 @@ fn what_is_wrong_is_named() {
         ("[keeper]\npublic_url = \"keeper.example:7070\"\n", "keeper.public_url"),
         ("[keeper]\ndatabase = \"mysql://h/k\"\n", "keeper.database: must be postgres://USER@HOST:PORT/DATABASE"),
         ("[keeper]\ndatabase = \"postgres://me:hunter2@h/k\"\n", "keeper.database holds a password, which is never"),
+        ("[keeper]\nagent_silence_s = 2\n", "keeper.agent_silence_s is 2, but must be 3 to 3600"),
+        ("[keeper]\nagent_silence_s = 3601\n", "keeper.agent_silence_s is 3601, but must be 3 to 3600"),
         ("[keeper]\nmax_batch = 501\n", "keeper.max_batch is 501, but must be 1 to 500"),
         ("[worker]\nrefuse_executors = [\"docker\"]\n", "unknown variant `docker`"),
         ("[worker]\nmodels = [\"\"]\n", "worker.models has ``, but a name has 1 to 31"),
@@ -193,6 +195,14 @@ fn the_market_is_dealt_out_where_keepers_share_a_database() {
     let error = resolve("[keeper]\nshards = 3\n").unwrap_err().to_string();
     assert!(error.starts_with("keeper.shards is 3, but the database is one keeper's own file"), "{error}");
     assert!(error.contains("hint: name a PostgreSQL database (--database"), "{error}");
+}
+
+#[test]
+fn how_long_agents_may_be_silent_is_15_seconds_unless_it_is_set() {
+    let silence = |config: &str| resolve(config).unwrap().agent_silence().as_secs();
+    assert_eq!((silence(""), silence("[keeper]\nagent_silence_s = 90\n")), (15, 90));
+    let shown = resolve("[keeper]\nagent_silence_s = 90\n").unwrap().to_toml().unwrap();
+    assert!(shown.contains("agent_silence_s = 90"), "{shown}");
 }
 
 #[test]

@@ -122,6 +122,7 @@ impl LoadBalancer {
             LoadBalancingStrategy::WeightedResponse => self.quickest(feasible),
             LoadBalancingStrategy::FirstAvailable => feasible.iter().copied().min(),
             LoadBalancingStrategy::Random => self.drawn(feasible),
+            LoadBalancingStrategy::BestFit => self.least(feasible, WorkerLoad::tightness),
             // `strategy_now` has resolved Adaptive, which has no choice of its own.
             LoadBalancingStrategy::LeastLoaded | LoadBalancingStrategy::Adaptive => {
                 self.least(feasible, WorkerLoad::share)

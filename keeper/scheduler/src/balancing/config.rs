@@ -27,11 +27,13 @@ pub enum LoadBalancingStrategy {
     FirstAvailable,
     /// By lot, each as likely as any other.
     Random,
+    /// The smallest that is enough ([`WorkerLoad::tightness`](super::WorkerLoad::tightness)).
+    BestFit,
 }
 
 impl LoadBalancingStrategy {
     /// Every strategy.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::RoundRobin,
         Self::LeastConnections,
         Self::LeastLoaded,
@@ -39,6 +41,7 @@ impl LoadBalancingStrategy {
         Self::Adaptive,
         Self::FirstAvailable,
         Self::Random,
+        Self::BestFit,
     ];
 
     /// The name in configurations and explanations.
@@ -51,6 +54,7 @@ impl LoadBalancingStrategy {
             Self::Adaptive => "adaptive",
             Self::FirstAvailable => "first_available",
             Self::Random => "random",
+            Self::BestFit => "best_fit",
         }
     }
 }

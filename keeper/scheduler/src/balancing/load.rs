@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use keeper_types::Capabilities;
 use serde::{Deserialize, Serialize};
 
 use crate::{WorkerView, score::share};
@@ -20,6 +21,8 @@ pub struct WorkerLoad {
     pub gpus_in_use: u32,
     /// GPUs that it has.
     pub gpus: u32,
+    /// What else it has.
+    pub size: WorkerSize,
     /// How long its jobs took.
     pub response: ResponseTime,
 }
@@ -33,6 +36,17 @@ impl WorkerLoad {
         slots.max(gpus)
     }
 
+    /// How little a job leaves of the worker, the least first: free GPUs, then GPUs at all, then the rest of its size, then
+    /// free slots. What the job takes is the same on every worker, so that the order is also that of what would be left.
+    pub fn tightness(&self) -> Tightness {
+        Tightness {
+            free_gpus: self.gpus.saturating_sub(self.gpus_in_use),
+            gpus: self.gpus,
+            size: self.size,
+            free_slots: self.slots.saturating_sub(self.running),
+        }
+    }
+
     /// Takes over what a snapshot says; response times stay.
     pub(super) fn observe(&mut self, worker: &WorkerView) {
         let capabilities = &worker.capabilities;
@@ -42,9 +56,49 @@ impl WorkerLoad {
             slots: u32::from(worker.slots),
             gpus_in_use: u32::from(capabilities.gpu_count.saturating_sub(worker.free_gpus)),
             gpus: u32::from(capabilities.gpu_count),
+            size: WorkerSize::of(capabilities),
             response: self.response,
         };
     }
+}
+
+/// What a worker has besides slots and GPUs. Workers compare by one field after the other, in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerSize {
+    /// Memory of each GPU, in GiB.
+    pub vram_gib: u16,
+    /// The GPUs' compute capability, as 90 for 9.0.
+    pub compute_capability: u8,
+    /// Memory, in GiB.
+    pub memory_gib: u16,
+    /// CPU cores.
+    pub cpu_cores: u16,
+    /// How many features.
+    pub features: u32,
+}
+
+impl WorkerSize {
+    fn of(capabilities: &Capabilities) -> Self {
+        Self {
+            vram_gib: capabilities.vram_gib,
+            compute_capability: capabilities.compute_capability,
+            memory_gib: capabilities.memory_gib,
+            cpu_cores: capabilities.cpu_cores,
+            features: capabilities.features.0.count_ones(),
+        }
+    }
+}
+
+/// How much of a worker a job would leave unused, compared by one field after the other, in this order: best fit on GPUs,
+/// which are what is scarce, as in M. R. Garey, R. L. Graham and J. D. Ullman, "Worst-case analysis of memory allocation
+/// algorithms", STOC 1972; then the smaller worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tightness {
+    free_gpus: u32,
+    gpus: u32,
+    size: WorkerSize,
+    free_slots: u32,
 }
 
 /// A part of a whole, compared without rounding. The whole is not zero.

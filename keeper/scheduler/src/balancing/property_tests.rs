@@ -174,6 +174,33 @@ proptest! {
     }
 
     #[test]
+    fn nobody_feasible_is_a_tighter_fit_than_the_best_one(
+        sizes in vec((0..4_u8, 0..3_u8, 0..3_u16, 1..4_u8), WORKERS as usize),
+        steps in vec(any_step(), 0..20),
+        feasible in any_feasible(),
+    ) {
+        let sized = workers(WORKERS).into_iter().zip(&sizes).map(|(mut view, (gpus, used, memory_gib, slots))| {
+            view.capabilities.gpu_count = *gpus;
+            (view.free_gpus, view.slots, view.free_slots) = (gpus.saturating_sub(*used), *slots, *slots);
+            view.capabilities.memory_gib = *memory_gib;
+            view
+        });
+        let views: Vec<_> = sized.collect();
+        let mut balancer = balancer(LoadBalancingStrategy::BestFit, &views);
+        for step in steps.iter().filter(|step| !matches!(step, Step::Round { .. })) {
+            take(&mut balancer, step);
+        }
+        let chosen = balancer.choose(&feasible).unwrap().unwrap().worker_id;
+        let unused = |worker_id: &WorkerId| {
+            let load = &balancer.loads()[worker_id];
+            let memory_gib = views[worker_id.0 as usize - 1].capabilities.memory_gib;
+            let (free_gpus, free_slots) = (load.gpus.saturating_sub(load.gpus_in_use), load.slots.saturating_sub(load.running));
+            (free_gpus, load.gpus, memory_gib, free_slots, *worker_id)
+        };
+        prop_assert!(feasible.iter().all(|other| unused(&chosen) <= unused(other)));
+    }
+
+    #[test]
     fn nobody_feasible_runs_fewer_jobs_than_the_least_connected(
         mut balancer in any_balancer(LoadBalancingStrategy::LeastConnections),
         feasible in any_feasible(),

@@ -4,6 +4,7 @@ use proptest::{prelude::*, strategy::Strategy as _};
 use super::*;
 use crate::{
     FULL_BPS, ManifestStatus, Ordering, OverflowRule,
+    geography::RegionLatency,
     plan::{
         fixtures::{job, running, snapshot, worker},
         generators::any_snapshot,
@@ -65,7 +66,7 @@ fn the_default_policys_id_is_known() {
 #[test]
 fn every_setting_of_a_policy_counts() {
     let base = Policy::BALANCED;
-    let changes: [fn(&mut Policy); 21] = [
+    let changes: [fn(&mut Policy); 24] = [
         |policy| std::mem::swap(&mut policy.weights.fit, &mut policy.weights.load),
         |policy| policy.ordering = Ordering::Fifo,
         |policy| policy.aging_interval_s = 0,
@@ -87,6 +88,9 @@ fn every_setting_of_a_policy_counts() {
         |policy| policy.balancing = Balancing::RoundRobin,
         |policy| policy.balancing = Balancing::Random,
         |policy| policy.preference_wait_s = 1,
+        |policy| policy.geography.within_ms += 1,
+        |policy| policy.geography.missing_pair_ms += 1,
+        |policy| policy.geography.latencies.push(latency("eu-w1", "us-e1", 90)),
     ];
     let others = changes.map(|change| {
         let mut other = base.clone();
@@ -114,6 +118,27 @@ fn every_setting_of_a_policy_counts() {
     assert_eq!(adapted.into_iter().collect::<std::collections::BTreeSet<_>>().len(), 5);
     let exact = Policy { assignment: Assignment::Exact, ..Policy::BALANCED };
     assert_ne!(policy_id(&Policy { max_items: 7, ..exact.clone() }), policy_id(&exact));
+}
+
+fn latency(from: &str, to: &str, latency_ms: u32) -> RegionLatency {
+    RegionLatency { from: from.parse().unwrap(), to: to.parse().unwrap(), latency_ms }
+}
+
+#[test]
+fn every_latency_between_regions_is_part_of_the_policys_name() {
+    let lists = [
+        vec![],
+        vec![latency("eu-w1", "us-e1", 90)],
+        vec![latency("us-e1", "eu-w1", 90)],
+        vec![latency("eu-w1", "us-e1", 91)],
+        vec![latency("eu-w1", "us-e1", 90), latency("us-e1", "eu-w1", 90)],
+    ];
+    let named = lists.map(|latencies| {
+        let geography = RegionLatencies { latencies, ..RegionLatencies::NONE };
+        policy_id(&Policy { geography, ..Policy::BALANCED })
+    });
+    assert_eq!(named.iter().collect::<std::collections::BTreeSet<_>>().len(), 5);
+    assert_eq!(named[0], policy_id(&Policy::BALANCED), "a policy that says nothing of regions is called as before");
 }
 
 /// The rule follows the clients' weights, after a word of its own.

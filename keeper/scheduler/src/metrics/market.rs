@@ -7,7 +7,7 @@ use keeper_types::{Job, JobId, Market, MarketEvent, Queue, Region, WorkerId, Wor
 use serde::{Deserialize, Serialize};
 
 use super::{
-    RegionAllocations, URGENT_PRIORITY, WaitSummary,
+    RegionAllocations, TargetedShare, URGENT_PRIORITY, WaitSummary,
     utilisation::{BusyTime, WorkerUse},
     waits::Waits,
 };
@@ -20,6 +20,12 @@ use crate::{
 /// The kind of a job whose result is that of most replicas.
 const REPLICA: &str = "replica";
 
+/// More than this share of assignments should succeed, in basis points; requirement document 003, "assignment success
+/// rate".
+const SUCCESS_TARGET_BPS: u16 = 9_900;
+/// Less than this share of jobs should find their queue full; requirement document 003, "queue overflow rate".
+const OVERFLOW_TARGET_BPS: u16 = 10;
+
 /// Counts over a market's whole life, event by event. Anybody who has the chain counts the same.
 ///
 /// Memory grows with registered workers and regions, not with jobs.
@@ -27,11 +33,19 @@ const REPLICA: &str = "replica";
 pub struct MarketMetrics {
     /// The longest waits of the queues, by their numbers on chain.
     max_wait_s: [u32; 3],
+    /// The most jobs of the queues that are considered.
+    max_jobs: [u32; 3],
     queues: [QueueMetrics; 3],
+    /// Jobs that found their queue full.
+    overflowed: [u64; 3],
     /// Seconds from when an attempt was queued to its allocation.
     allocation_s: Histogram,
     regions: BTreeMap<Option<Region>, u64>,
     failed_attempts: u64,
+    /// Attempts that ended with a result.
+    results: u64,
+    /// Items of rounds that the contract skipped.
+    skipped: u64,
     /// Of urgent jobs, and of the others.
     waits: [Waits; 2],
     kinds: BTreeMap<&'static str, u64>,
@@ -42,12 +56,17 @@ pub struct MarketMetrics {
 impl MarketMetrics {
     /// Nothing has happened yet. The rules say how long jobs of each queue should wait at most.
     pub fn new(rules: &QueueRules) -> Self {
+        let rules = [rules.default, rules.high, rules.low];
         Self {
-            max_wait_s: [rules.default, rules.high, rules.low].map(|rule| rule.max_wait_s),
+            max_wait_s: rules.map(|rule| rule.max_wait_s),
+            max_jobs: rules.map(|rule| rule.max_jobs),
             queues: Default::default(),
+            overflowed: [0; 3],
             allocation_s: Histogram::default(),
             regions: BTreeMap::new(),
             failed_attempts: 0,
+            results: 0,
+            skipped: 0,
             waits: Waits::none(),
             kinds: BTreeMap::new(),
             workers: BTreeMap::new(),
@@ -61,6 +80,11 @@ impl MarketMetrics {
             MarketEvent::JobSubmitted { job_id, spec, group_id, .. } => {
                 let kind = if group_id.is_some() { REPLICA } else { spec.verification.name() };
                 *self.kinds.entry(kind).or_default() += 1;
+                let place = spec.queue as usize;
+                let is_full = self.queues.get(place).is_some_and(|queue| queue.length >= self.max_jobs[place]);
+                if is_full {
+                    self.overflowed[place] += 1;
+                }
                 if let Some(queue) = self.queue(*job_id, market) {
                     queue.queued += 1;
                     queue.arrive();
@@ -79,7 +103,10 @@ impl MarketMetrics {
                     queue.arrive();
                 }
             }
-            MarketEvent::ResultCommitted { worker_id, .. } | MarketEvent::ResultSubmitted { worker_id, .. } => {
+            MarketEvent::AllocationSkipped { .. } => self.skipped += 1,
+            MarketEvent::ResultCommitted { worker_id, .. } => self.note(*worker_id, now, market),
+            MarketEvent::ResultSubmitted { worker_id, .. } => {
+                self.results += 1;
                 self.note(*worker_id, now, market);
             }
             MarketEvent::JobSettled { job_id, .. } => {
@@ -118,19 +145,24 @@ impl MarketMetrics {
             allocations: *count,
             share_bps: share(*count, allocations),
         });
-        let [default, high, low] = &self.queues;
+        let summaries = [0, 1, 2].map(|queue| QueueSummary::of(&self.queues[queue], self.overflowed[queue]));
+        let [default, high, low] = summaries;
+        let submitted: u64 = self.queues.iter().map(|queue| queue.queued).sum();
+        let ended = self.results + self.failed_attempts + self.skipped;
         MarketSummary {
             success_rate_bps: share(succeeded, succeeded + dead),
             failed_attempts: self.failed_attempts,
+            assignments: TargetedShare::above(self.results, ended, SUCCESS_TARGET_BPS),
+            overflow: TargetedShare::below(self.overflowed.iter().sum(), submitted, OVERFLOW_TARGET_BPS),
             allocation_s: Spread::of(&self.allocation_s),
             utilisation_bps: busy.share_bps(),
             regions: regions.collect(),
             urgent: self.waits[0].summary(),
             ordinary: self.waits[1].summary(),
             kinds: self.kinds.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect(),
-            default: QueueSummary::of(default),
-            high: QueueSummary::of(high),
-            low: QueueSummary::of(low),
+            default,
+            high,
+            low,
         }
     }
 
@@ -207,6 +239,12 @@ pub struct MarketSummary {
     pub success_rate_bps: u16,
     /// Attempts that ended without a result.
     pub failed_attempts: u64,
+    /// Assignments of jobs to workers that ended with a result, of those that ended with one, without one, or that the
+    /// contract skipped; more than 99 % are aimed at.
+    pub assignments: TargetedShare,
+    /// Jobs that found their queue full when they were submitted ([`QueueRule::max_jobs`](crate::QueueRule::max_jobs)), of
+    /// all that were; less than 0.1 % are aimed at.
+    pub overflow: TargetedShare,
     /// From when an attempt was queued to its allocation.
     pub allocation_s: Spread,
     /// The share of all slots' time in which they were busy, in basis points; none where there was no time yet.
@@ -238,6 +276,8 @@ pub struct QueueSummary {
     pub length: u32,
     /// The most that ever waited at a time.
     pub max_length: u32,
+    /// Jobs that were submitted while as many waited as are considered.
+    pub overflowed: u64,
     /// From submission to the first allocation.
     pub wait_s: Spread,
     /// Jobs that waited longer than they should, allocated or given up.
@@ -251,11 +291,12 @@ pub struct QueueSummary {
 }
 
 impl QueueSummary {
-    fn of(metrics: &QueueMetrics) -> Self {
+    fn of(metrics: &QueueMetrics, overflowed: u64) -> Self {
         Self {
             submitted: metrics.queued,
             length: metrics.length,
             max_length: metrics.max_length,
+            overflowed,
             wait_s: Spread::of(&metrics.wait_s),
             sla_misses: metrics.sla_misses,
             abandonment_rate_bps: metrics.abandonment_rate_bps(),

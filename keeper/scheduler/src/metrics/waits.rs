@@ -50,6 +50,7 @@ impl Waits {
             wait_s: Spread::of(&self.wait_s),
             late: self.late,
             in_time_bps: share(self.in_time, self.in_time + self.late),
+            met: (self.in_time + self.late > 0).then_some(self.late == 0),
         }
     }
 }
@@ -66,4 +67,6 @@ pub struct WaitSummary {
     pub late: u64,
     /// Jobs that started in time, of those and the late ones, in basis points; all where there are none.
     pub in_time_bps: u16,
+    /// Whether all of them started in time; none where there are none.
+    pub met: Option<bool>,
 }

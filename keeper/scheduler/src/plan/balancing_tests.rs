@@ -138,6 +138,33 @@ fn lots_are_the_seeds_and_the_first_is_the_lowest() {
 }
 
 #[test]
+fn the_smallest_worker_that_is_enough_is_taken_whatever_it_scores() {
+    // The large one is cheaper and has the better name.
+    let mut large = with_slots(1, 8);
+    (large.rate, large.reputation) = (keeper_types::Rate(1), 1_000);
+    let (middle, small) = (with_slots(2, 4), with_slots(3, 2));
+    let workers = vec![large, middle, small];
+    let policy = by(Balancing::BestFit);
+    assert_eq!(went(&market(1, workers.clone()), &Policy::BALANCED), [1]);
+    // Two on the small one, four on the next, and what is left on the large one.
+    let snapshot = market(8, workers.clone());
+    assert_eq!(went(&snapshot, &policy), [3, 3, 2, 2, 2, 2, 1, 1]);
+    let told = chosen_by(&plan(&snapshot, &policy), 1);
+    assert_eq!(told, ChosenBy { rule: Balancing::BestFit, strategy: LoadBalancingStrategy::BestFit, among: 3 });
+    // A small job before does not stand in the way of one on four GPUs.
+    let mut wide = market(2, workers.clone());
+    wide.jobs[1].requirements.gpu_count = 4;
+    assert_eq!(went(&wide, &policy), [3, 2]);
+    // Begun before untouched: what fits into what is left of the large one leaves the middle one whole.
+    let begun = vec![busy(7, workers[0].clone()), workers[1].clone()];
+    assert_eq!(went(&market(1, begun), &policy), [1]);
+    // Where GPUs are the same, the one with less of the rest.
+    let mut lean = with_slots(4, 2);
+    lean.capabilities.memory_gib -= 1;
+    assert_eq!(went(&market(1, vec![workers[2].clone(), lean]), &policy), [4]);
+}
+
+#[test]
 fn a_rule_chooses_among_those_that_preferences_and_pools_leave() {
     let mut workers: Vec<_> = (1..=4).map(|id| busy(u8::try_from(4 - id).unwrap(), with_slots(id, 8))).collect();
     workers[0].is_static = true;
@@ -248,6 +275,8 @@ proptest! {
         prop_assert_eq!(trip(of(Balancing::WeightedResponse)), workers.iter().map(trip).min().unwrap());
         let ids: Vec<u32> = workers.iter().map(|view| view.worker_id.0).collect();
         prop_assert_eq!(of(Balancing::FirstAvailable).worker_id.0, ids[0]);
+        let left = |view: &WorkerView| view.free_gpus;
+        prop_assert_eq!(left(of(Balancing::BestFit)), workers.iter().filter(|view| left(view) > 0).map(left).min().unwrap());
         let next = ids.iter().find(|id| Some(**id) > turn).unwrap_or(&ids[0]);
         prop_assert_eq!(of(Balancing::RoundRobin).worker_id.0, *next);
     }

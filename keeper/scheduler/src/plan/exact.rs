@@ -34,7 +34,8 @@ pub(super) fn reassign(plan: &mut Plan, jobs: &BTreeMap<JobId, &PendingJob>, sna
         let (Some(job), Some(worker)) = (jobs.get(&item.job_id), workers.get(&item.worker_id)) else { continue };
         let is_plain = item.strategy == Strategy::Standard
             && job.group_id.is_none()
-            && job.manifest_view.placement.prefers.wanted().is_empty();
+            && job.manifest_view.placement.prefers.wanted().is_empty()
+            && job.manifest_view.placement.prefers.near.is_none();
         if is_plain && !kept.contains(&item.worker_id) {
             classes.entry((worker.is_static, job.requirements.gpu_count)).or_default().push(item.job_id);
         }

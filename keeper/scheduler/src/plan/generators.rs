@@ -8,7 +8,10 @@ use keeper_types::{
 use proptest::{collection::vec, prelude::*, strategy::Strategy};
 
 use super::{fixtures::*, *};
-use crate::{Balancing, Ordering, OverflowRule, RunningJob, WorkerView};
+use crate::{
+    Balancing, Ordering, OverflowRule, RunningJob, WorkerView,
+    geography::{RegionLatencies, RegionLatency},
+};
 
 fn region() -> impl Strategy<Value = Region> {
     prop_oneof![Just("eu-w1"), Just("us-e1")].prop_map(|text| text.parse().unwrap())
@@ -35,11 +38,11 @@ prop_compose! {
         (cpu_cores, memory_gib) in (1_u16..4, 1_u16..4),
         (cuda_version, driver_version) in (0_u8..4, 0_u16..4),
         features in 0_u16..4,
-        region in region(),
+        region in proptest::option::weighted(0.9, region()),
     ) -> Capabilities {
         Capabilities {
             gpu_count, vram_gib, compute_capability, cuda_version, driver_version, cpu_cores, memory_gib,
-            features: Features(features), region: Some(region),
+            features: Features(features), region,
         }
     }
 }
@@ -60,13 +63,15 @@ fn preferences() -> impl Strategy<Value = Preferences> {
         weighted(0.3, 0_u32..90),
         weighted(0.3, 1_u64..20),
         weighted(0.3, 0_u16..700),
+        weighted(0.4, region()),
     )
-        .prop_map(|(warm_model, region, max_latency_ms, max_rate, min_reputation)| Preferences {
+        .prop_map(|(warm_model, region, max_latency_ms, max_rate, min_reputation, near)| Preferences {
             warm_model,
             region,
             max_latency_ms,
             max_rate: max_rate.map(Rate),
             min_reputation,
+            near,
         })
 }
 
@@ -186,14 +191,28 @@ fn any_ordering() -> impl Strategy<Value = Ordering> {
     prop_oneof![Just(Balanced), Just(Fifo), Just(Priority), Just(FairShare), Just(EarliestDeadline)]
 }
 
+fn any_geography() -> impl Strategy<Value = RegionLatencies> {
+    let regions = ["eu-w1", "us-e1", "ap-s1"].map(|text| text.parse::<Region>().unwrap());
+    let pairs: Vec<_> = regions.iter().flat_map(|from| regions.iter().map(|to| (*from, *to))).collect();
+    let given = proptest::sample::subsequence(pairs, 0..6).prop_shuffle();
+    (given, vec(0_u32..4, 6), 0_u32..4, 0_u32..4).prop_map(|(given, latencies, within_ms, missing_pair_ms)| {
+        let latency = |((from, to), latency_ms)| RegionLatency { from, to, latency_ms };
+        RegionLatencies {
+            within_ms,
+            missing_pair_ms,
+            latencies: given.into_iter().zip(latencies).map(latency).collect(),
+        }
+    })
+}
+
 pub(super) fn any_policy() -> impl Strategy<Value = Policy> {
     let orders = Just(vec![0_u16, 500, 1_000, 2_000, 2_500, 4_000]).prop_shuffle();
     let waits = (prop_oneof![Just(0_u32), 1_u32..1_000], 1_u64..5_000);
     let patience = prop_oneof![Just(0), 1_u32..12];
     let rules = (0_u8..4, 8_u8..12, 1_u32..10, 1_u32..6, 1_u32..5, patience);
     let balancing = prop_oneof![Just(Balancing::Score), proptest::sample::select(Balancing::ALL.to_vec())];
-    (orders, 1_usize..12, waits, (any_ordering(), balancing), rules).prop_map(
-        |(weights, max_items, (aging_interval_s, age_full_s), (ordering, balancing), rules)| {
+    (orders, 1_usize..12, waits, (any_ordering(), balancing, any_geography()), rules).prop_map(
+        |(weights, max_items, (aging_interval_s, age_full_s), (ordering, balancing, geography), rules)| {
             let [fit, load, reputation, price, fragmentation, age] = weights[..] else { unreachable!() };
             let weights = crate::Weights { fit, load, reputation, price, fragmentation, age };
             let (reservations, emergency_priority, max_jobs, retry_base_s, weight, preference_wait_s) = rules;
@@ -208,6 +227,7 @@ pub(super) fn any_policy() -> impl Strategy<Value = Policy> {
                 retry_base_s,
                 balancing,
                 preference_wait_s,
+                geography,
                 client_weights: [(client(2), weight)].into(),
                 ..Policy::BALANCED
             };

@@ -1,6 +1,9 @@
 //! The workers that are left, static ones before dynamic ones.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use keeper_types::{PreferenceSet, Rate, WorkerId, WorkerStatus};
 
@@ -92,6 +95,13 @@ impl Pools {
     /// What a worker scores for a job, and what it asks.
     pub(super) fn scored(&self, worker_id: WorkerId, need: &Need, age: u16) -> Option<(ScoreBreakdown, Rate)> {
         self.pools.iter().find_map(|pool| pool.scored(worker_id, need, age))
+    }
+
+    /// The one of these that scores highest, the lowest id on a tie.
+    pub(super) fn highest(&self, among: &[WorkerId], need: &Need, age: u16) -> Option<WorkerId> {
+        let scored =
+            among.iter().filter_map(|worker_id| Some((self.scored(*worker_id, need, age)?.0.total, *worker_id)));
+        scored.min_by_key(|(total, worker_id)| (Reverse(*total), *worker_id)).map(|(_, worker_id)| worker_id)
     }
 
     /// Takes a slot and GPUs from a worker.

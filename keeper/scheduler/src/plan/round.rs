@@ -2,17 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use keeper_types::{AllocationItem, JobId, PreferenceSet, Strategy, WorkerId, WorkerStatus};
+use keeper_types::{AllocationItem, JobId, PreferenceSet, Region, Strategy, WorkerId, WorkerStatus};
 
 use super::{
     agents::{Agents, Barred},
     choosing::Chooser,
     is_emergency,
+    nearness::Distances,
     pools::{Pools, Tiers},
     reservations::Reservations,
 };
 use crate::{
-    ChosenBy, Explanation, Outcome, PendingJob, Policy, Rejection, Snapshot, WorkerView,
+    ChosenBy, Explanation, Nearness, Outcome, PendingJob, Policy, Rejection, Snapshot, WorkerView,
     matching::{Decision, Need},
     queueing::Backfill,
     score::age,
@@ -26,6 +27,8 @@ pub(super) struct Round<'a> {
     pools: Pools,
     /// None where scores decide.
     chooser: Option<Chooser>,
+    /// None where no job says where its client is.
+    distances: Option<Distances>,
     agents: Agents<'a>,
     reservations: Reservations,
     /// Workers that get a replica of a group in this plan.
@@ -50,6 +53,7 @@ impl<'a> Round<'a> {
         Self {
             pools: Pools::new(&workers, policy),
             chooser: Chooser::new(snapshot, policy),
+            distances: Distances::new(&workers, snapshot, policy),
             agents: Agents::new(&workers),
             reservations: Reservations::new(&workers, snapshot, policy.reservations),
             replicas: BTreeMap::new(),
@@ -102,7 +106,9 @@ impl<'a> Round<'a> {
             explanation.outcome = Outcome::PreferredBusy { until };
             return explanation;
         }
-        explanation.chosen_by = self.choose(&mut decision, tiers.get(&dropped), &need, age, &closed);
+        let near = job.manifest_view.placement.prefers.near.filter(|_| !is_emergency);
+        (explanation.nearness, explanation.chosen_by) =
+            self.choose(&mut decision, near, tiers.get(&dropped), (&need, age), &closed);
         explanation.strategy = strategy(is_emergency, dropped);
         explanation.dropped = dropped.iter().collect();
         self.take(job, &decision, explanation.strategy);
@@ -158,27 +164,37 @@ impl<'a> Round<'a> {
         tiers.any(|(_, tier)| !tier.is_disjoint(&fitting)).then_some(until)
     }
 
-    /// Puts the worker in the winner's place that the policy's rule chooses, where that is not the score: one that has
-    /// room, is as static as the winner, and misses as little of what the job prefers.
+    /// Puts the worker in the winner's place that is nearest to where the client is, where the job says so, and that the
+    /// policy's rule chooses of those: one that has room, is as static as the winner, and misses as little of what the job
+    /// prefers.
     fn choose(
         &mut self,
         decision: &mut Decision,
+        near: Option<Region>,
         tier: Option<&BTreeSet<WorkerId>>,
-        need: &Need,
-        age: u16,
+        (need, age): (&Need, u16),
         closed: &[WorkerId],
-    ) -> Option<ChosenBy> {
-        let chooser = self.chooser.as_mut()?;
+    ) -> (Option<Nearness>, Option<ChosenBy>) {
+        let distances = near.zip(self.distances.as_ref());
+        if self.chooser.is_none() && distances.is_none() {
+            return (None, None);
+        }
         let mut among = self.pools.ready_beside(decision.winner.worker_id, need);
         among.retain(|worker_id| {
             closed.binary_search(worker_id).is_err() && tier.is_none_or(|tier| tier.contains(worker_id))
         });
-        let (worker_id, chosen_by) = chooser.choose(&among)?;
-        if worker_id != decision.winner.worker_id {
-            let (winner, rate) = self.pools.scored(worker_id, need, age)?;
+        let nearness = distances.and_then(|(near, distances)| distances.nearest(near, &mut among));
+        let chosen = match &mut self.chooser {
+            Some(chooser) => chooser.choose(&among).map(|(worker_id, chosen_by)| (worker_id, Some(chosen_by))),
+            None => self.pools.highest(&among, need, age).map(|worker_id| (worker_id, None)),
+        };
+        let Some((worker_id, chosen_by)) = chosen else { return (nearness, None) };
+        if worker_id != decision.winner.worker_id
+            && let Some((winner, rate)) = self.pools.scored(worker_id, need, age)
+        {
             *decision = Decision { winner, rate, runner_up: Some(decision.winner) };
         }
-        Some(chosen_by)
+        (nearness, chosen_by)
     }
 
     fn take(&mut self, job: &PendingJob, decision: &Decision, strategy: Strategy) {

@@ -81,6 +81,7 @@ fn preferences_are_judged_by_facts() {
         max_latency_ms: Some(50),
         max_rate: Some(Rate(10)),
         min_reputation: Some(700),
+        near: None,
     };
     let ideal =
         WorkerFacts { is_warm: true, region: Some(region("eu-w1")), latency_ms: 50, rate: Rate(10), reputation: 700 };

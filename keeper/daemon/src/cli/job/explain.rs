@@ -142,6 +142,9 @@ pub(super) fn print_findings(explanation: &Explanation, now: Option<u64>) {
     if matches!(explanation.outcome, Outcome::Placed { .. }) {
         println!("rule      {}", rule(explanation));
     }
+    if let Some(nearness) = &explanation.nearness {
+        println!("near      {nearness}");
+    }
     if let Some(Reservation { worker_id, start_by }) = reservation {
         let time = super::time(*start_by);
         let wait = now.map(|now| format!(", in {} s", start_by.saturating_sub(now))).unwrap_or_default();

@@ -73,6 +73,7 @@ impl Allocating {
                 share.mark("recorded");
                 let (own_us, node_us) = (micros(share.own()), micros(share.node()));
                 tracing::info!(round, items = count, own_us, node_us, stages = %share, "sending the round");
+                self.health.assigned(share.own(), count);
                 memory.round = round;
                 finish(cancel, self.wait_for(submitted, memory.fork)).await
             }

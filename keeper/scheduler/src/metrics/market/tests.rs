@@ -71,7 +71,12 @@ fn settled(id: u64) -> MarketEvent {
 
 /// Applies events at their times and counts them.
 fn observed(events: &[(u64, MarketEvent)]) -> MarketMetrics {
-    let (mut market, mut metrics) = (Market::default(), MarketMetrics::new(&QueueRules::default()));
+    observed_under(&QueueRules::default(), events)
+}
+
+/// The same, where the queues are these.
+fn observed_under(rules: &QueueRules, events: &[(u64, MarketEvent)]) -> MarketMetrics {
+    let (mut market, mut metrics) = (Market::default(), MarketMetrics::new(rules));
     for (timestamp, event) in events {
         let (block, tx_hash) = (BlockNumber(*timestamp), TxHash(Felt::ONE));
         let position = EventPosition { block, timestamp: *timestamp, index: 0, tx_hash };
@@ -142,12 +147,72 @@ fn waits_of_urgent_jobs_and_of_others_are_held_against_their_targets() {
         (50, allocated(2, 1)),
     ])
     .summary(60);
-    let WaitSummary { target_s, wait_s, late, in_time_bps } = summary.urgent;
+    let WaitSummary { target_s, wait_s, late, in_time_bps, met } = summary.urgent;
+    assert_eq!(met, Some(false));
     assert_eq!((target_s, wait_s.count, wait_s.max, late, in_time_bps), (5, 2, 40, 1, 5_000));
-    let WaitSummary { target_s, wait_s, late, in_time_bps } = summary.ordinary;
+    let WaitSummary { target_s, wait_s, late, in_time_bps, met } = summary.ordinary;
+    assert_eq!(met, Some(false));
     assert_eq!((target_s, wait_s.count, wait_s.max, late, in_time_bps), (30, 1, 30, 1, 5_000));
     assert_eq!(summary.kinds, [("matmul".to_owned(), 2), ("none".to_owned(), 4)].into());
-    assert_eq!(observed(&[]).summary(1).urgent.in_time_bps, 10_000);
+    let nothing = observed(&[]).summary(1).urgent;
+    assert_eq!((nothing.in_time_bps, nothing.met), (10_000, None));
+    let prompt = observed(&[(0, registered(1)), (0, submitted(1, Queue::High)), (5, allocated(1, 1))]);
+    assert_eq!(prompt.summary(6).urgent.met, Some(true));
+}
+
+/// Registers a worker and has it do `jobs` jobs, one after the other.
+fn done(jobs: u64) -> Vec<(u64, MarketEvent)> {
+    let done = (1..=jobs).flat_map(|id| {
+        [(id, submitted(id, Queue::Default)), (id, allocated(id, 1)), (id, result(id)), (id, settled(id))]
+    });
+    std::iter::once((0, registered(1))).chain(done).collect()
+}
+
+#[test]
+fn assignments_are_held_against_their_target_with_those_that_were_skipped() {
+    let assignments = |events: &[(u64, MarketEvent)]| observed(events).summary(1_000).assignments;
+    assert_eq!(assignments(&[]).met, None);
+    let mut events = done(101);
+    assert_eq!(assignments(&events), TargetedShare::above(101, 101, 9_900));
+    events.extend([(102, submitted(102, Queue::Default)), (103, allocated(102, 1))]);
+    assert_eq!(assignments(&events).of, 101, "one that is on its worker has not ended");
+    events.push((104, failed(102, 1, true)));
+    let one_failed = assignments(&events);
+    assert_eq!((one_failed.count, one_failed.of, one_failed.met), (101, 102, Some(true)));
+    let (job_id, worker_id, attempt) = (JobId(102), WorkerId(1), Attempt(2));
+    let reason = keeper_types::SkipReason::NoFreeSlot;
+    events.push((105, MarketEvent::AllocationSkipped { job_id, worker_id, attempt, reason }));
+    let one_skipped = assignments(&events);
+    assert_eq!((one_skipped.count, one_skipped.of, one_skipped.share_bps), (101, 103, 9_805));
+    assert_eq!((one_skipped.target_bps, one_skipped.met), (9_900, Some(false)));
+}
+
+#[test]
+fn jobs_that_find_their_queue_full_are_held_against_their_target() {
+    let mut rules = QueueRules::default();
+    (rules.high.max_jobs, rules.low.max_jobs) = (2, 1);
+    let overflow = |events: &[(u64, MarketEvent)]| {
+        let summary = observed_under(&rules, events).summary(1_000);
+        ([summary.default.overflowed, summary.high.overflowed, summary.low.overflowed], summary.overflow)
+    };
+    let mut events = vec![(0, registered(1))];
+    assert_eq!(overflow(&events), ([0; 3], TargetedShare::below(0, 0, 10)));
+    events.extend((1..=2).map(|id| (id, submitted(id, Queue::High))));
+    events.push((3, submitted(3, Queue::Low)));
+    assert_eq!(overflow(&events), ([0; 3], TargetedShare::below(0, 3, 10)));
+    assert_eq!(overflow(&events).1.met, Some(true));
+    // A third and a fourth find two; once one has gone there is room for one.
+    events.extend([(4, submitted(4, Queue::High)), (5, submitted(5, Queue::High)), (6, submitted(6, Queue::Low))]);
+    events.extend([1, 2].map(|id| (7, allocated(id, 1))));
+    let client = Address(Felt::TWO);
+    events.push((7, MarketEvent::JobCancelled { job_id: JobId(4), client, refunded: Fri(1) }));
+    events.push((8, submitted(7, Queue::High)));
+    let (by_queue, all) = overflow(&events);
+    assert_eq!((by_queue, all), ([0, 2, 1], TargetedShare::below(3, 7, 10)));
+    assert_eq!((all.share_bps, all.met), (4_285, Some(false)));
+    // A failed job that waits once more is not one more job.
+    events.push((9, failed(1, 1, true)));
+    assert_eq!(overflow(&events).1, all);
 }
 
 #[test]

@@ -45,6 +45,7 @@ impl Chooser {
             Balancing::LeastConnections => *by_id.iter().min_by_key(|place| running(&all[**place])).unwrap(),
             Balancing::LeastLoaded => *by_id.iter().min_by(|a, b| compare(load(&all[**a]), load(&all[**b]))).unwrap(),
             Balancing::WeightedResponse => quickest(&by_id, all),
+            Balancing::BestFit => *by_id.iter().min_by_key(|place| unused(&all[**place])).unwrap(),
             Balancing::Random => {
                 let count = NonZeroU64::new(by_id.len() as u64).unwrap();
                 by_id[usize::try_from(self.lots.uniform(count)).unwrap()]
@@ -95,6 +96,21 @@ fn load(candidate: &Candidate<'_>) -> (u64, u64) {
     let slots = (running(candidate), u64::from(candidate.worker.slots));
     let used = (gpus - u64::from(candidate.free_gpus), gpus);
     if gpus > 0 && compare(used, slots) == Ordering::Greater { used } else { slots }
+}
+
+/// What the worker has to spare: free GPUs, GPUs, GPU memory, compute capability, memory, cores, features, free slots.
+fn unused(candidate: &Candidate<'_>) -> [u32; 8] {
+    let has = &candidate.worker.capabilities;
+    [
+        candidate.free_gpus.into(),
+        has.gpu_count.into(),
+        has.vram_gib.into(),
+        has.compute_capability.into(),
+        has.memory_gib.into(),
+        has.cpu_cores.into(),
+        has.features.0.count_ones(),
+        candidate.free_slots.into(),
+    ]
 }
 
 fn compare((part, whole): (u64, u64), (other_part, other_whole): (u64, u64)) -> Ordering {
