@@ -354,6 +354,7 @@ pub fn explanation(job_id: u64, round: Option<u64>, block: u64) -> ExplanationRe
         strategy: keeper_types::Strategy::Standard,
         dropped: Vec::new(),
         chosen_by: None,
+        nearness: None,
         reservation: None,
     };
     ExplanationRecord { explanation, round, snapshot_block: BlockNumber(block), time_ms: 77 }
