@@ -1,6 +1,6 @@
 //! Jobs that cannot be placed, or whose time runs out.
 
-use e2e::{Localnet, LocalnetOptions, Workplace, eventually, signal};
+use e2e::{Localnet, LocalnetOptions, Proxy, Workplace, eventually, signal};
 use serde_json::json;
 
 use crate::whole_loop::{all_settled, jobs, market, matmul, sound_status, submit};
@@ -162,4 +162,37 @@ async fn an_agent_that_says_nothing_for_as_long_as_is_set_is_given_no_job() {
     assert_eq!(jobs(&place).await[1]["state"], "queued");
     signal(pid, "-CONT");
     all_settled(&place, 2).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_does_not_begin_what_it_was_given_gets_nothing_else_until_it_does() {
+    let (chain, place) = market().await;
+    place.write("keeper.toml", "[keeper]\nassignment_timeout_s = 4\n");
+    let keeper = place.start_keeper_with(&["--config", "keeper.toml"]).await;
+    place.json(4, &["worker", "register", "--slots", "3", "--region", "test", "--rate", "1"]).await;
+    // The agent is connected and answers, but its node is gone, without which it begins nothing.
+    let node = Proxy::before(chain.rpc_url()).await;
+    let url = format!("ws://{}", keeper.listen);
+    let run = ["worker", "run", "--keeper", &url, "--account", "devnet-4", "--json"];
+    let _agent = place.start_agent_command(place.command_at(None, &node.rpc_url(), "data", &run)).await;
+    submit(&place, &[1], &[]).await;
+    all_settled(&place, 1).await;
+    node.set_open(false);
+    submit(&place, &[2], &[]).await;
+    eventually("the keeper notices", async || place.log("keeper.log").contains("has not begun the job").then_some(()))
+        .await;
+    submit(&place, &[3], &[]).await;
+    let explanation = eventually("the keeper says why", async || {
+        let explained = place.json(3, &["job", "explain", "3"]).await;
+        let explanation = &explained["decision"]["explanation"];
+        (explanation["outcome"]["code"] == "no_capacity").then(|| explanation.clone())
+    })
+    .await;
+    assert_eq!(explanation["rejections"], json!({ "stalled": 1 }), "{explanation}");
+    let states: Vec<_> = jobs(&place).await.iter().map(|job| job["state"].clone()).collect();
+    assert_eq!(states, ["settled", "allocated", "queued"]);
+    node.set_open(true);
+    all_settled(&place, 3).await;
+    let verified = place.run(&["verify", "allocation", "3", "--json"]).await;
+    assert_eq!(verified.json()["result"], "match");
 }

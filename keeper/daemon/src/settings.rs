@@ -36,6 +36,8 @@ const DEFAULT_LEASE_MS: u64 = 3_000;
 const DEFAULT_SHARDS: u8 = 1;
 /// How long an agent may be silent unless told otherwise, in seconds.
 const DEFAULT_AGENT_SILENCE_S: u64 = 15;
+/// How long a worker has to begin a job that it was offered unless told otherwise, in seconds.
+const DEFAULT_ASSIGNMENT_TIMEOUT_S: u64 = keeper_dispatch::ASSIGNMENT_TIMEOUT.as_secs();
 /// How many days the database keeps what is over unless told otherwise.
 const DEFAULT_HISTORY_DAYS: u32 = 90;
 /// The longest pause between two looks for a receipt.
@@ -86,6 +88,8 @@ pub(crate) struct Settings {
     pub(crate) shards: u8,
     /// How long an agent may be silent before its session ends, in seconds.
     pub(crate) agent_silence_s: u64,
+    /// How long a worker has to begin a job that it was offered before it gets no other, in seconds.
+    pub(crate) assignment_timeout_s: u64,
     /// How many days the database keeps what is over; 0 for ever.
     pub(crate) history_days: u32,
     /// How sure a job must be before its work begins.
@@ -145,6 +149,7 @@ struct KeeperSection {
     lease_ms: Option<u64>,
     shards: Option<u8>,
     agent_silence_s: Option<u64>,
+    assignment_timeout_s: Option<u64>,
     history_days: Option<u32>,
 }
 
@@ -194,6 +199,7 @@ impl Settings {
             lease_ms: run.lease_ms.or(file.keeper.lease_ms).unwrap_or(DEFAULT_LEASE_MS),
             shards: run.shards.or(file.keeper.shards).unwrap_or(DEFAULT_SHARDS),
             agent_silence_s: file.keeper.agent_silence_s.unwrap_or(DEFAULT_AGENT_SILENCE_S),
+            assignment_timeout_s: file.keeper.assignment_timeout_s.unwrap_or(DEFAULT_ASSIGNMENT_TIMEOUT_S),
             history_days: file.keeper.history_days.unwrap_or(DEFAULT_HISTORY_DAYS),
             finality: file.finality.unwrap_or(default_finality(network)),
             sending: file.sending.with_flags(run),
@@ -219,6 +225,9 @@ impl Settings {
         }
         if !(3..=3_600).contains(&self.agent_silence_s) {
             bail!("keeper.agent_silence_s is {}, but must be 3 to 3600", self.agent_silence_s);
+        }
+        if !(3..=3_600).contains(&self.assignment_timeout_s) {
+            bail!("keeper.assignment_timeout_s is {}, but must be 3 to 3600", self.assignment_timeout_s);
         }
         if self.shards > 1 && self.database.is_none() {
             bail!(
@@ -271,6 +280,7 @@ impl Settings {
                 lease_ms: Some(self.lease_ms),
                 shards: Some(self.shards),
                 agent_silence_s: Some(self.agent_silence_s),
+                assignment_timeout_s: Some(self.assignment_timeout_s),
                 history_days: Some(self.history_days),
             },
             finality: Some(self.finality),
@@ -318,6 +328,11 @@ impl Settings {
     /// How long an agent may be silent before its session ends.
     pub(crate) fn agent_silence(&self) -> std::time::Duration {
         std::time::Duration::from_secs(self.agent_silence_s)
+    }
+
+    /// How long a worker has to begin a job that it was offered.
+    pub(crate) fn assignment_timeout(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(self.assignment_timeout_s)
     }
 
     /// How long the newest block may be unknown to a keeper that leads: somewhat longer than a lease lasts, and than the

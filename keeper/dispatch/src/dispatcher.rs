@@ -74,12 +74,22 @@ impl RetryPolicy {
     }
 }
 
+/// How long a worker has to begin an attempt after it was offered, unless told otherwise.
+pub const ASSIGNMENT_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// What was offered, and how that went. Each attempt is offered once per session, and again only where the agent
-/// refused for a reason that passes, or where the offer could not be sent.
-#[derive(Clone, Debug, Default)]
+/// refused for a reason that passes, where the offer could not be sent, or where it has not begun for too long.
+#[derive(Clone, Debug)]
 pub struct Ledger {
     offers: BTreeMap<(JobId, Attempt), Offered>,
     retry: RetryPolicy,
+    assignment_timeout: Duration,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self::new(RetryPolicy::default(), ASSIGNMENT_TIMEOUT)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -87,6 +97,11 @@ struct Offered {
     worker_id: WorkerId,
     session: SessionId,
     failures: u32,
+    /// When it was offered first in the session.
+    since: Instant,
+    /// Since when an answer to the last offer is waited for.
+    asked: Instant,
+    has_begun: bool,
     state: OfferState,
 }
 
@@ -98,9 +113,34 @@ enum OfferState {
 }
 
 impl Ledger {
-    /// A ledger that has offered nothing.
-    pub fn new(retry: RetryPolicy) -> Self {
-        Self { offers: BTreeMap::new(), retry }
+    /// A ledger that has offered nothing. A worker that has not begun an attempt so long after it was offered is
+    /// [stalled](Self::stalled).
+    pub fn new(retry: RetryPolicy, assignment_timeout: Duration) -> Self {
+        Self { offers: BTreeMap::new(), retry, assignment_timeout }
+    }
+
+    /// Workers with a session in which they were offered an attempt for too long without beginning it, whatever they said:
+    /// their assignments have timed out. Of the attempts the first is named.
+    pub fn stalled(&self, now: Instant) -> BTreeMap<(WorkerId, SessionId), (JobId, Attempt)> {
+        let overdue =
+            self.offers.iter().filter(|(_, offered)| !offered.has_begun && self.is_overdue(offered.since, now));
+        let mut stalled = BTreeMap::new();
+        for (key, offered) in overdue {
+            stalled.entry((offered.worker_id, offered.session)).or_insert(*key);
+        }
+        stalled
+    }
+
+    fn is_overdue(&self, since: Instant, now: Instant) -> bool {
+        since + self.assignment_timeout <= now
+    }
+
+    /// The worker runs the attempt, or has run it.
+    pub fn begun(&mut self, job_id: JobId, attempt: Attempt, session: SessionId) {
+        let offered = self.offers.get_mut(&(job_id, attempt)).filter(|offered| offered.session == session);
+        if let Some(offered) = offered {
+            offered.has_begun = true;
+        }
     }
 
     /// What is to be sent now; taken to be sent unless [`Self::failed`] says otherwise.
@@ -108,18 +148,19 @@ impl Ledger {
         let live: BTreeMap<_, _> = allocated.iter().map(|one| ((one.job_id, one.attempt), one.worker_id)).collect();
         let mut actions = Vec::new();
         self.offers.retain(|(job_id, attempt), offered| {
-            let keep = live.get(&(*job_id, *attempt)) == Some(&offered.worker_id);
+            let is_live = live.get(&(*job_id, *attempt)) == Some(&offered.worker_id);
             let connected = sessions.get(&offered.worker_id).is_some_and(|session| session.id == offered.session);
-            if !keep && connected && offered.state == OfferState::Sent {
+            if !is_live && connected && offered.state == OfferState::Sent {
                 let (worker_id, job_id, attempt) = (offered.worker_id, *job_id, *attempt);
                 actions.push(Action::Withdraw { worker_id, job_id, attempt });
             }
-            keep
+            // In another session it is offered anew.
+            is_live && connected
         });
         for allocation in allocated {
             let Some(session) = sessions.get(&allocation.worker_id) else { continue };
             if self.is_due(allocation, session.id, now) {
-                self.record(allocation, session.id);
+                self.record(allocation, session.id, now);
                 actions.push(Action::Offer { allocation: *allocation, session: session.id });
             }
         }
@@ -129,19 +170,21 @@ impl Ledger {
     fn is_due(&self, allocation: &Allocation, session: SessionId, now: Instant) -> bool {
         match self.offers.get(&(allocation.job_id, allocation.attempt)) {
             Some(offered) if offered.session == session => match offered.state {
-                OfferState::Sent | OfferState::Refused => false,
+                // Words get lost between two programs; an agent knows what it was offered.
+                OfferState::Sent => !offered.has_begun && self.is_overdue(offered.asked, now),
+                OfferState::Refused => false,
                 OfferState::Waiting { until } => until <= now,
             },
             _ => true,
         }
     }
 
-    fn record(&mut self, allocation: &Allocation, session: SessionId) {
-        let worker_id = allocation.worker_id;
-        let fresh = Offered { worker_id, session, failures: 0, state: OfferState::Sent };
+    fn record(&mut self, allocation: &Allocation, session: SessionId, now: Instant) {
+        let (worker_id, state) = (allocation.worker_id, OfferState::Sent);
+        let fresh = Offered { worker_id, session, failures: 0, since: now, asked: now, has_begun: false, state };
         let offered = self.offers.entry((allocation.job_id, allocation.attempt)).or_insert_with(|| fresh.clone());
         if offered.session == session {
-            offered.state = OfferState::Sent;
+            (offered.state, offered.asked) = (OfferState::Sent, now);
         } else {
             *offered = fresh;
         }
@@ -171,11 +214,16 @@ impl Ledger {
         (offered.session == session && offered.state == OfferState::Sent).then_some(offered)
     }
 
-    /// When an offer becomes due without anything else happening.
-    pub fn next_due(&self) -> Option<Instant> {
-        let due = |offered: &Offered| match offered.state {
-            OfferState::Waiting { until } => Some(until),
-            OfferState::Sent | OfferState::Refused => None,
+    /// When an offer becomes due, or a worker stalled, without anything else happening after `now`.
+    pub fn next_due(&self, now: Instant) -> Option<Instant> {
+        let due = |offered: &Offered| {
+            let stalls = Some(offered.since + self.assignment_timeout).filter(|at| !offered.has_begun && *at > now);
+            let again = match offered.state {
+                OfferState::Waiting { until } => Some(until),
+                OfferState::Sent => Some(offered.asked + self.assignment_timeout).filter(|_| !offered.has_begun),
+                OfferState::Refused => None,
+            };
+            stalls.into_iter().chain(again).min()
         };
         self.offers.values().filter_map(due).min()
     }
@@ -187,12 +235,27 @@ pub struct Dispatcher {
     server: DispatchServer,
     artifacts: ArtifactStore,
     ledger: Ledger,
+    /// Whose assignments have timed out, as it was said last.
+    stalled: BTreeSet<(WorkerId, SessionId)>,
+}
+
+/// Who does not dispatch any more does not know who begins what.
+impl Drop for Dispatcher {
+    fn drop(&mut self) {
+        self.server.stalled(&BTreeSet::new());
+    }
 }
 
 impl Dispatcher {
-    /// Sends through `server` the manifests that `artifacts` holds.
-    pub fn new(server: DispatchServer, artifacts: ArtifactStore, retry: RetryPolicy) -> Self {
-        Self { server, artifacts, ledger: Ledger::new(retry) }
+    /// Sends through `server` the manifests that `artifacts` holds. Workers that have not begun an attempt so long after it
+    /// was offered are marked in the server's sessions until they have.
+    pub fn new(
+        server: DispatchServer,
+        artifacts: ArtifactStore,
+        retry: RetryPolicy,
+        assignment_timeout: Duration,
+    ) -> Self {
+        Self { server, artifacts, ledger: Ledger::new(retry, assignment_timeout), stalled: BTreeSet::new() }
     }
 
     /// Follows what is allocated, who is connected and what agents report, until cancelled or until one of the
@@ -208,11 +271,13 @@ impl Dispatcher {
         let mut sessions = self.server.sessions();
         loop {
             let wanted = allocated.borrow_and_update().clone();
-            let actions = self.ledger.plan(&wanted, &sessions.borrow_and_update(), Instant::now());
+            let now = Instant::now();
+            let actions = self.ledger.plan(&wanted, &sessions.borrow_and_update(), now);
+            self.mark_stalled(now);
             for action in actions {
                 self.act(action).await;
             }
-            let due = self.ledger.next_due();
+            let due = self.ledger.next_due(now);
             tokio::select! {
                 () = cancel.cancelled() => return,
                 changed = allocated.changed() => if changed.is_err() { return },
@@ -227,6 +292,17 @@ impl Dispatcher {
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             }
         }
+    }
+
+    fn mark_stalled(&mut self, now: Instant) {
+        let stalled = self.ledger.stalled(now);
+        for ((worker_id, session), (job_id, attempt)) in &stalled {
+            if !self.stalled.contains(&(*worker_id, *session)) {
+                warn!(%job_id, %attempt, %worker_id, %session, "the worker has not begun the job; it gets no other until it has");
+            }
+        }
+        self.stalled = stalled.into_keys().collect();
+        self.server.stalled(&self.stalled);
     }
 
     async fn act(&mut self, action: Action) {
@@ -266,8 +342,14 @@ impl Dispatcher {
         let Report { worker_id, session, job_id, attempt, kind } = report;
         match kind {
             ReportKind::Accepted => debug!(%job_id, %attempt, %worker_id, "the worker accepted"),
-            ReportKind::Started => info!(%job_id, %attempt, %worker_id, "the job runs"),
-            ReportKind::Finished(outcome) => info!(%job_id, %attempt, %worker_id, ?outcome, "the job ran"),
+            ReportKind::Started => {
+                info!(%job_id, %attempt, %worker_id, "the job runs");
+                self.ledger.begun(*job_id, *attempt, *session);
+            }
+            ReportKind::Finished(outcome) => {
+                info!(%job_id, %attempt, %worker_id, ?outcome, "the job ran");
+                self.ledger.begun(*job_id, *attempt, *session);
+            }
             ReportKind::Refused { code, reason } => {
                 warn!(%job_id, %attempt, %worker_id, %code, reason, "the worker refused");
                 self.ledger.refused(*job_id, *attempt, *session, *code, Instant::now());

@@ -36,7 +36,7 @@ mod transport;
 pub use artifacts::{ArtifactError, ArtifactStore, MAX_ARTIFACT_BYTES};
 pub use auth::{AuthError, Authenticator, ProofSigner, SignError};
 pub use client::{AgentChannel, AgentIdentity, SessionError, authenticate};
-pub use dispatcher::{Action, Allocation, Dispatcher, Ledger, RetryPolicy};
+pub use dispatcher::{ASSIGNMENT_TIMEOUT, Action, Allocation, Dispatcher, Ledger, RetryPolicy};
 pub use message::{
     AgentMessage, Challenge, MAX_MESSAGE_BYTES, Outcome, PROTOCOL, RefusalCode, RejectionCode, ServerMessage,
 };

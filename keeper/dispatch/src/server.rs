@@ -302,6 +302,11 @@ impl DispatchServer {
         self.inner.registry.sessions().borrow().keys().copied().collect()
     }
 
+    /// Says whose agents have not begun what they were offered in these sessions; all others have.
+    pub(crate) fn stalled(&self, stalled: &BTreeSet<(WorkerId, SessionId)>) {
+        self.inner.registry.stalled(stalled);
+    }
+
     /// The sessions, and word of every change.
     pub fn sessions(&self) -> watch::Receiver<Sessions> {
         self.inner.registry.sessions()

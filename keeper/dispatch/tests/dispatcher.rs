@@ -3,12 +3,12 @@
 
 mod support;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use keeper_dispatch::{
     AgentMessage, Allocation, ArtifactStore, Channel, DispatchServer, Dispatcher, RefusalCode, Report, ReportKind,
-    RetryPolicy, ServerMessage, authenticate, memory_pair,
+    RetryPolicy, ServerMessage, Sessions, authenticate, memory_pair,
 };
 use keeper_types::{Attempt, ContentHash, JobId, WorkerId};
 use support::{Agent, Signer, StubChain, config, identity, profile};
@@ -17,12 +17,14 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 const WORKER: WorkerId = WorkerId(7);
 const MANIFEST: &[u8] = b"{ }";
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 struct Keeper {
     server: DispatchServer,
     artifacts: ArtifactStore,
     allocated: watch::Sender<BTreeSet<Allocation>>,
     reports: mpsc::UnboundedReceiver<Report>,
+    cancel: CancellationToken,
     _stop: DropGuard,
 }
 
@@ -31,12 +33,12 @@ fn keeper() -> Keeper {
     let artifacts = ArtifactStore::open("memory://").unwrap();
     let (allocated, followed) = watch::channel(BTreeSet::new());
     let (seen, observed) = mpsc::unbounded_channel();
-    let dispatcher = Dispatcher::new(server.clone(), artifacts.clone(), RetryPolicy::default());
+    let dispatcher = Dispatcher::new(server.clone(), artifacts.clone(), RetryPolicy::default(), TIMEOUT);
     let cancel = CancellationToken::new();
     let stop = cancel.clone();
     let observe = move |report: &Report| seen.send(report.clone()).unwrap();
     tokio::spawn(async move { dispatcher.run(followed, &mut reports, observe, stop).await });
-    Keeper { server, artifacts, allocated, reports: observed, _stop: cancel.drop_guard() }
+    Keeper { server, artifacts, allocated, reports: observed, cancel: cancel.clone(), _stop: cancel.drop_guard() }
 }
 
 async fn connect(server: &DispatchServer) -> Agent {
@@ -106,4 +108,44 @@ async fn an_agent_that_lags_behind_is_offered_the_job_again() {
     agent.send(&AgentMessage::Refused { job_id, attempt, code, reason: "queued".to_owned() }).await.unwrap();
     assert_eq!(next_but_pings(&mut agent).await, offer());
     assert!(matches!(keeper.reports.recv().await.unwrap().kind, ReportKind::Refused { .. }));
+}
+
+/// Whether the worker is said to be stalled, once that is `expected`.
+async fn until_stalled_is(keeper: &Keeper, expected: bool) {
+    let mut sessions = keeper.server.sessions();
+    let is_so = |sessions: &Sessions| sessions.get(&WORKER).is_some_and(|session| session.agent.is_stalled == expected);
+    sessions.wait_for(is_so).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_does_not_begin_is_said_to_be_stalled_until_it_begins() {
+    let keeper = keeper();
+    keeper.artifacts.put(Bytes::from_static(MANIFEST)).await.unwrap();
+    keeper.allocated.send_replace([allocation()].into());
+    let mut agent = connect(&keeper.server).await;
+    assert_eq!(next_but_pings(&mut agent).await, offer());
+    let offered = tokio::time::Instant::now();
+    until_stalled_is(&keeper, false).await;
+    // It is there, answers pings, says that it will, and does not.
+    let (job_id, attempt) = (JobId(1), Attempt(1));
+    agent.send(&AgentMessage::Accepted { job_id, attempt }).await.unwrap();
+    assert_eq!(next_but_pings(&mut agent).await, offer(), "offered once more");
+    assert_eq!(offered.elapsed().as_secs(), TIMEOUT.as_secs());
+    until_stalled_is(&keeper, true).await;
+    agent.send(&AgentMessage::Started { job_id, attempt }).await.unwrap();
+    until_stalled_is(&keeper, false).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_keeper_that_dispatches_no_more_says_of_nobody_that_he_is_stalled() {
+    let keeper = keeper();
+    keeper.artifacts.put(Bytes::from_static(MANIFEST)).await.unwrap();
+    keeper.allocated.send_replace([allocation()].into());
+    let mut agent = connect(&keeper.server).await;
+    for _ in 0..2 {
+        assert_eq!(next_but_pings(&mut agent).await, offer());
+    }
+    until_stalled_is(&keeper, true).await;
+    keeper.cancel.cancel();
+    until_stalled_is(&keeper, false).await;
 }

@@ -61,13 +61,13 @@ async fn expect_ping(agent: &mut Agent) -> AgentMessage {
 async fn a_profile_arrives_over_either_transport() {
     let in_memory = server();
     let _agent = connected(&in_memory, &picky()).await.unwrap();
-    assert_eq!(view(&in_memory.sessions()), AgentView { profile: picky(), latency_ms: None });
+    assert_eq!(view(&in_memory.sessions()), AgentView { profile: picky(), ..AgentView::default() });
 
     let served = serve(config()).await;
     let mut sessions = served.server.sessions();
     let mut agent = Channel::new(WebSocketConnector::new(&served.url).unwrap().connect().await.unwrap());
     authenticate(&mut agent, &identity(WORKER), &picky(), &Signer).await.unwrap();
-    assert_eq!(view(&sessions), AgentView { profile: picky(), latency_ms: None });
+    assert_eq!(view(&sessions), AgentView { profile: picky(), ..AgentView::default() });
     // The first ping comes right after the welcome, so that the way is measured before a job goes it.
     let pong = expect_ping(&mut agent).await;
     agent.send(&pong).await.unwrap();
@@ -159,7 +159,7 @@ async fn the_round_trip_is_measured_from_ping_to_pong() {
     advance(Duration::from_millis(30)).await;
     agent.send(&pong).await.unwrap();
     sessions.changed().await.unwrap();
-    assert_eq!(view(&sessions), AgentView { profile: profile(), latency_ms: Some(30) });
+    assert_eq!(view(&sessions), AgentView { profile: profile(), latency_ms: Some(30), ..AgentView::default() });
     sessions.mark_unchanged();
 
     // A way that is about as long, or longer for a while, wakes nobody.

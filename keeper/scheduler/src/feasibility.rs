@@ -63,11 +63,13 @@ pub enum Rejection {
     RefusesExecutor,
     /// It is kept for a job before this one.
     Reserved,
+    /// It has not begun a job that it was given a while ago.
+    Stalled,
 }
 
 impl Rejection {
     /// Every rejection, in order.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Offline,
         Self::Unavailable,
         Self::NoFreeSlot,
@@ -93,6 +95,7 @@ impl Rejection {
         Self::RefusesClient,
         Self::RefusesExecutor,
         Self::Reserved,
+        Self::Stalled,
     ];
 
     /// The reason code that the command line and the API write.
@@ -123,12 +126,16 @@ impl Rejection {
             Self::RefusesClient => "refuses_client",
             Self::RefusesExecutor => "refuses_executor",
             Self::Reserved => "reserved",
+            Self::Stalled => "stalled",
         }
     }
 
     /// Whether it goes away by itself: when an agent connects, or a job ends or starts.
     pub fn is_passing(self) -> bool {
-        matches!(self, Self::Offline | Self::NoFreeSlot | Self::NoFreeGpu | Self::LatencyUnknown | Self::Reserved)
+        matches!(
+            self,
+            Self::Offline | Self::NoFreeSlot | Self::NoFreeGpu | Self::LatencyUnknown | Self::Reserved | Self::Stalled
+        )
     }
 }
 
@@ -161,6 +168,7 @@ impl fmt::Display for Rejection {
             Self::RefusesClient => "does not take this client's jobs",
             Self::RefusesExecutor => "does not take jobs of this kind",
             Self::Reserved => "kept for a job before this one",
+            Self::Stalled => "has not begun a job that it was given",
         })
     }
 }

@@ -102,6 +102,10 @@ pub struct AgentView {
     pub profile: AgentProfile,
     /// The round trip between keeper and agent in milliseconds, as far as it was measured.
     pub latency_ms: Option<u32>,
+    /// Whether it has not begun a job that it was offered for as long as the keeper waits for that. Left out where it is not
+    /// so, as before there was such a thing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_stalled: bool,
 }
 
 impl Placement {
@@ -226,9 +230,10 @@ mod tests {
     #[test]
     fn a_manifest_that_names_no_place_of_the_client_is_written_as_before_there_was_one() {
         let written = |prefers| serde_json::to_string(&Placement { prefers, ..Placement::default() }).unwrap();
-        let before = r#"{"gpu_models":[],"disk_gib":0,"pcie_generation":0,"trust":"staked","prefers":{"warm_model":true,"#
-            .to_owned()
-            + r#""region":null,"max_latency_ms":null,"max_rate":null,"min_reputation":null}}"#;
+        let before =
+            r#"{"gpu_models":[],"disk_gib":0,"pcie_generation":0,"trust":"staked","prefers":{"warm_model":true,"#
+                .to_owned()
+                + r#""region":null,"max_latency_ms":null,"max_rate":null,"min_reputation":null}}"#;
         assert_eq!(written(Preferences { warm_model: true, ..Preferences::default() }), before);
         let near = Preferences { near: Some("eu-w1".parse().unwrap()), ..Preferences::default() };
         let json = written(near);
@@ -241,10 +246,13 @@ mod tests {
         let (ours, theirs) = (Address(Felt::TWO), Address(Felt::THREE));
         let refuses = Refusals { clients: [ours, theirs].into(), executors: [ExecutorKind::Matmul].into() };
         let profile = AgentProfile { models: [Felt::ONE, Felt::TWO].into(), refuses, ..AgentProfile::default() };
-        let about = AgentView { profile, latency_ms: Some(3) }.about(&[Felt::ONE].into(), &[ours].into());
+        let about = AgentView { profile, latency_ms: Some(3), is_stalled: true };
+        assert!(serde_json::to_string(&about).unwrap().ends_with(r#""latency_ms":3,"is_stalled":true}"#));
+        assert!(!serde_json::to_string(&AgentView::default()).unwrap().contains("stalled"));
+        let about = about.about(&[Felt::ONE].into(), &[ours].into());
         assert_eq!(about.profile.models, [Felt::ONE].into());
         assert_eq!(about.profile.refuses.clients, [ours].into());
-        assert_eq!((about.profile.refuses.executors.len(), about.latency_ms), (1, Some(3)));
+        assert_eq!((about.profile.refuses.executors.len(), about.latency_ms, about.is_stalled), (1, Some(3), true));
         assert_eq!(about.clone().about(&[Felt::ONE].into(), &[ours].into()), about);
     }
 

@@ -17,7 +17,18 @@ mod runs;
 mod terms;
 mod watching;
 
-use std::{collections::HashMap, fmt, future::pending, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt,
+    future::pending,
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use keeper_dispatch::{
@@ -305,7 +316,14 @@ impl Owner {
     fn offered(&mut self, key: Key, manifest: Bytes, draining: bool) {
         let (job_id, attempt) = key;
         match self.runs.get(key) {
-            Some(Known::Live { .. }) => return debug!(%job_id, %attempt, "offered again while it runs"),
+            Some(Known::Live { has_begun, .. }) => {
+                debug!(%job_id, %attempt, "offered again while it runs");
+                // A keeper that was away does not know that it runs.
+                if has_begun.load(Ordering::Relaxed) {
+                    self.context.reports.send(AgentMessage::Started { job_id, attempt });
+                }
+                return;
+            }
             Some(Known::Finished(outcome)) => return self.report_finished(key, outcome.clone()),
             None => {}
         }
@@ -317,19 +335,21 @@ impl Owner {
             return self.context.reports.refuse(key, RefusalCode::Busy, "every slot is in use".to_owned());
         };
         let stop = self.context.shutdown.child_token();
-        let job = Job { job_id, attempt, manifest, stop: stop.clone(), context: Arc::clone(&self.context) };
+        let (has_begun, context) = (Arc::new(AtomicBool::new(false)), Arc::clone(&self.context));
+        let begun = Arc::clone(&has_begun);
+        let job = Job { job_id, attempt, manifest, stop: stop.clone(), has_begun, context };
         let task = self.jobs.spawn(async move {
             let ending = job.run().await;
             drop(slot);
             ending
         });
         self.keys.insert(task.id(), key);
-        self.runs.start(key, stop);
+        self.runs.start(key, stop, begun);
     }
 
     /// A keeper cannot stop a job: only the chain can say that it is no longer this worker's.
     fn withdrawn(&self, key: Key) {
-        let Some(Known::Live { stop }) = self.runs.get(key) else { return };
+        let Some(Known::Live { stop, .. }) = self.runs.get(key) else { return };
         let (context, stop) = (Arc::clone(&self.context), stop.clone());
         tokio::spawn(async move {
             let (job_id, attempt) = key;

@@ -134,6 +134,18 @@ async fn slots_and_gpus_bound_what_runs() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_keeper_that_offers_again_what_runs_is_told_that_it_runs() {
+    let mut site = Site::new();
+    site.chain.allocate(JOB, MATMUL);
+    site.offer(JOB, MATMUL).await;
+    assert_eq!(site.report(JOB).await, ReportKind::Accepted);
+    assert_eq!(site.report(JOB).await, ReportKind::Started);
+    site.offer(JOB, MATMUL).await;
+    assert_eq!(site.report(JOB).await, ReportKind::Started);
+    assert_eq!(site.gate.started.borrow().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_attempt_that_is_offered_twice_runs_once() {
     let mut site = Site::new();
     site.chain.allocate(JOB, MATMUL);

@@ -107,12 +107,12 @@ pub(crate) async fn connect(scene: &Scene, workers: Vec<Worker>, listen: &str) {
     println!("{count} sessions are open");
 }
 
-/// Answers as an agent does that takes every offer.
+/// Answers as an agent does that begins every offer at once.
 async fn converse(mut channel: AgentChannel) {
     while let Ok(Some(message)) = channel.recv().await {
         let answer = match message {
             ServerMessage::Ping { token } => AgentMessage::Pong { token },
-            ServerMessage::Offer { job_id, attempt, .. } => AgentMessage::Accepted { job_id, attempt },
+            ServerMessage::Offer { job_id, attempt, .. } => AgentMessage::Started { job_id, attempt },
             _ => continue,
         };
         if channel.send(&answer).await.is_err() {

@@ -188,6 +188,7 @@ impl Keeper {
             artifacts: self.artifacts,
             reports: self.reports,
             believed: self.believed.subscribe(),
+            assignment_timeout: settings.assignment_timeout(),
             finality: settings.finality,
             leadership: self.leadership,
         };

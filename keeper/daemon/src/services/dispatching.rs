@@ -5,7 +5,7 @@
 //! and asks the chain before it begins another. So nothing is lost, and nothing runs twice. What agents report waits
 //! meanwhile.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use keeper_dispatch::{Allocation, ArtifactStore, DispatchServer, Dispatcher, Report, RetryPolicy};
 use keeper_follow::FinalityPolicy;
@@ -22,6 +22,8 @@ pub(crate) struct Dispatching {
     /// Held by the one that runs.
     pub(crate) reports: Arc<Mutex<mpsc::Receiver<Report>>>,
     pub(crate) believed: BelievedReceiver,
+    /// How long a worker has to begin a job after it was offered.
+    pub(crate) assignment_timeout: Duration,
     /// How sure a job must be before its work begins.
     pub(crate) finality: FinalityPolicy,
     /// Whether this keeper does it.
@@ -74,8 +76,9 @@ impl Dispatching {
             }
         };
         let mut reports = self.reports.lock().await;
-        let dispatcher = Dispatcher::new(self.server, self.artifacts, RetryPolicy::default());
-        // What agents report is for the log; what counts is what they do on chain.
+        let retry = RetryPolicy::default();
+        let dispatcher = Dispatcher::new(self.server, self.artifacts, retry, self.assignment_timeout);
+        // What agents report is for the log and says whether they begin; what counts is what they do on chain.
         let dispatch = dispatcher.run(receiver, &mut reports, |_| {}, cancel.clone());
         tokio::select! {
             () = cancel.cancelled() => {}

@@ -136,6 +136,7 @@ fn what_is_wrong_is_named() {
         ("[keeper]\ndatabase = \"postgres://me:hunter2@h/k\"\n", "keeper.database holds a password, which is never"),
         ("[keeper]\nagent_silence_s = 2\n", "keeper.agent_silence_s is 2, but must be 3 to 3600"),
         ("[keeper]\nagent_silence_s = 3601\n", "keeper.agent_silence_s is 3601, but must be 3 to 3600"),
+        ("[keeper]\nassignment_timeout_s = 2\n", "keeper.assignment_timeout_s is 2, but must be 3 to 3600"),
         ("[keeper]\nmax_batch = 501\n", "keeper.max_batch is 501, but must be 1 to 500"),
         ("[worker]\nrefuse_executors = [\"docker\"]\n", "unknown variant `docker`"),
         ("[worker]\nmodels = [\"\"]\n", "worker.models has ``, but a name has 1 to 31"),
@@ -201,6 +202,8 @@ fn the_market_is_dealt_out_where_keepers_share_a_database() {
 fn how_long_agents_may_be_silent_is_15_seconds_unless_it_is_set() {
     let silence = |config: &str| resolve(config).unwrap().agent_silence().as_secs();
     assert_eq!((silence(""), silence("[keeper]\nagent_silence_s = 90\n")), (15, 90));
+    let timeout = |config: &str| resolve(config).unwrap().assignment_timeout().as_secs();
+    assert_eq!((timeout(""), timeout("[keeper]\nassignment_timeout_s = 90\n")), (30, 90));
     let shown = resolve("[keeper]\nagent_silence_s = 90\n").unwrap().to_toml().unwrap();
     assert!(shown.contains("agent_silence_s = 90"), "{shown}");
 }

@@ -1,7 +1,7 @@
 //! Which worker's agent is reached through which session.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -69,7 +69,7 @@ impl Registry {
         if let Some(older) = state.entries.insert(worker_id, entry) {
             older.replaced.cancel();
         }
-        let agent = AgentView { profile, latency_ms: None };
+        let agent = AgentView { profile, ..AgentView::default() };
         self.inner.sessions.send_modify(|sessions| {
             sessions.insert(worker_id, AgentSession { id: session, agent });
         });
@@ -78,6 +78,19 @@ impl Registry {
 
     pub(super) fn sessions(&self) -> watch::Receiver<Sessions> {
         self.inner.sessions.subscribe()
+    }
+
+    /// Says whose agents have not begun what they were offered in these sessions; all others have.
+    pub(super) fn stalled(&self, stalled: &BTreeSet<(WorkerId, SessionId)>) {
+        self.inner.sessions.send_if_modified(|sessions| {
+            let mut is_news = false;
+            for (worker_id, session) in sessions.iter_mut() {
+                let is_stalled = stalled.contains(&(*worker_id, session.id));
+                is_news |= session.agent.is_stalled != is_stalled;
+                session.agent.is_stalled = is_stalled;
+            }
+            is_news
+        });
     }
 
     pub(super) fn send(&self, worker_id: WorkerId, message: ServerMessage) -> Result<SessionId, OfferError> {
@@ -126,6 +139,27 @@ impl Drop for Registration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_does_not_begin_is_marked_for_its_session_until_it_does() {
+        let registry = Registry::new(2);
+        let first = registry.register(WorkerId(7), AgentProfile::default()).unwrap();
+        let second = registry.register(WorkerId(8), AgentProfile::default()).unwrap();
+        let mut sessions = registry.sessions();
+        let marked = |sessions: &mut watch::Receiver<Sessions>| {
+            let sessions = sessions.borrow_and_update();
+            let marked = sessions.iter().filter(|(_, session)| session.agent.is_stalled);
+            marked.map(|(worker_id, _)| worker_id.0).collect::<Vec<_>>()
+        };
+        registry.stalled(&[(WorkerId(7), first.session), (WorkerId(8), first.session)].into());
+        assert_eq!(marked(&mut sessions), [7], "worker 8 has another session");
+        registry.stalled(&[(WorkerId(7), first.session)].into());
+        assert!(!sessions.has_changed().unwrap(), "what stays as it is is no news");
+        registry.stalled(&[(WorkerId(8), second.session)].into());
+        assert_eq!(marked(&mut sessions), [8]);
+        registry.stalled(&BTreeSet::new());
+        assert_eq!(marked(&mut sessions), [0; 0]);
+    }
 
     #[test]
     fn a_session_that_was_replaced_changes_nothing_any_more() {

@@ -10,7 +10,7 @@ use crate::{PendingJob, Rejection, WorkerView, feasibility::RejectionCounts};
 /// The workers as their agents present them.
 pub(super) struct Agents<'a> {
     workers: Vec<Presented<'a>>,
-    /// Places among them of those that refuse something.
+    /// Places among them of those that refuse something, or do not begin what they were given.
     picky: Vec<usize>,
     /// What their GPUs are called, each name once, in lower case.
     gpu_models: Vec<String>,
@@ -45,7 +45,8 @@ impl<'a> Agents<'a> {
         let workers: Vec<_> = presented.collect();
         let refuses = |(place, worker): (usize, &Presented<'_>)| {
             let refuses = &worker.view.agent.profile.refuses;
-            (!refuses.clients.is_empty() || !refuses.executors.is_empty()).then_some(place)
+            let is_stalled = worker.view.agent.is_stalled;
+            (is_stalled || !refuses.clients.is_empty() || !refuses.executors.is_empty()).then_some(place)
         };
         Self { picky: workers.iter().enumerate().filter_map(refuses).collect(), workers, gpu_models }
     }
@@ -124,6 +125,7 @@ pub(super) fn each_objection(
         let found = [
             (worker.agent.latency_ms.is_some_and(is_far), Rejection::Latency),
             (most.is_some() && worker.agent.latency_ms.is_none(), Rejection::LatencyUnknown),
+            (worker.agent.is_stalled, Rejection::Stalled),
             (!takes_gpu_model, Rejection::GpuModel),
             (profile.disk_gib < placement.disk_gib, Rejection::Disk),
             (profile.pcie_generation < placement.pcie_generation, Rejection::PcieGeneration),

@@ -93,8 +93,9 @@ fn manifest_view() -> impl Strategy<Value = ManifestView> {
 
 fn agent() -> impl Strategy<Value = AgentView> {
     let profile = (any::<bool>(), 0_u32..4, 0_u8..4, any::<bool>(), 0_u8..8);
-    (profile, proptest::option::weighted(0.8, 1_u32..100)).prop_map(
-        |((is_h100, disk_gib, pcie_generation, is_warm, refused), latency_ms)| AgentView {
+    let stalled = proptest::bool::weighted(0.1);
+    (profile, proptest::option::weighted(0.8, 1_u32..100), stalled).prop_map(
+        |((is_h100, disk_gib, pcie_generation, is_warm, refused), latency_ms, is_stalled)| AgentView {
             profile: AgentProfile {
                 gpu_model: if is_h100 { "NVIDIA H100".to_owned() } else { "NVIDIA L4".to_owned() },
                 disk_gib,
@@ -106,6 +107,7 @@ fn agent() -> impl Strategy<Value = AgentView> {
                 },
             },
             latency_ms,
+            is_stalled,
         },
     )
 }

@@ -301,7 +301,8 @@ impl Rejections {
             | bit(Rejection::NoFreeSlot)
             | bit(Rejection::NoFreeGpu)
             | bit(Rejection::LatencyUnknown)
-            | bit(Rejection::Reserved),
+            | bit(Rejection::Reserved)
+            | bit(Rejection::Stalled),
     );
 
     pub(crate) fn is_empty(self) -> bool {

@@ -45,6 +45,7 @@ fn suits(job: &PendingJob, agent: &AgentView) -> bool {
 
 fn has_room(job: &PendingJob, worker: &WorkerView) -> bool {
     (job.max_latency_ms == 0 || worker.agent.latency_ms.is_some())
+        && !worker.agent.is_stalled
         && worker.free_slots > 0
         && worker.free_gpus >= job.requirements.gpu_count
 }

@@ -227,9 +227,23 @@ fn with_agent(id: u32, change: impl Fn(&mut AgentView)) -> WorkerView {
             ..AgentProfile::default()
         },
         latency_ms: Some(20),
+        is_stalled: false,
     };
     change(&mut worker.agent);
     worker
+}
+
+#[test]
+fn a_worker_that_does_not_begin_what_it_was_given_is_given_nothing_else() {
+    let stalled = with_agent(1, |agent| agent.is_stalled = true);
+    let job = PendingJob { requirements: Requirements::default(), ..job(1) };
+    let alone = planned(Ordering::Fifo, vec![job.clone()], vec![stalled.clone()]);
+    let explanation = &alone.explanations[&JobId(1)];
+    assert_eq!(explanation.outcome, Outcome::NoCapacity, "it may begin yet");
+    assert_eq!(explanation.rejections, [(Rejection::Stalled, 1)].into());
+    assert_eq!(explanation.reservation, None, "nobody is kept for a job who may never be free");
+    let beside = planned(Ordering::Fifo, vec![job], vec![stalled, WorkerView { rate: Rate(1_000), ..worker(2) }]);
+    assert_eq!(placed(&beside), [(1, 2)]);
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! One attempt, from its offer to its result on chain.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -67,6 +70,8 @@ pub(super) struct Job {
     pub(super) manifest: Bytes,
     /// Cancelled when the attempt is no longer this worker's, or the agent goes down.
     pub(super) stop: CancellationToken,
+    /// Set once its executor is begun.
+    pub(super) has_begun: Arc<AtomicBool>,
     pub(super) context: Arc<Context>,
 }
 
@@ -197,6 +202,7 @@ impl Job {
             return self.fail(FailureCode::NotJudgeable, error.to_string()).await;
         }
         let (job_id, attempt) = (self.job_id, self.attempt);
+        self.has_begun.store(true, Ordering::Relaxed);
         self.context.reports.send(AgentMessage::Started { job_id, attempt });
         info!(kind = manifest.executor.kind(), "running the job");
         let output = match self.execute(manifest, execution_timeout, &gpus).await {

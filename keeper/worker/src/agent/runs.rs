@@ -1,6 +1,9 @@
 //! What is known of attempts that were offered.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use keeper_dispatch::Outcome;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +21,11 @@ pub(super) struct Runs {
 
 #[derive(Debug)]
 pub(super) enum Known {
-    Live { stop: CancellationToken },
+    Live {
+        stop: CancellationToken,
+        /// Whether its executor was begun.
+        has_begun: Arc<AtomicBool>,
+    },
     Finished(Outcome),
 }
 
@@ -27,8 +34,8 @@ impl Runs {
         self.known.get(&key)
     }
 
-    pub(super) fn start(&mut self, key: Key, stop: CancellationToken) {
-        self.known.insert(key, Known::Live { stop });
+    pub(super) fn start(&mut self, key: Key, stop: CancellationToken, has_begun: Arc<AtomicBool>) {
+        self.known.insert(key, Known::Live { stop, has_begun });
     }
 
     pub(super) fn forget(&mut self, key: Key) {
@@ -56,9 +63,9 @@ mod tests {
     fn the_oldest_outcome_is_forgotten_first() {
         let mut runs = Runs::default();
         let key = |job: u64| (JobId(job), Attempt(1));
-        runs.start(key(0), CancellationToken::new());
+        runs.start(key(0), CancellationToken::new(), Arc::default());
         for job in 1..=REMEMBERED as u64 + 1 {
-            runs.start(key(job), CancellationToken::new());
+            runs.start(key(job), CancellationToken::new(), Arc::default());
             runs.finish(key(job), Outcome::Failed { reason: job.to_string() });
         }
         assert!(runs.get(key(1)).is_none());
