@@ -74,6 +74,10 @@ pub fn plan(snapshot: &Snapshot, policy: &Policy) -> Plan {
         }
     }
     waiting.retain(|job_id, _| !explanations.contains_key(job_id));
+    // Most of a quiet market's rounds: nobody is asked about the workers.
+    if waiting.is_empty() {
+        return Plan { items: Vec::new(), explanations };
+    }
 
     let mut round = Round::new(snapshot, policy);
     waiting.retain(|job_id, job| {
