@@ -358,6 +358,6 @@ async fn the_server_is_asked_not_to_tell_what_is_no_news() {
     let url = Server::shared().create_database().await;
     let mut connection = connect(&url, &options(&url)).await.unwrap();
     let level: String = sqlx::query_scalar("SHOW client_min_messages").fetch_one(&mut connection).await.unwrap();
-    assert_eq!(level, "warning");
+    assert_eq!(level, "error");
     connection.close().await.unwrap();
 }
