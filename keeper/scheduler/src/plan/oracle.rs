@@ -17,8 +17,8 @@ use super::{
     ruled_out,
 };
 use crate::{
-    Balancing, ChosenBy, Explanation, FULL_BPS, Outcome, PendingJob, Policy, Rejection, ScoreBreakdown,
-    Snapshot, Terms, WorkerView,
+    Balancing, ChosenBy, Explanation, FULL_BPS, Outcome, PendingJob, Policy, Rejection, ScoreBreakdown, Snapshot,
+    Terms, WorkerView,
     queueing::Backfill,
     score::{age, share},
 };
