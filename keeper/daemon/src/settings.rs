@@ -3,6 +3,7 @@
 //! Flags and environment variables come through clap, which knows which of the two it was; the file is read
 //! with unknown fields refused. Secrets are never in the file: a key is in a keystore or the environment.
 
+mod agents;
 mod endpoints;
 mod sending;
 mod worker;
@@ -34,10 +35,6 @@ const DEFAULT_LISTEN: &str = "127.0.0.1:7070";
 const DEFAULT_LEASE_MS: u64 = 3_000;
 /// How many shards the market is dealt out into unless told otherwise.
 const DEFAULT_SHARDS: u8 = 1;
-/// How long an agent may be silent unless told otherwise, in seconds.
-const DEFAULT_AGENT_SILENCE_S: u64 = 15;
-/// How long a worker has to begin a job that it was offered unless told otherwise, in seconds.
-const DEFAULT_ASSIGNMENT_TIMEOUT_S: u64 = keeper_dispatch::ASSIGNMENT_TIMEOUT.as_secs();
 /// How many days the database keeps what is over unless told otherwise.
 const DEFAULT_HISTORY_DAYS: u32 = 90;
 /// The longest pause between two looks for a receipt.
@@ -198,8 +195,8 @@ impl Settings {
             exits: !run.no_exits && file.keeper.exits.unwrap_or(true),
             lease_ms: run.lease_ms.or(file.keeper.lease_ms).unwrap_or(DEFAULT_LEASE_MS),
             shards: run.shards.or(file.keeper.shards).unwrap_or(DEFAULT_SHARDS),
-            agent_silence_s: file.keeper.agent_silence_s.unwrap_or(DEFAULT_AGENT_SILENCE_S),
-            assignment_timeout_s: file.keeper.assignment_timeout_s.unwrap_or(DEFAULT_ASSIGNMENT_TIMEOUT_S),
+            agent_silence_s: file.keeper.agent_silence_s.unwrap_or(agents::DEFAULT_SILENCE_S),
+            assignment_timeout_s: file.keeper.assignment_timeout_s.unwrap_or(agents::DEFAULT_ASSIGNMENT_TIMEOUT_S),
             history_days: file.keeper.history_days.unwrap_or(DEFAULT_HISTORY_DAYS),
             finality: file.finality.unwrap_or(default_finality(network)),
             sending: file.sending.with_flags(run),
@@ -223,12 +220,7 @@ impl Settings {
         if !(1..=MAX_SHARDS).contains(&self.shards) {
             bail!("keeper.shards is {}, but must be 1 to {MAX_SHARDS}", self.shards);
         }
-        if !(3..=3_600).contains(&self.agent_silence_s) {
-            bail!("keeper.agent_silence_s is {}, but must be 3 to 3600", self.agent_silence_s);
-        }
-        if !(3..=3_600).contains(&self.assignment_timeout_s) {
-            bail!("keeper.assignment_timeout_s is {}, but must be 3 to 3600", self.assignment_timeout_s);
-        }
+        self.check_agents()?;
         if self.shards > 1 && self.database.is_none() {
             bail!(
                 "keeper.shards is {}, but the database is one keeper's own file: nobody could lead the other shards\n\
@@ -323,16 +315,6 @@ impl Settings {
     /// How long the lease of a keeper lasts that it does not renew.
     pub(crate) fn lease(&self) -> std::time::Duration {
         std::time::Duration::from_millis(self.lease_ms)
-    }
-
-    /// How long an agent may be silent before its session ends.
-    pub(crate) fn agent_silence(&self) -> std::time::Duration {
-        std::time::Duration::from_secs(self.agent_silence_s)
-    }
-
-    /// How long a worker has to begin a job that it was offered.
-    pub(crate) fn assignment_timeout(&self) -> std::time::Duration {
-        std::time::Duration::from_secs(self.assignment_timeout_s)
     }
 
     /// How long the newest block may be unknown to a keeper that leads: somewhat longer than a lease lasts, and than the

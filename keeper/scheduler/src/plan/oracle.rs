@@ -7,7 +7,7 @@ use keeper_types::{AllocationItem, JobId, PreferenceSet, Strategy, WorkerId, Wor
 
 mod choosing;
 
-use self::choosing::Chooser;
+use self::choosing::{Chooser, nearest};
 use super::{
     Plan,
     agents::{each_objection, misses, takes_gpu_model},
@@ -17,8 +17,8 @@ use super::{
     ruled_out,
 };
 use crate::{
-    Balancing, ChosenBy, Explanation, FULL_BPS, Nearness, Outcome, PendingJob, Policy, Rejection, ScoreBreakdown,
-    Snapshot, Terms, WorkerView,
+    Balancing, ChosenBy, Explanation, FULL_BPS, Outcome, PendingJob, Policy, Rejection, ScoreBreakdown, Snapshot,
+    Terms, WorkerView,
     queueing::Backfill,
     score::{age, share},
 };
@@ -161,32 +161,6 @@ impl Desk<'_, '_> {
             && !is_emergency(job, self.policy)
             && self.candidates.iter().any(|candidate| is_better(&candidate))
     }
-}
-
-/// Those of the candidates at these places that are nearest to the job's client, where the job says where that is.
-fn nearest(
-    places: Vec<usize>,
-    job: &PendingJob,
-    all: &[Candidate<'_>],
-    policy: &Policy,
-) -> (Vec<usize>, Option<Nearness>) {
-    let Some(to) = job.manifest_view.placement.prefers.near.filter(|_| !is_emergency(job, policy)) else {
-        return (places, None);
-    };
-    let far = |place: &usize| {
-        let geography = &policy.geography;
-        let Some(from) = all[*place].worker.capabilities.region else { return geography.missing_pair_ms };
-        let given = |one, other| geography.latencies.iter().find(|pair| (pair.from, pair.to) == (one, other));
-        match given(to, from).or_else(|| given(from, to)) {
-            Some(pair) => pair.latency_ms,
-            None if from == to => geography.within_ms,
-            None => geography.missing_pair_ms,
-        }
-    };
-    let latency_ms = places.iter().map(far).min().unwrap();
-    let near: Vec<_> = places.into_iter().filter(|place| far(place) == latency_ms).collect();
-    let among = u32::try_from(near.len()).unwrap();
-    (near, Some(Nearness { to, latency_ms, among }))
 }
 
 /// Until when the job waits for somebody that it prefers: for a while, and no longer than until a minute before its deadline.

@@ -5,7 +5,10 @@ use std::{cmp::Ordering, num::NonZeroU64};
 use keeper_types::{WorkerId, WorkerStatus};
 
 use super::Candidate;
-use crate::{Balancing, Policy, Snapshot, balancing::AdaptiveRule, score::share, sharing::SplitMix64};
+use crate::{
+    Balancing, Nearness, PendingJob, Policy, Snapshot, balancing::AdaptiveRule, plan::is_emergency, score::share,
+    sharing::SplitMix64,
+};
 
 /// What the choices of a round depend on besides the workers.
 pub(super) struct Chooser {
@@ -80,6 +83,32 @@ impl Chooser {
         };
         self.mode
     }
+}
+
+/// Those of the candidates at these places that are nearest to the job's client, where the job says where that is.
+pub(super) fn nearest(
+    places: Vec<usize>,
+    job: &PendingJob,
+    all: &[Candidate<'_>],
+    policy: &Policy,
+) -> (Vec<usize>, Option<Nearness>) {
+    let Some(to) = job.manifest_view.placement.prefers.near.filter(|_| !is_emergency(job, policy)) else {
+        return (places, None);
+    };
+    let far = |place: &usize| {
+        let geography = &policy.geography;
+        let Some(from) = all[*place].worker.capabilities.region else { return geography.missing_pair_ms };
+        let given = |one, other| geography.latencies.iter().find(|pair| (pair.from, pair.to) == (one, other));
+        match given(to, from).or_else(|| given(from, to)) {
+            Some(pair) => pair.latency_ms,
+            None if from == to => geography.within_ms,
+            None => geography.missing_pair_ms,
+        }
+    };
+    let latency_ms = places.iter().map(far).min().unwrap();
+    let near: Vec<_> = places.into_iter().filter(|place| far(place) == latency_ms).collect();
+    let among = u32::try_from(near.len()).unwrap();
+    (near, Some(Nearness { to, latency_ms, among }))
 }
 
 fn id(candidate: &Candidate<'_>) -> WorkerId {
