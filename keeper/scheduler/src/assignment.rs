@@ -9,7 +9,8 @@
 //!  auction           free jobs bid; steps of 64, 16, 4, 1          fast, nearly right
 //!     |
 //!  search + augment  shortest ways over Dial's buckets, then       exact; a batch that was changed
-//!     |              disjoint ways without slack, until done       a little starts here
+//!     |              disjoint ways without slack, until done       a little starts here, and goes on from
+//!     |                                                            both ends where a search gets long
 //!     |
 //!  Solution          allocations, sum, Certificate (prices, values) checked by Solution::verify
 //! ```
@@ -27,7 +28,8 @@
 //! primal-dual method: shortest augmenting ways as in Jonker and Volgenant (*A shortest augmenting path algorithm
 //! for dense and sparse linear assignment problems*, 1987), from all free rows at once and then as many disjoint
 //! ways as there are, as in Hopcroft and Karp (1973) and Gabow and Tarjan (*Faster scaling algorithms for network
-//! problems*, 1989); the queue is Dial's (1969). That prices prove a sum optimal is linear programming duality.
+//! problems*, 1989); the queue is Dial's (1969). A search from both ends stops as in Pohl's (*Bi-directional search*,
+//! 1971). That prices prove a sum optimal is linear programming duality.
 //!
 //! # What holds
 //!
@@ -38,11 +40,14 @@
 
 mod auction;
 mod augment;
+mod blocks;
 mod buckets;
+mod by_column;
 mod candidates;
 mod certificate;
 mod instance;
 mod matcher;
+mod meet;
 mod search;
 mod state;
 

@@ -21,6 +21,14 @@ impl Candidates {
         self.few.get(..self.count as usize).unwrap_or(&self.many)
     }
 
+    /// Adds an edge where it can be at hand, and returns whether it can.
+    pub(super) fn push(&mut self, edge: Edge) -> bool {
+        let Some(place) = self.few.get_mut(self.count as usize) else { return false };
+        *place = edge;
+        self.count += 1;
+        true
+    }
+
     pub(super) fn set(&mut self, edges: &[Edge]) {
         self.count = u32::try_from(edges.len()).expect("a row has no more edges than there are columns");
         match self.few.get_mut(..edges.len()) {
@@ -44,6 +52,8 @@ mod tests {
         for count in [0, AT_HAND, AT_HAND + 1, 40, 1, AT_HAND + 2, 0] {
             candidates.set(&edges[..count]);
             assert_eq!(candidates.as_slice(), &edges[..count]);
+            assert_eq!(candidates.push(edges[0]), count < AT_HAND);
+            assert_eq!(candidates.as_slice().len(), count + usize::from(count < AT_HAND));
         }
         assert_eq!(std::mem::size_of::<Candidates>(), 128);
     }

@@ -6,8 +6,10 @@ use super::{
     MAX_PRICE, Solution,
     auction::auction,
     augment,
+    by_column::ByColumn,
     instance::{Instance, InstanceError, JobScores, NONE},
-    search::{self, Goal},
+    meet,
+    search::{self, Goal, Outcome},
     state::State,
 };
 
@@ -22,7 +24,21 @@ pub struct Matcher {
     state: State,
     /// Rows by ascending job id: who comes first on a tie.
     order: Vec<u32>,
+    by_column: ByColumn,
+    pace: Pace,
 }
+
+/// When a batch that was changed is searched in another way.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    /// Where fewer than one row in so many is free, each looks for its way alone: searched from together, every phase
+    /// would go through the surroundings of all of them again.
+    few_free: usize,
+    /// Rows that such a search goes through until it goes on from both ends.
+    patience: usize,
+}
+
+const PACE: Pace = Pace { few_free: 16, patience: 100 };
 
 /// The auction's steps. Prices are guessed well enough that larger ones only spoil them.
 const STEPS: [i16; 4] = [64, 16, 4, 1];
@@ -31,14 +47,12 @@ const STEPS: [i16; 4] = [64, 16, 4, 1];
 const SHIFT_STEPS: i16 = 32;
 /// How many of the largest steps below the price that leaves the right number of jobs out the auction starts.
 const STEPS_BELOW: i16 = 4;
-/// Where fewer than one row in so many is free, each looks for its way alone: searched from together, every phase
-/// would go through the surroundings of all of them again.
-const FEW_FREE: usize = 16;
 
 impl Matcher {
     /// Takes a batch; nothing is assigned yet.
     pub fn new(instance: Instance) -> Self {
-        let mut matcher = Self { state: State::new(&instance), instance, order: Vec::new() };
+        let (state, by_column) = (State::new(&instance), ByColumn::default());
+        let mut matcher = Self { state, instance, order: Vec::new(), by_column, pace: PACE };
         matcher.forget();
         matcher
     }
@@ -58,7 +72,7 @@ impl Matcher {
             auction(&mut self.state, &self.instance, &self.order, step);
         }
         self.free_loose_rows();
-        self.settle();
+        self.settle(usize::MAX);
         Solution::of(&self.instance, &self.state)
     }
 
@@ -67,7 +81,7 @@ impl Matcher {
         self.sort_rows();
         self.level_prices();
         self.state.narrow(&self.order);
-        self.settle();
+        self.settle(if ByColumn::is_worth_it(&self.instance) { self.pace.patience } else { usize::MAX });
         Solution::of(&self.instance, &self.state)
     }
 
@@ -78,10 +92,12 @@ impl Matcher {
     pub fn replace(&mut self, gone: &[JobId], new: &[JobScores]) -> Result<(), InstanceError> {
         for &job_id in gone {
             let row = self.instance.remove(job_id)?;
+            self.by_column.change(row);
             self.state.unlink(row);
         }
         for job in new {
             let row = self.instance.insert(job)?;
+            self.by_column.change(row);
             self.state.grow_to(self.instance.rows().len());
             self.state.read(row, &self.instance.rows()[row as usize]);
         }
@@ -100,6 +116,12 @@ impl Matcher {
             self.state.unlink(row);
         }
         Ok(())
+    }
+
+    /// Each row that is free when the batch is solved again looks for its way alone, from both ends after `patience` rows.
+    #[cfg(test)]
+    pub(super) fn meet_after(&mut self, patience: usize) {
+        self.pace = Pace { few_free: 0, patience };
     }
 
     fn forget(&mut self) {
@@ -200,26 +222,29 @@ impl Matcher {
     /// It ends: a phase that places rows leaves fewer of them free, and none becomes free in it; a phase that fills
     /// slots moves a row into a slot that has a price, or lowers a price to 0 for good. So there are at most twice
     /// as many phases as rows, and one more for every column.
-    fn settle(&mut self) {
+    fn settle(&mut self, patience: usize) {
         let (state, instance, order) = (&mut self.state, &self.instance, &self.order);
         let is_free = |row: &u32| state.value[*row as usize] > 0 && state.column[*row as usize] == NONE;
         let mut waiting: Vec<u32> = order.iter().copied().filter(is_free).collect();
-        let together = if waiting.len() * FEW_FREE < order.len() { 1 } else { waiting.len() };
+        let is_alone = waiting.len() * self.pace.few_free < order.len();
+        let (together, patience) = if is_alone { (1, patience) } else { (waiting.len(), usize::MAX) };
+        state.list_open();
         let mut phases = 0;
         while !waiting.is_empty() {
             state.free = waiting.split_off(waiting.len() - together);
-            while search::reprice(state, instance, order, Goal::PlaceRows) {
+            loop {
                 let free = state.free.len();
-                if together == 1 {
-                    augment::place_row(state);
-                } else {
-                    augment::place_rows(state);
+                match search::reprice(state, instance, order, Goal::PlaceRows, patience) {
+                    Outcome::Idle => break,
+                    Outcome::Paused(pause) => meet::place_row(state, instance, &mut self.by_column, pause),
+                    Outcome::Reached if is_alone => augment::place_row(state),
+                    Outcome::Reached => augment::place_rows(state),
                 }
                 debug_assert!(state.free.len() < free, "a phase placed nobody");
                 phases += 1;
             }
         }
-        while search::reprice(state, instance, order, Goal::FillSlots) {
+        while search::reprice(state, instance, order, Goal::FillSlots, usize::MAX) == Outcome::Reached {
             augment::fill_slots(state, order);
             phases += 1;
             debug_assert!(phases <= 2 * order.len() + state.price.len(), "{phases} phases");

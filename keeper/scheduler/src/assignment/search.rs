@@ -11,9 +11,9 @@ use super::{
     state::{Search, State},
 };
 
-const UNREACHED: i16 = i16::MAX;
+pub(super) const UNREACHED: i16 = i16::MAX;
 /// Marks an entry of the queue that means: widen this row.
-const WIDEN: u32 = 1 << 31;
+pub(super) const WIDEN: u32 = 1 << 31;
 
 /// Where a search starts, and what it looks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,16 +24,39 @@ pub(super) enum Goal {
     FillSlots,
 }
 
-/// Finds the shortest distance, changes values and prices by it, and returns whether there was anything to do.
-pub(super) fn reprice(state: &mut State, instance: &Instance, order: &[u32], goal: Goal) -> bool {
+/// Where a search stopped that had become long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pause {
+    /// Everything nearer is reached.
+    pub(super) distance: i16,
+    /// How far the goal is that was found, if no nearer one is.
+    pub(super) limit: i16,
+}
+
+/// How a search ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// There was nothing to look for.
+    Idle,
+    /// Values and prices are changed: something tight leads to the goal.
+    Reached,
+    /// Nothing is changed yet.
+    Paused(Pause),
+}
+
+/// Finds the shortest distance and changes values and prices by it, unless it goes through more than `patience` rows.
+pub(super) fn reprice(state: &mut State, instance: &Instance, order: &[u32], goal: Goal, patience: usize) -> Outcome {
     let limit = start(state, order, goal);
-    let Some(limit) = limit else { return false };
-    let distance = run(state, instance, goal, limit);
+    let Some(limit) = limit else { return Outcome::Idle };
+    let distance = match run(state, instance, goal, limit, patience) {
+        Ok(distance) => distance,
+        Err(pause) => return Outcome::Paused(pause),
+    };
     match goal {
         Goal::PlaceRows => raise(state, distance),
         Goal::FillSlots => lower(state, order, distance),
     }
-    true
+    Outcome::Reached
 }
 
 fn start(state: &mut State, order: &[u32], goal: Goal) -> Option<i16> {
@@ -85,10 +108,13 @@ impl Search {
     }
 }
 
-/// Reaches everything up to the goal's distance, and returns that.
-fn run(state: &mut State, instance: &Instance, goal: Goal, mut limit: i16) -> i16 {
+/// Reaches everything up to the goal's distance, and returns that, or how far it came within its patience.
+fn run(state: &mut State, instance: &Instance, goal: Goal, mut limit: i16, patience: usize) -> Result<i16, Pause> {
     let mut distance = 0;
     while distance < limit {
+        if state.search.rows.len() > patience {
+            return Err(Pause { distance, limit });
+        }
         while let Some(row) = state.search.stack.pop() {
             limit = leave_row(state, row, distance, limit, goal);
         }
@@ -102,7 +128,7 @@ fn run(state: &mut State, instance: &Instance, goal: Goal, mut limit: i16) -> i1
             None => distance += 1,
         }
     }
-    limit
+    Ok(limit)
 }
 
 /// Offers the row's candidates a distance; returns the goal's, which may have come closer.
@@ -147,7 +173,7 @@ fn leave_row(state: &mut State, row: u32, now: i16, mut limit: i16, goal: Goal) 
 }
 
 /// Reaches the rows that hold the column's slots.
-fn enter_column(state: &mut State, column: u32, distance: i16) {
+pub(super) fn enter_column(state: &mut State, column: u32, distance: i16) {
     let search = &mut state.search;
     let is_current = search.ceiling[column as usize] + state.price[column as usize] == distance;
     if !is_current || std::mem::replace(&mut search.is_seen[column as usize], true) {

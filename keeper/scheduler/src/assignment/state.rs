@@ -6,9 +6,11 @@
 
 use super::{
     MAX_PRICE,
+    blocks::{BLOCK, each_place, within},
     buckets::Buckets,
     candidates::{AT_HAND, Candidates},
     instance::{Edge, Instance, NONE, Row},
+    meet::FromSlots,
 };
 
 /// Rows and columns, by index.
@@ -45,6 +47,7 @@ pub(super) struct State {
     pub(super) free: Vec<u32>,
 
     pub(super) search: Search,
+    pub(super) from_slots: FromSlots,
     block_best: Vec<i16>,
     /// What was just listed; as long as there are columns, and one more.
     found: Vec<Edge>,
@@ -73,8 +76,6 @@ pub(super) struct Search {
     pub(super) path: Vec<(u32, u32)>,
 }
 
-/// Columns whose best is found together, in a loop that compilers turn into vector instructions.
-const BLOCK: usize = 16;
 /// How many candidates a row should have. Fewer are looked up again sooner, more cost more at every look.
 const FEW: usize = 2;
 const MANY: usize = 4;
@@ -168,6 +169,13 @@ impl State {
         self.tail.fill(NONE);
         self.load.fill(0);
         self.column.fill(NONE);
+    }
+
+    /// Lists the columns with an empty slot, for searches that come from there.
+    pub(super) fn list_open(&mut self) {
+        let is_open = |column: &u32| self.load[*column as usize] < self.slots[*column as usize];
+        self.from_slots.open.clear();
+        self.from_slots.open.extend((0..).take(self.price.len()).filter(is_open));
     }
 
     /// Whether some slot is empty although it has a price.
@@ -305,18 +313,24 @@ impl State {
             Row::Dense(scores) => scores,
             Row::Sparse(edges) => return list(&mut self.found, edges, &self.price, least),
         };
-        let mut found = 0;
-        let blocks = scores.chunks(BLOCK).zip(self.price.chunks(BLOCK));
-        for (first, (best, (scores, prices))) in (0..).step_by(BLOCK).zip(self.block_best.iter().zip(blocks)) {
-            if *best < least {
-                continue;
-            }
-            for (column, (&score, price)) in (first..).zip(scores.iter().zip(prices)) {
-                self.found[found] = Edge { column, score };
-                found += usize::from(score - price >= least && score > 0);
+        let mut count = 0;
+        let (blocks, last_scores) = scores.as_chunks();
+        let (price_blocks, last_prices) = self.price.as_chunks();
+        let all = self.block_best.iter().zip(blocks.iter().zip(price_blocks));
+        for (first, (best, (scores, prices))) in (0..).step_by(BLOCK).zip(all) {
+            if *best >= least {
+                each_place(within(prices, scores, -least), first, |column| {
+                    let score = scores[(column - first) as usize];
+                    self.found[count] = Edge { column, score };
+                    count += usize::from(score > 0);
+                });
             }
         }
-        found
+        for (column, (&score, price)) in (0..).skip(blocks.len() * BLOCK).zip(last_scores.iter().zip(last_prices)) {
+            self.found[count] = Edge { column, score };
+            count += usize::from(score - price >= least && score > 0);
+        }
+        count
     }
 
     pub(super) fn gain(&self, edge: Edge) -> i16 {

@@ -18,8 +18,8 @@ pub(super) struct Columns {
     region: Column,
     /// Free GPUs and one, of a worker that could start a job now.
     room: Column,
-    /// What reputation and load add to the worker's sum.
-    points: [u32; LEAF],
+    /// What reputation and load add to the worker's sum, as [`coarse`].
+    points: Column,
     /// Whether the workers differ in reputation, region and room only.
     is_alike: bool,
 }
@@ -49,35 +49,46 @@ impl Columns {
 
     /// The worker's room and points have changed.
     pub(super) fn update(&mut self, place: usize, slot: &Slot) {
-        self.points[place] = slot.points;
+        self.points[place] = coarse(slot.points);
         self.room[place] = if slot.is_open() { u16::from(slot.free_gpus) + 1 } else { 0 };
     }
 
     /// The places of workers with at least `points` that could start the job now, if rate and region allow it: of
-    /// the region only the low bits are compared. The leaf's node meets the job's requirements.
+    /// the region only the low bits are compared, and some of the places may have somewhat less points. The leaf's node
+    /// meets the job's requirements, so where workers are alike each of them does, up to the reputation.
     pub(super) fn takers(&self, query: &Query, points: u32) -> Takers {
-        // What is missing, of whatever: nothing is missing where this stays 0.
-        let mut missing = [0; LEAF];
-        let differing = if self.is_alike { &[Lanes::REPUTATION][..] } else { &Lanes::ALL };
-        for &lane in differing {
-            let need = query.values[lane];
-            for (missing, has) in missing.iter_mut().zip(self.lanes[lane]) {
-                *missing |= need.saturating_sub(has);
-            }
-        }
-        let (features, room) = (query.need.features().0, u16::from(query.gpus) + 1);
+        let (room, points) = (u16::from(query.gpus) + 1, coarse(points));
         let (region, is_any) = query.region.map_or((0, 0), |region| (low_16(region), u16::MAX));
-        for (place, missing) in missing.iter_mut().enumerate() {
-            *missing |= features & !self.features[place];
-            *missing |= (region ^ self.region[place]) & is_any;
-            *missing |= room.saturating_sub(self.room[place]);
-        }
-        for (missing, own) in missing.iter_mut().zip(self.points) {
-            *missing |= u16::from(own < points);
+        let (reputation, reputations) = (query.values[Lanes::REPUTATION], &self.lanes[Lanes::REPUTATION]);
+        // What is missing, of whatever: nothing is missing where this stays 0.
+        let mut missing: Column = std::array::from_fn(|place| {
+            reputation.saturating_sub(reputations[place])
+                | room.saturating_sub(self.room[place])
+                | points.saturating_sub(self.points[place])
+                | (region ^ self.region[place]) & is_any
+        });
+        if !self.is_alike {
+            let features = query.need.features().0;
+            for (missing, has) in missing.iter_mut().zip(self.features) {
+                *missing |= features & !has;
+            }
+            for (need, lane) in query.values.into_iter().zip(&self.lanes) {
+                for (missing, has) in missing.iter_mut().zip(lane) {
+                    *missing |= need.saturating_sub(*has);
+                }
+            }
         }
         Takers(u128::from_le_bytes(missing.map(|missing| u8::from(missing == 0))))
     }
 }
+
+/// Points in 16 bits, rounded down: of two sums of points the lower never becomes the higher.
+fn coarse(points: u32) -> u16 {
+    u16::try_from(points >> COARSE).unwrap_or(u16::MAX)
+}
+
+/// Shares of 10,000 times weights of 10,000 are below 2^27, and a point of a score is 10,000 of these.
+const COARSE: u32 = 11;
 
 fn low_16(number: u32) -> u16 {
     let [low, high, ..] = number.to_le_bytes();

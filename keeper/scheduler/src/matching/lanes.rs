@@ -50,7 +50,6 @@ pub(super) struct Lanes(u128);
 impl Lanes {
     /// How many lanes there are beside the features.
     pub(super) const COUNT: usize = LANES.len();
-    pub(super) const ALL: [usize; Self::COUNT] = [0, 1, 2, 3, 4, 5, 6, 7];
     /// Which lane is the reputation.
     pub(super) const REPUTATION: usize = 7;
 

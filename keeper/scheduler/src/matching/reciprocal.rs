@@ -1,7 +1,7 @@
 //! Division by what stays the same, as multiplication that gives the same floor.
 //!
-//! For `m = floor(2^k / d) + 1` the product `n * m / 2^k` is above `n / d` by at most `n / 2^k`. Two floors differ
-//! only if a whole number lies between, and `n / d` is at least `1 / d` below the next one: so they are the same for
+//! For `m = floor(c * 2^k / d) + 1` the product `n * m / 2^k` is above `n * c / d` by at most `n / 2^k`. Two floors differ
+//! only if a whole number lies between, and `n * c / d` is at least `1 / d` below the next one: so they are the same for
 //! `n * d < 2^k` (Granlund and Montgomery, *Division by invariant integers using multiplication*, 1994).
 
 use crate::{FULL_BPS, score::share};
@@ -15,20 +15,20 @@ pub(super) struct Whole {
     reciprocal: u64,
 }
 
-/// Shares of a whole times 10,000 times the whole are below 2^46.
-const SHIFT: u32 = 47;
+/// A part times the whole is at most 2^32.
+const SHIFT: u32 = 33;
 
 impl Whole {
     /// `value` and one: shares of what a worker has are taken with one more on both sides.
     pub(super) fn one_more_than(value: u16) -> Self {
         let whole = u32::from(value) + 1;
-        Self { whole, reciprocal: (1 << SHIFT) / u64::from(whole) + 1 }
+        Self { whole, reciprocal: (FULL << SHIFT) / u64::from(whole) + 1 }
     }
 
     /// What `part` and one are of the whole, in basis points; all of it where they are more.
     pub(super) fn share_of_one_more_than(self, part: u16) -> u32 {
         let part = (u32::from(part) + 1).min(self.whole);
-        low_32((u64::from(part) * FULL * self.reciprocal) >> SHIFT)
+        low_32((u64::from(part) * self.reciprocal) >> SHIFT)
     }
 }
 
@@ -61,13 +61,18 @@ impl Ceiling {
     pub(super) fn left_by(self, rate: u64) -> u32 {
         debug_assert!(rate <= self.rate);
         if self.reciprocal == 0 {
-            return u32::from(FULL_BPS - share(rate, self.rate));
+            return self.left_by_division(rate);
         }
         let product = (u128::from(rate) * u128::from(self.reciprocal)) >> RATE_SHIFT;
         // At most 10,000, or one more.
         let bps = u64::try_from(product & u128::from(u64::MAX)).unwrap_or(FULL);
         let bps = bps - u64::from(bps * self.rate > rate * FULL);
         low_32(FULL - bps)
+    }
+
+    #[cold]
+    fn left_by_division(self, rate: u64) -> u32 {
+        u32::from(FULL_BPS - share(rate, self.rate))
     }
 }
 
@@ -76,10 +81,10 @@ pub(super) fn share_of_few(part: u8, whole: u8) -> u32 {
     if part >= whole {
         return u32::from(FULL_BPS);
     }
-    low_32((u64::from(part) * FULL * FEW[usize::from(whole)]) >> FEW_SHIFT)
+    low_32((u64::from(part) * FEW[usize::from(whole)]) >> FEW_SHIFT)
 }
 
-/// 255 * 10,000 * 255 is below 2^30.
+/// 255 * 255 is below 2^16.
 const FEW_SHIFT: u32 = 32;
 static FEW: [u64; 256] = few();
 
@@ -87,7 +92,7 @@ const fn few() -> [u64; 256] {
     let mut reciprocals = [0; 256];
     let mut whole = 1;
     while whole < 256 {
-        reciprocals[whole] = (1 << FEW_SHIFT) / whole as u64 + 1;
+        reciprocals[whole] = (FULL << FEW_SHIFT) / whole as u64 + 1;
         whole += 1;
     }
     reciprocals
