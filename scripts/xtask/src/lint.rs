@@ -1,5 +1,5 @@
-//! `cargo xtask lint`: formatting, clippy, documentation, the dependency rules of ARCHITECTURE.md, links, and the
-//! table of requirements.
+//! `cargo xtask lint`: formatting, clippy, documentation, the dependency rules of ARCHITECTURE.md, links, lock files, and
+//! the table of requirements.
 
 mod boundaries;
 mod class_hashes;
@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use crate::{
     failure::{self, failure},
-    process::{cargo, run as run_command},
+    process::{capture, cargo, run as run_command},
     repo::Repo,
 };
 
@@ -24,8 +24,16 @@ const CLIPPY_HINT: &str =
 
 /// Runs every check, the quick ones first, and fails where one has failed.
 pub(crate) fn run(repo: &Repo) -> Result<()> {
-    let checks: [fn(&Repo) -> Result<()>; 7] =
-        [formatting, boundaries::check, links::check, class_hashes::check, requirements::check, clippy, documentation];
+    let checks: [fn(&Repo) -> Result<()>; 8] = [
+        formatting,
+        boundaries::check,
+        links::check,
+        class_hashes::check,
+        requirements::check,
+        lock_files,
+        clippy,
+        documentation,
+    ];
     let failed = checks.iter().filter_map(|check| check(repo).err()).inspect(failure::report).count();
     if failed > 0 {
         return Err(failure(format!("{failed} of {} checks failed", checks.len()), "each says above what to do"));
@@ -38,6 +46,16 @@ fn formatting(repo: &Repo) -> Result<()> {
     run_command(cargo(repo.root()).args(["fmt", "--all", "--check"]), FORMAT_HINT)?;
     for workspace in OTHER_WORKSPACES {
         run_command(cargo(&repo.path(workspace)).args(["fmt", "--all", "--check"]), FORMAT_HINT)?;
+    }
+    Ok(())
+}
+
+/// A dependency that a crate of this workspace gains is one of the others' too; who has their programs built already would
+/// not notice.
+fn lock_files(repo: &Repo) -> Result<()> {
+    for workspace in OTHER_WORKSPACES {
+        let hint = format!("run `cargo metadata` in {workspace}, and check its Cargo.lock in");
+        capture(cargo(&repo.path(workspace)).args(["metadata", "--locked", "--format-version", "1"]), &hint)?;
     }
     Ok(())
 }
