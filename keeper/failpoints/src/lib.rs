@@ -111,9 +111,9 @@ failpoints! {
         TransactionBeforeCommit = "store::record_transaction::before_commit",
         /// A replacement is committed, and not sent.
         TransactionAfterCommit = "store::record_transaction::after_commit",
-        /// Intents below a final block are closed, not committed.
+        /// Intents that landed in final blocks are closed, not committed.
         FinaliseBeforeCommit = "store::finalise_intents::before_commit",
-        /// Intents below a final block are closed for good.
+        /// Intents that landed in final blocks are closed for good.
         FinaliseAfterCommit = "store::finalise_intents::after_commit",
         /// What is over and old is removed, not committed.
         HistoryBeforeCommit = "store::forget_history::before_commit",

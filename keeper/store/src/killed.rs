@@ -98,7 +98,10 @@ async fn call(name: &str, database: &str) -> Result<(), StoreError> {
             let update = IntentUpdate::maybe_sent(TxHash(Felt::THREE), 6);
             store.update_intent(IntentId(3), &update).await
         }
-        "finalise_intents" => store.finalise_intents(ACCOUNT, BlockNumber(12)).await.map(drop),
+        "finalise_intents" => {
+            let block = block(12, 0, 0, Vec::new()).header.reference();
+            store.finalise_intents(ACCOUNT, &[block]).await.map(drop)
+        }
         "forget_history" => store.forget_history(1_000, JobId(13), 10).await.map(drop),
         "acquire_lease" => store.acquire("new", "me", HOUR).await.map(drop),
         "renew_lease" => store.renew(&held(), 100 * HOUR).await.map(drop),

@@ -280,10 +280,10 @@ impl Store for PostgresStore {
         .await
     }
 
-    async fn finalise_intents(&self, account: Address, up_to: BlockNumber) -> Result<u64, StoreError> {
+    async fn finalise_intents(&self, account: Address, blocks: &[BlockRef]) -> Result<u64, StoreError> {
         answered(async {
             let mut transaction = self.begin().await?;
-            let count = intents::finalise(&mut transaction, account, up_to).await?;
+            let count = intents::finalise(&mut transaction, account, blocks).await?;
             commit(transaction, FINALISE).await?;
             Ok(count)
         })

@@ -123,9 +123,9 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`StoreError::IntentUnknown`] where there is no such intent.
     async fn update_intent(&self, intent_id: IntentId, update: &IntentUpdate) -> Result<(), StoreError>;
 
-    /// Records that blocks up to this one were accepted on L1: what landed in them is final. Returns how many of the
-    /// account's intents became so.
-    async fn finalise_intents(&self, account: Address, up_to: BlockNumber) -> Result<u64, StoreError>;
+    /// Records that these blocks were accepted on L1: what landed in them is final, and in no others at their heights.
+    /// Returns how many of the account's intents became so.
+    async fn finalise_intents(&self, account: Address, blocks: &[BlockRef]) -> Result<u64, StoreError>;
 
     /// Forgets what is over and older than `before_ms`, in milliseconds since the epoch: intents that nothing changes any
     /// more, but each account's newest round, and of jobs below `below` explanations and observations. At most `most` of

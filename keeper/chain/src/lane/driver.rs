@@ -315,8 +315,8 @@ impl Driver {
                     tracing::warn!(%intent, "the block of a transaction is gone; it is looked up again");
                 }
             }
-            Action::Finalise { up_to } => {
-                self.lane.inner.store.finalise_intents(self.lane.address(), up_to).await?;
+            Action::Finalise { blocks } => {
+                self.lane.inner.store.finalise_intents(self.lane.address(), &blocks).await?;
             }
             Action::OutsideUse { nonce, hash } => {
                 self.status.outside_uses += 1;

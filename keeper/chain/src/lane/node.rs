@@ -5,13 +5,16 @@ use keeper_store::Landed;
 use keeper_types::{BlockNumber, BlockRef, Felt, TxHash};
 use starknet::{
     core::types::{
-        BlockId, BlockTag, BroadcastedInvokeTransactionV3, InvokeTransaction, MaybePreConfirmedBlockWithTxHashes,
-        MaybePreConfirmedBlockWithTxs, StarknetError, Transaction,
+        BlockId, BlockStatus, BlockTag, BroadcastedInvokeTransactionV3, InvokeTransaction,
+        MaybePreConfirmedBlockWithTxHashes, MaybePreConfirmedBlockWithTxs, StarknetError, Transaction,
     },
     providers::{Provider as _, ProviderError},
 };
 
-use super::state::{Answer, Look};
+use super::{
+    state::{Answer, Look},
+    sweep::Found,
+};
 use crate::{RpcError, Sender};
 
 /// Blocks that are searched at a time for the transaction that used a nonce.
@@ -21,6 +24,8 @@ const MOST_SEARCHED: u64 = 64;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     pub(super) block: BlockRef,
+    /// Whether it is accepted on L1.
+    pub(super) is_on_l1: bool,
     /// L1 gas, L2 gas and L1 data gas, in fri.
     pub(super) prices: (u128, u128, u128),
 }
@@ -46,8 +51,9 @@ impl Node<'_> {
     }
 
     /// The block of this height; `None` where the chain does not reach so far.
-    pub(super) async fn block_at(&self, number: BlockNumber) -> Result<Option<BlockRef>, RpcError> {
-        Ok(self.block(BlockId::Number(number.0)).await?.map(|head| head.block))
+    pub(super) async fn block_at(&self, number: BlockNumber) -> Result<Option<Found>, RpcError> {
+        let found = self.block(BlockId::Number(number.0)).await?;
+        Ok(found.map(|head| Found { block: head.block, is_on_l1: head.is_on_l1 }))
     }
 
     async fn block(&self, id: BlockId) -> Result<Option<Head>, RpcError> {
@@ -55,6 +61,7 @@ impl Node<'_> {
         match rpc.client.get_block_with_tx_hashes(id).await {
             Ok(MaybePreConfirmedBlockWithTxHashes::Block(block)) => Ok(Some(Head {
                 block: BlockRef { number: BlockNumber(block.block_number), hash: block.block_hash },
+                is_on_l1: block.status == BlockStatus::AcceptedOnL1,
                 prices: (
                     narrow(block.l1_gas_price.price_in_fri),
                     narrow(block.l2_gas_price.price_in_fri),

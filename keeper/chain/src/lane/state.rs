@@ -31,6 +31,9 @@ impl Default for LaneTimes {
 
 /// How often a used nonce's transaction is looked for, at least, before the intent counts as lost.
 pub(super) const LEAST_LOOKS: u32 = 10;
+/// Blocks that are asked for at a time because their heights are accepted on L1: thousands may be so at once, and none is
+/// in a hurry.
+const MOST_FINAL: usize = 8;
 /// Refusals after which what is refused is given up for a no-op.
 pub(super) const MOST_REFUSALS: u32 = 3;
 
@@ -124,9 +127,10 @@ pub enum Observation {
     },
     /// Which of the blocks that something landed in, and of that of the last sight, are part of the chain.
     Checked(Checked),
-    /// Blocks up to this one were accepted on L1.
+    /// Some chain is accepted on L1 up to here. What landed at these heights is asked for again: whether it was in that
+    /// chain only the block itself tells.
     AcceptedOnL1 {
-        /// The newest of them.
+        /// The height of the newest block.
         up_to: BlockNumber,
     },
     /// An intent's action is wanted no more.
@@ -182,10 +186,10 @@ pub enum Action {
         /// Where it landed.
         landed: Option<Landed>,
     },
-    /// Record that what landed up to a block is final.
+    /// Record that what landed in these blocks is final.
     Finalise {
-        /// The block.
-        up_to: BlockNumber,
+        /// The blocks, which are accepted on L1.
+        blocks: Vec<BlockRef>,
     },
     /// Tell people that somebody else uses the account's key.
     OutsideUse {
@@ -216,6 +220,8 @@ pub struct LaneState {
     pub(super) holes: BTreeMap<u64, u64>,
     /// Holes that are being filled.
     pub(super) filling: BTreeSet<u64>,
+    /// The height up to which a chain is accepted on L1.
+    pub(super) on_l1: Option<BlockNumber>,
     /// Nonces below were used in blocks that are accepted on L1, whatever a node that is on another chain says.
     pub(super) final_below: u64,
     /// Where openings of what is recorded begin: above those of every intent that was lost, since its nonce may be given
@@ -235,6 +241,7 @@ impl LaneState {
             pin: None,
             holes: BTreeMap::new(),
             filling: BTreeSet::new(),
+            on_l1: None,
             final_below: 0,
             first_opening: 0,
         }
@@ -270,7 +277,8 @@ impl LaneState {
         self.slots.get(&nonce).is_some_and(|slot| matches!(slot.stage, Stage::Signed | Stage::MaybeSent))
     }
 
-    /// What to ask for to know which of the blocks that something landed in are still part of the chain.
+    /// What to ask for to know which of the blocks that something landed in are still part of the chain, and which of
+    /// them are accepted on L1.
     pub fn sweep(&self) -> Sweep {
         let blocks = |is_confirmed: bool| {
             let landed = self.slots.values().filter(|slot| slot.is_confirmed == is_confirmed);
@@ -279,7 +287,11 @@ impl LaneState {
             blocks.dedup();
             blocks
         };
-        Sweep::new(self.pinned_block(), blocks(false), blocks(true))
+        let (mut asked, mut confirmed) = (blocks(false), blocks(true));
+        let is_accepted = |block: &BlockRef| self.on_l1.is_some_and(|up_to| block.number <= up_to);
+        let accepted = confirmed.iter().rev().take(MOST_FINAL).take_while(|block| is_accepted(block)).count();
+        asked.extend(confirmed.drain(confirmed.len() - accepted..));
+        Sweep::new(self.pinned_block(), asked, confirmed)
     }
 
     /// How long the lowest nonce that is not used has been missing, in milliseconds; `None` where none is.

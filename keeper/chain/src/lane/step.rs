@@ -4,7 +4,7 @@
 //! one nonce, and whatever was begun and never answered is begun anew after a while, so that nothing waits for ever.
 
 use keeper_store::{IntentState, Purpose};
-use keeper_types::{BlockNumber, BlockRef};
+use keeper_types::BlockRef;
 
 use super::{
     fees::raised,
@@ -71,7 +71,7 @@ impl LaneState {
                 }
             }
             Observation::Checked(checked) => self.checked(checked, now_ms, &mut actions),
-            Observation::AcceptedOnL1 { up_to } => self.finalise(*up_to, &mut actions),
+            Observation::AcceptedOnL1 { up_to } => self.on_l1 = self.on_l1.max(Some(*up_to)),
             Observation::Abandoned { intent } => {
                 if let Some(slot) = self.slots.values_mut().find(|slot| slot.intent == *intent) {
                     slot.is_wanted = false;
@@ -136,6 +136,7 @@ impl LaneState {
                 slot.is_confirmed = checked.standing.contains(&block);
             }
         }
+        self.finalise(&checked.on_l1, actions);
     }
 
     fn looked(&mut self, (nonce, opening): (u64, u32), look: Look, now_ms: u64, actions: &mut Vec<Action>) {
@@ -182,23 +183,19 @@ impl LaneState {
         actions.push(Action::OutsideUse { nonce, hash });
     }
 
-    fn finalise(&mut self, up_to: BlockNumber, actions: &mut Vec<Action>) {
-        let before = self.slots.len();
+    fn finalise(&mut self, on_l1: &[BlockRef], actions: &mut Vec<Action>) {
+        let mut blocks = Vec::new();
         let final_below = &mut self.final_below;
         self.slots.retain(|nonce, slot| {
-            let is_final = match slot.stage {
-                Stage::Landed { landed, .. } => {
-                    slot.is_confirmed && landed.block.is_some_and(|block| block.number <= up_to)
-                }
-                _ => false,
-            };
-            if is_final {
-                *final_below = nonce + 1;
+            let Some(block) = slot.landed_block().filter(|block| on_l1.contains(block)) else { return true };
+            *final_below = (*final_below).max(nonce + 1);
+            if !blocks.contains(&block) {
+                blocks.push(block);
             }
-            !is_final
+            false
         });
-        if self.slots.len() < before {
-            actions.push(Action::Finalise { up_to });
+        if !blocks.is_empty() {
+            actions.push(Action::Finalise { blocks });
         }
     }
 

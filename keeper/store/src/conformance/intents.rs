@@ -215,9 +215,12 @@ async fn what_was_accepted_on_l1_is_final(store: &dyn Store) {
         store.update_intent(*intent_id, &update).await.expect("writes");
     }
     assert_eq!(store.live_intents(ACCOUNT).await.expect("reads").len(), 5);
-    assert_eq!(store.finalise_intents(OTHER, BlockNumber(99)).await.expect("writes"), 0);
-    assert_eq!(store.finalise_intents(ACCOUNT, BlockNumber(12)).await.expect("writes"), 3);
-    assert_eq!(store.finalise_intents(ACCOUNT, BlockNumber(12)).await.expect("writes"), 0);
+    let blocks: Vec<_> = (10..13).filter_map(|number| landed(0, number).block).collect();
+    let of_another_fork = BlockRef { hash: Felt::ONE, ..blocks[0] };
+    assert_eq!(store.finalise_intents(OTHER, &blocks).await.expect("writes"), 0);
+    assert_eq!(store.finalise_intents(ACCOUNT, &[of_another_fork]).await.expect("writes"), 0);
+    assert_eq!(store.finalise_intents(ACCOUNT, &blocks).await.expect("writes"), 3);
+    assert_eq!(store.finalise_intents(ACCOUNT, &blocks).await.expect("writes"), 0);
     let live = store.live_intents(ACCOUNT).await.expect("reads");
     assert_eq!(live.iter().map(|intent| intent.intent_id).collect::<Vec<_>>(), intents[3..]);
     let first = store.intent_by_tx(TxHash(Felt::ZERO)).await.expect("reads").expect("the first");

@@ -2,7 +2,7 @@
 
 pub(crate) mod rows;
 
-use keeper_types::{Address, Attempt, BlockNumber, JobId, TxHash};
+use keeper_types::{Address, Attempt, BlockRef, JobId, TxHash};
 use sqlx::{AssertSqlSafe, SqliteConnection, SqlitePool};
 
 use super::columns::{bound, from_json, hex, integer, json, number, parsed};
@@ -186,17 +186,24 @@ pub(super) async fn update(
 pub(super) async fn finalise(
     connection: &mut SqliteConnection,
     account: Address,
-    up_to: BlockNumber,
+    blocks: &[BlockRef],
 ) -> Result<u64, StoreError> {
-    let done = sqlx::query(
-        "UPDATE intents SET is_final = 1, state = CASE state WHEN 'accepted_l2' THEN 'accepted_l1' ELSE state END \
-         WHERE account = ? AND is_final = 0 AND state IN ('accepted_l2', 'reverted', 'replaced') AND landed_block <= ?",
-    )
-    .bind(account.to_string())
-    .bind(bound(up_to.0))
-    .execute(connection)
-    .await?;
-    Ok(done.rows_affected())
+    let mut count = 0;
+    for block in blocks {
+        let done = sqlx::query(
+            "UPDATE intents SET is_final = 1, \
+             state = CASE state WHEN 'accepted_l2' THEN 'accepted_l1' ELSE state END \
+             WHERE account = ? AND is_final = 0 AND state IN ('accepted_l2', 'reverted', 'replaced') \
+             AND landed_block = ? AND landed_block_hash = ?",
+        )
+        .bind(account.to_string())
+        .bind(integer("block number", block.number.0)?)
+        .bind(hex(block.hash))
+        .execute(&mut *connection)
+        .await?;
+        count += done.rows_affected();
+    }
+    Ok(count)
 }
 
 pub(super) async fn open(pool: &SqlitePool) -> Result<Vec<Intent>, StoreError> {

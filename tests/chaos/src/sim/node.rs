@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use keeper_chain::{
     ChainSource, Index, Indexed, JobStanding, RpcError,
-    lane::{Answer, Look},
+    lane::{Answer, Found, Look},
 };
 use keeper_store::{IntentAction, Landed};
 use keeper_types::{Address, BlockEvents, BlockHeader, BlockNumber, BlockRef, Fri, JobId, TxHash};
@@ -81,8 +81,13 @@ impl Node {
     }
 
     /// The block of this height.
-    pub(super) async fn block_at(&self, number: BlockNumber) -> Result<Option<BlockRef>, RpcError> {
-        self.view(|blocks| at(blocks, number).map(|block| block.header.reference())).await
+    pub(super) async fn block_at(&self, number: BlockNumber) -> Result<Option<Found>, RpcError> {
+        self.ask(|chain, node| {
+            let block = at(chain.shown(node), number)?.header.reference();
+            let accepted = chain.shown_accepted(node).map(|block| block.header.number);
+            Some(Found { block, is_on_l1: accepted.is_some_and(|accepted| number <= accepted) })
+        })
+        .await
     }
 
     /// The account's nonce after this very block.

@@ -287,8 +287,8 @@ impl Store for MemoryStore {
         self.commit(|disk| disk.log.update(intent_id, update)).await
     }
 
-    async fn finalise_intents(&self, account: Address, up_to: BlockNumber) -> Result<u64, StoreError> {
-        self.commit(|disk| Ok(disk.log.finalise(account, up_to))).await
+    async fn finalise_intents(&self, account: Address, blocks: &[BlockRef]) -> Result<u64, StoreError> {
+        self.commit(|disk| Ok(disk.log.finalise(account, blocks))).await
     }
 
     async fn forget_history(&self, before_ms: u64, below: JobId, most: u32) -> Result<u64, StoreError> {

@@ -6,7 +6,7 @@ use keeper_store::{IntentId, IntentState, Landed, Purpose};
 use keeper_types::{BlockNumber, BlockRef, Felt, Fri, TxHash};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
-use crate::lane::{Action, Answer, LaneState, LaneTimes, Look, Observation, Signed, Slot};
+use crate::lane::{Action, Answer, Found, LaneState, LaneTimes, Look, Observation, Signed, Slot};
 
 /// How long a node may not know the receipt of what is in a block.
 const RECEIPT_DELAY_MS: u64 = 20_000;
@@ -50,6 +50,7 @@ struct Logged {
     txs: Vec<Tx>,
     state: IntentState,
     landed: Option<Landed>,
+    is_final: bool,
     is_repeatable: bool,
     wish: Option<u64>,
 }
@@ -61,6 +62,10 @@ pub(super) struct World {
     times: LaneTimes,
     now: u64,
     blocks: Vec<Block>,
+    /// Index of the newest block that is accepted on L1.
+    accepted: usize,
+    /// The fork that was left last, and what of it was accepted then: a node may still show it.
+    left: Option<(Vec<Block>, usize)>,
     fork: u64,
     next_block_at: u64,
     price: u128,
@@ -84,6 +89,8 @@ impl World {
             times,
             now: 0,
             blocks: vec![genesis],
+            accepted: 0,
+            left: None,
             fork: 0,
             next_block_at: 2_000,
             price: 100,
@@ -121,6 +128,9 @@ impl World {
     fn turn(&mut self, with_faults: bool) -> Result<(), String> {
         self.now += self.rng.random_range(50..1_500);
         self.mine();
+        if self.chance(5) {
+            self.accepted = self.rng.random_range(self.accepted..self.blocks.len());
+        }
         if with_faults {
             self.disturb();
         }
@@ -171,7 +181,7 @@ impl World {
         self.pending.clear();
         self.seen = None;
         let mut slots = BTreeMap::new();
-        for (intent, one) in self.log.iter().filter(|(_, one)| one.state != IntentState::Lost) {
+        for (intent, one) in self.log.iter().filter(|(_, one)| one.state != IntentState::Lost && !one.is_final) {
             let signed = one.txs.iter().map(|tx| tx.signed).collect();
             let slot = Slot::restored(*intent, signed, one.is_repeatable, (one.state, one.landed), self.now);
             slots.insert(one.nonce, slot);
@@ -182,9 +192,10 @@ impl World {
     }
 
     fn reorganise(&mut self) {
-        let deepest = self.blocks.len() - 1;
+        let deepest = self.blocks.len() - 1 - self.accepted;
         let depth = self.rng.random_range(0..=deepest.min(6));
         self.fork += 1;
+        self.left = Some((self.blocks.clone(), self.accepted));
         for _ in 0..depth {
             let block = self.blocks.pop().expect("the first is never taken");
             for tx in block.txs {
@@ -237,8 +248,10 @@ impl World {
         let mut sweep = self.lane.sweep();
         if !sweep.is_idle(head) {
             while let Some(next) = sweep.next() {
-                let stands = self.blocks[..height].iter().find(|one| one.id.number == next.number);
-                sweep.found(stands.map(|one| one.id));
+                let (blocks, accepted) = self.shown(height);
+                let found = blocks.iter().enumerate().find(|(_, one)| one.id.number == next.number);
+                let found = found.map(|(at, one)| Found { block: one.id, is_on_l1: at <= accepted });
+                sweep.found(found);
             }
             self.observe(&Observation::Checked(sweep.into_checked()));
         }
@@ -246,6 +259,30 @@ impl World {
         let nonce = self.blocks[..height].iter().map(|block| block.txs.len() as u64).sum();
         let l2_gas_price = self.price;
         self.observe(&Observation::Pinned { block: head, nonce, l2_gas_price });
+        let (blocks, accepted) = self.shown(height);
+        let up_to = blocks[accepted.min(blocks.len() - 1)].id.number;
+        self.observe(&Observation::AcceptedOnL1 { up_to });
+    }
+
+    /// The chain as one answer shows it, and what of it is accepted on L1: each answer may come from another node.
+    fn shown(&mut self, height: usize) -> (Vec<Block>, usize) {
+        let percent = self.faults.percent;
+        match &self.left {
+            Some(left) if self.rng.random_ratio(percent.min(100), 100) => left.clone(),
+            _ => (self.blocks[..height].to_vec(), self.accepted),
+        }
+    }
+
+    /// As the store does: what landed in these blocks, whatever is at their heights now.
+    fn finalise(&mut self, blocks: &[BlockRef]) {
+        let is_accepted = |block: &BlockRef| self.blocks[..=self.accepted].iter().any(|one| one.id == *block);
+        if let Some(block) = blocks.iter().find(|block| !is_accepted(block)) {
+            self.fault.get_or_insert(format!("{block:?} is taken for final and is not"));
+        }
+        let is_in = |landed: Option<Landed>| landed.and_then(|one| one.block).is_some_and(|one| blocks.contains(&one));
+        for one in self.log.values_mut().filter(|one| one.state.is_landed() && is_in(one.landed)) {
+            one.is_final = true;
+        }
     }
 
     fn open_wishes(&self) -> usize {
@@ -297,7 +334,8 @@ impl World {
         }
         let intent = IntentId(self.log.len() as u64 + 1);
         let tx = Tx { nonce, signed, wish, reverts: wish.is_some_and(|wish| wish % 50 == 7) };
-        let logged = Logged { nonce, txs: vec![tx], state: IntentState::Signed, landed: None, is_repeatable, wish };
+        let (state, landed, is_final) = (IntentState::Signed, None, false);
+        let logged = Logged { nonce, txs: vec![tx], state, landed, is_final, is_repeatable, wish };
         self.log.insert(intent, logged);
         self.observe(&Observation::Recorded { nonce, intent, signed, is_repeatable });
     }
@@ -314,7 +352,7 @@ impl World {
     }
 
     fn act(&mut self, action: &Action) {
-        match *action {
+        match action.clone() {
             Action::Send { nonce, hash } => {
                 let answer = self.send(hash);
                 self.answer_later(Observation::Answered { nonce, hash, answer });
@@ -334,7 +372,8 @@ impl World {
                 let one = self.log.get_mut(&intent).expect("it was recorded");
                 (one.state, one.landed) = (state, landed);
             }
-            Action::Finalise { .. } | Action::OutsideUse { .. } => {}
+            Action::Finalise { blocks } => self.finalise(&blocks),
+            Action::OutsideUse { .. } => {}
         }
     }
 
@@ -435,9 +474,18 @@ impl World {
                 return Err(format!("wish {wish} was never served"));
             }
         }
+        if let Some((intent, _)) = self.log.iter().find(|(_, one)| one.is_final && !self.is_there(one)) {
+            return Err(format!("intent {intent} is final, and not where it landed"));
+        }
         let believed = self.log.values().filter(|one| one.state == IntentState::AcceptedL2).count();
         let real = effects.len() + self.filled();
         if believed == real { Ok(()) } else { Err(format!("{believed} are believed to have landed, {real} have")) }
+    }
+
+    fn is_there(&self, one: &Logged) -> bool {
+        let Some(landed) = one.landed else { return false };
+        let block = self.blocks.iter().find(|block| Some(block.id) == landed.block);
+        block.is_some_and(|block| block.txs.iter().any(|tx| tx.signed.hash == landed.tx_hash))
     }
 
     /// Fillers of holes that landed.

@@ -169,7 +169,7 @@ async fn a_migration_waits_for_writes_and_writes_wait_for_it() {
     until_waiting(&url, "locktype = 'relation' AND mode = 'AccessExclusiveLock'").await;
     let late = tokio::spawn(async move {
         let account = crate::conformance::identity().job_mgr;
-        (old.finalise_intents(account, BlockNumber(1)).await, old)
+        (old.finalise_intents(account, &[]).await, old)
     });
     until_waiting(&url, "locktype = 'relation' AND mode = 'AccessShareLock'").await;
     crate::postgres::commit(begun, MIGRATE).await.unwrap();

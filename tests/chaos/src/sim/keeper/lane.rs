@@ -274,8 +274,8 @@ impl Driver {
                     tell.send(Outcome { state, landed }).ok();
                 }
             }
-            Action::Finalise { up_to } => {
-                self.lane.process.store.finalise_intents(self.lane.process.account, up_to).await?;
+            Action::Finalise { blocks } => {
+                self.lane.process.store.finalise_intents(self.lane.process.account, &blocks).await?;
             }
             Action::OutsideUse { nonce, .. } => {
                 let owner = self.lane.process.owner;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use keeper_store::{
     Intent, IntentAction, IntentId, IntentState, IntentTransaction, IntentUpdate, NewIntent, StoreError,
 };
-use keeper_types::{Address, BlockNumber};
+use keeper_types::{Address, BlockRef};
 
 /// Every intent, and which of them has which key.
 #[derive(Debug, Default)]
@@ -136,11 +136,11 @@ impl Log {
         Ok(())
     }
 
-    pub(super) fn finalise(&mut self, account: Address, up_to: BlockNumber) -> u64 {
+    pub(super) fn finalise(&mut self, account: Address, blocks: &[BlockRef]) -> u64 {
         let mut count = 0;
         for intent in self.intents.values_mut().filter(|intent| intent.account == account && !intent.is_final) {
-            let is_below = intent.landed.and_then(|landed| landed.block).is_some_and(|block| block.number <= up_to);
-            if intent.state.is_landed() && is_below {
+            let is_there = intent.landed.and_then(|landed| landed.block).is_some_and(|block| blocks.contains(&block));
+            if intent.state.is_landed() && is_there {
                 intent.is_final = true;
                 if intent.state == IntentState::AcceptedL2 {
                     intent.state = IntentState::AcceptedL1;
