@@ -44,14 +44,15 @@ mod memory;
 mod tree;
 
 use keeper_types::{
-    AllocationItem, Capabilities, ContentHash, Features, Felt, PolicyId, Region, Requirements, WorkerId, poseidon,
+    AllocationItem, Capabilities, ContentHash, Features, Felt, PolicyId, Region, Requirements, RunningJob, WorkerId,
+    poseidon,
 };
 use serde::Serialize;
 
 pub use self::memory::SnapshotHasher;
 
 use crate::{
-    Assignment, Balancing, PendingJob, Policy, Portion, QueueRule, QueueRules, RunningJob, Snapshot, WorkerView,
+    Assignment, Balancing, PendingJob, Policy, Portion, QueueRule, QueueRules, Snapshot, WorkerView,
     balancing::AdaptiveRule, geography::RegionLatencies, plan::ruled_out,
 };
 

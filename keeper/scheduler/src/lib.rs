@@ -69,4 +69,4 @@ pub use shard::{
     MAX_SHARDS, Misplaced, Portion, ROTATION_BLOCKS, ShardError, ShardSet, shard_of_account, shard_of_job,
     shard_of_worker,
 };
-pub use snapshot::{ManifestStatus, PendingJob, RunningJob, Snapshot, WorkerView};
+pub use snapshot::{ManifestStatus, PendingJob, Snapshot, WorkerView};

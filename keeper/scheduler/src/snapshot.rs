@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use keeper_types::{
     Address, AgentView, Attempt, BlockNumber, Capabilities, Felt, Job, JobId, ManifestView, Market, Queue, Rate,
-    Requirements, Worker, WorkerId, WorkerStatus,
+    Requirements, RunningJob, Worker, WorkerId, WorkerStatus,
 };
 use serde::{Deserialize, Serialize};
 
@@ -85,7 +85,7 @@ impl Snapshot {
             seed,
             jobs,
             workers: registered.map(|worker| WorkerView::new(worker, about(worker.worker_id))).collect(),
-            running: market.allocated_jobs().filter_map(RunningJob::new).collect(),
+            running: market.running_jobs().copied().collect(),
             used_milli,
             turn: None,
             portion: None,
@@ -96,41 +96,6 @@ impl Snapshot {
     /// Others are there for the workers that they hold.
     pub(crate) fn counts_for_its_client(&self, job: &RunningJob) -> bool {
         self.portion.as_ref().is_none_or(|portion| portion.shards.has_job(job.job_id))
-    }
-}
-
-/// A job that holds a slot and GPUs of its worker until it ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RunningJob {
-    /// The job.
-    pub job_id: JobId,
-    /// Who submitted it.
-    pub client: Address,
-    /// Where it runs.
-    pub worker_id: WorkerId,
-    /// GPUs that it holds.
-    pub gpus: u8,
-    /// How long it reserves its worker, in seconds.
-    pub execution_timeout_s: u32,
-    /// When it was submitted: block timestamp, in seconds.
-    pub submitted_at: u64,
-    /// When its result is due, so that the worker is free at the latest: Unix timestamp in seconds.
-    pub ends_by: u64,
-}
-
-impl RunningJob {
-    /// A job of the market that is allocated; none otherwise.
-    pub fn new(job: &Job) -> Option<Self> {
-        Some(Self {
-            job_id: job.job_id,
-            client: job.client,
-            worker_id: job.worker_id?,
-            gpus: job.spec.requirements.gpu_count,
-            execution_timeout_s: job.spec.execution_timeout_s,
-            submitted_at: job.submitted_at,
-            ends_by: job.attempt_deadline?.0,
-        })
     }
 }
 

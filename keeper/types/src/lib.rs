@@ -38,7 +38,7 @@ pub use job::{Dispute, Job, JobSpec, JobState, Queue, UnknownState};
 pub use manifest::{
     Executor, Limits, MAX_MANIFEST_BYTES, MAX_MATMUL_SIZE, Manifest, ManifestError, MatmulJob, ProcessJob,
 };
-pub use market::{ApplyError, Group, KeeperBond, Market, PolicyState, Turns};
+pub use market::{ApplyError, Group, KeeperBond, Market, PolicyState, RunningJob, Turns};
 pub use money::{Fri, MoneyError, Rate};
 pub use placement::{
     AgentProfile, AgentView, ExecutorKind, ManifestView, Placement, PlacementError, Refusals, TrustTier,

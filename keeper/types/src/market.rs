@@ -34,6 +34,7 @@ mod workers;
 
 pub use groups::Group;
 pub use keepers::{KeeperBond, PolicyState};
+pub use standing::RunningJob;
 pub use turns::Turns;
 
 /// What a worker has to show the result that it is committed to, in seconds; as in JobMgr.

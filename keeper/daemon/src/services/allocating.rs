@@ -41,7 +41,8 @@ use keeper_scheduler::{
 };
 use keeper_store::{ExplanationRecord, Leases, Store};
 use keeper_types::{
-    AllocationItem, BlockNumber, ContentHash, Felt, Job, JobId, MAX_MANIFEST_BYTES, Manifest, ManifestView, RoundHeader,
+    AllocationItem, BlockNumber, ContentHash, Felt, Job, JobId, JobState, MAX_MANIFEST_BYTES, Manifest, ManifestView,
+    RoundHeader,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -199,7 +200,9 @@ impl Allocating {
     async fn decide(&self, believed: &Believed, memory: &mut Memory) -> Result<Option<Decided>, Failure> {
         memory.take_note_of(believed.fork);
         let queued: Vec<&Job> = believed.market.queued_jobs().filter(|job| memory.duty.has_job(job.job_id)).collect();
-        memory.explained.retain(|job_id, _| believed.market.jobs.get(job_id).is_some_and(|job| !job.state.is_final()));
+        // Of jobs that wait: many more may run, and what is said of one that comes back is news.
+        let waits = |job_id| believed.market.jobs.get(job_id).is_some_and(|job| job.state == JobState::Queued);
+        memory.explained.retain(|job_id, _| waits(job_id));
         let open: BTreeSet<ContentHash> = queued.iter().filter_map(|job| job.spec.manifest()).collect();
         memory.manifests.retain(|hash, _| open.contains(hash));
         if queued.is_empty() {

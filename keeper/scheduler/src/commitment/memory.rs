@@ -1,10 +1,13 @@
 //! What was hashed for the snapshots before: most of a market is the same from one round to the next, and a hash takes
 //! longer than to see that.
 
-use keeper_types::{Felt, PoseidonSponge};
+use keeper_types::{Felt, PoseidonSponge, RunningJob};
 
 use super::{job_leaf, root_of, running_leaf, said, tree::Tree, worker_fixed, worker_load};
-use crate::{PendingJob, RunningJob, Snapshot, WorkerView};
+use crate::{PendingJob, Snapshot, WorkerView};
+
+/// Leaves from which on hashing takes so much longer than beginning a thread that two are quicker.
+const WORTH_A_THREAD: usize = 200;
 
 /// Hashes one snapshot after the other. Remembers the leaves of the last one, and the trees over them.
 #[derive(Clone, Debug, Default)]
@@ -18,16 +21,31 @@ impl SnapshotHasher {
     /// The same as [`snapshot_root`](crate::snapshot_root), whatever was hashed before.
     pub fn root(&mut self, snapshot: &Snapshot) -> Felt {
         let (jobs, workers, running) = super::contents(snapshot);
+        let count = jobs.len() + workers.len() + running.len();
         let jobs = jobs.into_iter().map(|job| (job.job_id.0, job));
         let workers = workers.into_iter().map(|worker| (u64::from(worker.worker_id.0), worker));
         let running = running.into_iter().map(|job| (job.job_id.0, job));
-        let trees = [
-            self.jobs.update(jobs, |job, _| job_leaf(job), |leaf| *leaf),
-            self.workers.update(workers, WorkerHash::of, |hash| hash.leaf),
-            self.running.update(running, |job, _| running_leaf(job), |leaf| *leaf),
-        ];
-        root_of(snapshot, trees)
+        let Self { jobs: of_jobs, workers: of_workers, running: of_running } = self;
+        let hash_jobs = || of_jobs.update(jobs, |job, _| job_leaf(job), |leaf| *leaf);
+        let hash_others = || {
+            let workers = of_workers.update(workers, WorkerHash::of, |hash| hash.leaf);
+            (workers, of_running.update(running, |job, _| running_leaf(job), |leaf| *leaf))
+        };
+        let (jobs, (workers, running)) = both(count >= WORTH_A_THREAD, hash_jobs, hash_others);
+        root_of(snapshot, [jobs, workers, running])
     }
+}
+
+/// Does the one and the other, at the same time where it is worth it.
+fn both<A, B: Send>(is_worth_it: bool, here: impl FnOnce() -> A, beside: impl FnOnce() -> B + Send) -> (A, B) {
+    if !is_worth_it {
+        return (here(), beside());
+    }
+    std::thread::scope(|scope| {
+        let beside = scope.spawn(beside);
+        let here = here();
+        (here, beside.join().unwrap_or_else(|panicked| std::panic::resume_unwind(panicked)))
+    })
 }
 
 /// Leaves of one kind by ascending number, with what they were made from, and the tree over them.
@@ -56,7 +74,7 @@ impl<V: Clone + PartialEq, H: Copy> Leaves<V, H> {
         V: 'a,
     {
         let Self { entries, tree } = self;
-        let mut before = std::mem::take(entries).into_iter().peekable();
+        let mut before = std::mem::replace(entries, Vec::with_capacity(entries.len())).into_iter().peekable();
         for (number, value) in values {
             while let Some((gone, ..)) = before.next_if(|(earlier, ..)| *earlier < number) {
                 tree.remove(gone);

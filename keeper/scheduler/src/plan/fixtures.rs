@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use keeper_types::{
     Address, AgentView, Attempt, BlockNumber, Capabilities, Features, Felt, JobId, ManifestView, Queue, Rate,
-    Requirements, WorkerId, WorkerStatus,
+    Requirements, RunningJob, WorkerId, WorkerStatus,
 };
 
-use crate::{ManifestStatus, PendingJob, RunningJob, Snapshot, WorkerView};
+use crate::{ManifestStatus, PendingJob, Snapshot, WorkerView};
 
 /// The time of every snapshot in the tests.
 pub(crate) const NOW: u64 = 100_000;

@@ -3,13 +3,13 @@
 
 use keeper_types::{
     Address, AgentProfile, AgentView, Attempt, BlockNumber, Capabilities, ExecutorKind, Features, Felt, ManifestView,
-    Placement, Preferences, Queue, Rate, Refusals, Region, Requirements, TrustTier, WorkerId, WorkerStatus,
+    Placement, Preferences, Queue, Rate, Refusals, Region, Requirements, RunningJob, TrustTier, WorkerId, WorkerStatus,
 };
 use proptest::{collection::vec, prelude::*, strategy::Strategy};
 
 use super::{fixtures::*, *};
 use crate::{
-    Balancing, Ordering, OverflowRule, RunningJob, WorkerView,
+    Balancing, Ordering, OverflowRule, WorkerView,
     geography::{RegionLatencies, RegionLatency},
 };
 

@@ -2,14 +2,14 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet},
 };
 
-use keeper_types::{Address, JobId, USAGE_HALF_LIFE_S, WorkerStatus};
+use keeper_types::{Address, JobId, RunningJob, USAGE_HALF_LIFE_S, WorkerStatus};
 
 use super::is_emergency;
 use crate::{
-    Ordering, PendingJob, Policy, RunningJob, Snapshot,
+    Ordering, PendingJob, Policy, Snapshot,
     queueing::{
         Admission, Backfill, Balanced, EarliestDeadline, FairShare, Fifo, JobPrioritizer, MarketLimits, OrderingPolicy,
         OrderingView, PendingRecord, QueueIndex, Queues, Rank, RetryPolicy, TenantIndex, Tenants,
@@ -42,7 +42,7 @@ impl<'a> Line<'a> {
     /// take places and shares from those that can be served.
     pub(super) fn new(jobs: &'a BTreeMap<JobId, &'a PendingJob>, snapshot: &'a Snapshot, policy: &'a Policy) -> Self {
         let limits = limits(jobs, snapshot);
-        let (tenants, numbers) = tenants(jobs, snapshot, policy, &limits);
+        let (tenants, numbers, holders) = tenants(jobs, snapshot, policy, &limits);
         let queues = Queues::new(policy.queues.configs(), tenants, RetryPolicy::default(), jobs.len());
         let mut line = Self {
             ordering: ordering(policy),
@@ -55,7 +55,7 @@ impl<'a> Line<'a> {
             now_s: seconds(snapshot.now),
             policy,
         };
-        line.admit(snapshot, &numbers);
+        line.admit(snapshot, &numbers, &holders);
         line.queues.tenants.measure(limits.capacity_gpus);
         line.line_up();
         line
@@ -126,36 +126,40 @@ impl<'a> Line<'a> {
     }
 
     /// Queues all jobs in the order of their submission. Jobs that run count towards what their clients were promised.
-    fn admit(&mut self, snapshot: &Snapshot, numbers: &BTreeMap<Address, TenantIndex>) {
+    fn admit(&mut self, snapshot: &Snapshot, numbers: &Numbers, holders: &[TenantIndex]) {
         enum Open<'a> {
             Queued(&'a PendingJob),
             Running(&'a RunningJob),
         }
-        let queued = self.jobs.values().map(|job| ((job.submitted_at, job.job_id), Open::Queued(job)));
-        let running = counted(snapshot).map(|job| ((job.submitted_at, job.job_id), Open::Running(job)));
+        let queued = self.jobs.values().map(|job| (numbers[&job.client], Open::Queued(job)));
+        let running = counted(snapshot).zip(holders).map(|(job, client)| (*client, Open::Running(job)));
         let mut open: Vec<_> = queued.chain(running).collect();
-        open.sort_by_key(|(place, _)| *place);
+        open.sort_by_key(|(_, job)| match job {
+            Open::Queued(job) => (job.submitted_at, job.job_id),
+            Open::Running(job) => (job.submitted_at, job.job_id),
+        });
         // What a client was served lately counts against its share, as if submitted before all that is open.
-        let mut is_charged = BTreeSet::new();
-        for ((submitted_at, _), job) in &open {
-            let client = match job {
-                Open::Queued(job) => job.client,
-                Open::Running(job) => job.client,
-            };
-            if is_charged.insert(client) {
+        let mut is_charged = HashSet::new();
+        for (number, job) in &open {
+            if is_charged.insert(*number) {
+                let (client, submitted_at) = match job {
+                    Open::Queued(job) => (job.client, job.submitted_at),
+                    Open::Running(job) => (job.client, job.submitted_at),
+                };
                 let used = snapshot.used_milli.get(&client).copied().unwrap_or(0) / 1_000;
-                self.queues.tenants.promise(numbers[&client], used, seconds(*submitted_at));
+                self.queues.tenants.promise(*number, used, seconds(submitted_at));
             }
         }
         let mut outside = BTreeSet::new();
-        for ((submitted_at, job_id), job) in open {
+        for (number, job) in open {
             match job {
                 Open::Running(job) => {
                     let area = u64::from(job.gpus.max(1)) * u64::from(job.execution_timeout_s);
-                    self.queues.tenants.promise(numbers[&job.client], area, seconds(submitted_at));
+                    self.queues.tenants.promise(number, area, seconds(job.submitted_at));
                 }
                 Open::Queued(job) => {
-                    match self.queues.submit(record(job, numbers[&job.client]), seconds(submitted_at)) {
+                    let job_id = job.job_id;
+                    match self.queues.submit(record(job, number), seconds(job.submitted_at)) {
                         Admission::Queued { shed, .. } => outside.extend(shed),
                         Admission::QueueFull { .. } => _ = outside.insert(job_id),
                         Admission::Duplicate => {}
@@ -181,34 +185,40 @@ fn limits(jobs: &BTreeMap<JobId, &PendingJob>, snapshot: &Snapshot) -> MarketLim
     }
 }
 
-/// The accounts of all clients with open jobs, numbered by address.
+/// Clients' numbers. They are looked up for every running job, and hashing an address is quicker than to order two.
+type Numbers = HashMap<Address, TenantIndex>;
+
+/// The accounts of all clients with open jobs, numbered by address, and those of the running jobs that count, in their
+/// order.
 fn tenants(
     jobs: &BTreeMap<JobId, &PendingJob>,
     snapshot: &Snapshot,
     policy: &Policy,
     limits: &MarketLimits,
-) -> (Tenants, BTreeMap<Address, TenantIndex>) {
+) -> (Tenants, Numbers, Vec<TenantIndex>) {
     let now_s = seconds(snapshot.now);
     let clients = jobs.values().map(|job| job.client).chain(counted(snapshot).map(|job| job.client));
-    let clients: BTreeSet<Address> = clients.collect();
+    let mut clients: Vec<Address> = clients.collect::<HashSet<_>>().into_iter().collect();
+    clients.sort_unstable();
     let half_life_s = u32::try_from(USAGE_HALF_LIFE_S).expect("a day is short");
     let mut tenants = Tenants::new(half_life_s, limits.promised_gpus());
-    let mut numbers = BTreeMap::new();
+    let mut numbers = Numbers::new();
     for client in clients {
         let number = tenants.add(policy.client_weights.get(&client).copied().unwrap_or(1), now_s);
         tenants.charge(number, snapshot.used_milli.get(&client).copied().unwrap_or(0));
         numbers.insert(client, number);
     }
-    for job in counted(snapshot) {
+    let holders: Vec<_> = counted(snapshot).map(|job| numbers[&job.client]).collect();
+    for (job, client) in counted(snapshot).zip(&holders) {
         let gpus = u32::from(job.gpus.max(1));
-        tenants.hold(numbers[&job.client], gpus, now_s);
+        tenants.hold(*client, gpus, now_s);
         if policy.ordering == Ordering::FairShare {
             // What it may still use counts already, or whoever has just been served would be served again.
             let left_s = job.ends_by.saturating_sub(snapshot.now);
-            tenants.charge(numbers[&job.client], u64::from(gpus).saturating_mul(left_s).saturating_mul(1_000));
+            tenants.charge(*client, u64::from(gpus).saturating_mul(left_s).saturating_mul(1_000));
         }
     }
-    (tenants, numbers)
+    (tenants, numbers, holders)
 }
 
 /// Running jobs that count for what their clients hold.

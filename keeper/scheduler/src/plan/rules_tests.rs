@@ -2,12 +2,12 @@
 
 use keeper_types::{
     Address, AgentProfile, AgentView, Attempt, ExecutorKind, Felt, ManifestView, Placement, Preference, Preferences,
-    Rate, Refusals, Requirements, Strategy, TrustTier, WorkerId,
+    Rate, Refusals, Requirements, RunningJob, Strategy, TrustTier, WorkerId,
 };
 use proptest::{collection::vec, prelude::*};
 
 use super::{fixtures::*, *};
-use crate::{Assignment, Ordering, OverflowRule, Rejection, Reservation, RunningJob, WorkerView};
+use crate::{Assignment, Ordering, OverflowRule, Rejection, Reservation, WorkerView};
 
 fn client(number: u64) -> Address {
     Address(Felt::from(number))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use keeper_types::{Address, BlockNumber, Felt, Usage, WorkerId};
+use keeper_types::{Address, BlockNumber, Felt, RunningJob, Usage, WorkerId};
 use proptest::{
     prelude::*,
     strategy::Strategy,
@@ -10,7 +10,7 @@ use proptest::{
 };
 
 use super::{fixtures::*, *};
-use crate::{QueueRules, RunningJob, WaitingBound, WorkerView};
+use crate::{QueueRules, WaitingBound, WorkerView};
 
 /// Seconds between two rounds.
 const PAUSE_S: u32 = 5;

@@ -1,11 +1,11 @@
 use std::collections::BTreeMap;
 
-use keeper_types::Felt;
+use keeper_types::{Felt, RunningJob};
 use proptest::{prelude::*, strategy::Strategy};
 
 use super::*;
 use crate::{
-    Outcome, Plan, Policy, RoundInputs, RunningJob, plan,
+    Outcome, Plan, Policy, RoundInputs, plan,
     plan::{
         fixtures::{NOW, job, running, snapshot, worker},
         generators::any_snapshot,

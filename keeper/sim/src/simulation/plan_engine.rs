@@ -5,12 +5,12 @@
 use std::collections::BTreeMap;
 
 use keeper_scheduler::{
-    ManifestStatus, PendingJob, Policy, RunningJob, Snapshot, WorkerView, plan,
+    ManifestStatus, PendingJob, Policy, Snapshot, WorkerView, plan,
     queueing::{AfterFailure, FailureClass, FailureLog, RetryPolicy},
 };
 use keeper_types::{
     Address, AgentView, Attempt, BlockNumber, Capabilities, Felt, JobId, ManifestView, Queue, Rate, Requirements,
-    Usage, WorkerId, WorkerStatus,
+    RunningJob, Usage, WorkerId, WorkerStatus,
 };
 
 use super::{

@@ -17,8 +17,9 @@ use crate::{
 };
 
 const HINT: &str = "the program's first error above is the one to look at";
-/// Jobs that wait, and rounds: as they are without a backlog, with one, and with a long one.
-const CASES: [(&str, u32); 3] = [("40", 1), ("1000", 1), ("10000", 4)];
+/// Jobs that wait, jobs that run all the time, and rounds: as they are without a backlog, with much that runs, with a
+/// backlog, and with a long one.
+const CASES: [(&str, &str, u32); 4] = [("40", "0", 1), ("100", "15000", 1), ("1000", "0", 1), ("10000", "0", 4)];
 /// Jobs that end and come from one round to the next.
 const TURNOVER: &str = "40";
 /// In the order in which they come.
@@ -46,9 +47,13 @@ pub(crate) fn run(repo: &Repo, args: &Args) -> Result<ExitCode> {
     run_command(cargo(repo.root()).args(["build", "--locked", "--release", "--package", "scheduler-bench"]), HINT)?;
     let program = repo.target().join("release/scheduler-bench");
     let mut figures = Map::new();
-    for (pending, part) in CASES {
-        eprintln!("{pending} pending jobs");
-        figures.insert(format!("{pending} pending"), measure(&program, args, pending, part)?);
+    for (pending, running, part) in CASES {
+        let name = match running {
+            "0" => format!("{pending} pending"),
+            _ => format!("{pending} pending, {running} running"),
+        };
+        eprintln!("{name}");
+        figures.insert(name, measure(&program, args, (pending, running), part)?);
     }
     let figures = Value::Object(figures);
     print!("{}", table(&figures));
@@ -59,20 +64,20 @@ pub(crate) fn run(repo: &Repo, args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn measure(program: &Path, args: &Args, pending: &str, part: u32) -> Result<Value> {
+fn measure(program: &Path, args: &Args, (pending, running): (&str, &str), part: u32) -> Result<Value> {
     let (workers, rounds, seed) = (args.workers.to_string(), (args.rounds / part).max(1), args.seed.to_string());
     let mut command = Command::new(program);
-    command.args(["round", &workers, pending, TURNOVER, &rounds.to_string(), &seed]);
+    command.args(["round", &workers, pending, TURNOVER, running, &rounds.to_string(), &seed]);
     serde_json::from_str(&capture(&mut command, HINT)?).context("reading the figures")
 }
 
 /// A line for every case, with the median and the 99th percentile of each stage in milliseconds.
 fn table(figures: &Value) -> String {
-    let mut text = format!("{:<16}", "p50 / p99 ms");
+    let mut text = format!("{:<28}", "p50 / p99 ms");
     STAGES.iter().for_each(|stage| text += &format!(" {stage:>17}"));
     text.push('\n');
     for (name, case) in figures.as_object().into_iter().flatten() {
-        text += &format!("{name:<16}");
+        text += &format!("{name:<28}");
         for stage in STAGES {
             let ms =
                 |key: &str| case[stage][key].as_f64().map_or_else(|| "-".to_owned(), |us| format!("{:.2}", us / 1e3));

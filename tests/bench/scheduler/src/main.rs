@@ -1,7 +1,7 @@
 //! The program behind `cargo xtask bench scheduler`.
 //!
 //! `stream WORKERS DECISIONS kinds|varied SEED` places jobs one after the other, `pending JOBS` packs jobs that wait,
-//! `round WORKERS PENDING TURNOVER ROUNDS SEED` makes whole rounds; each answers with a line of figures.
+//! `round WORKERS PENDING TURNOVER RUNNING ROUNDS SEED` makes whole rounds; each answers with a line of figures.
 
 mod round;
 mod workload;
@@ -38,14 +38,14 @@ fn main() -> Result<()> {
             stream(workers.parse()?, decisions.parse()?, fleet, seed.parse()?)
         }
         ["pending", jobs] => pending(jobs.parse()?)?,
-        ["round", workers, pending, turnover, rounds, seed] => {
-            let (workers, seed) = (workers.parse()?, seed.parse()?);
-            let (pending, turnover, rounds) = (pending.parse()?, turnover.parse()?, rounds.parse()?);
+        ["round", workers, pending, turnover, running, rounds, seed] => {
+            let (workers, rounds, seed) = (workers.parse()?, rounds.parse()?, seed.parse()?);
+            let (pending, turnover, running) = (pending.parse()?, turnover.parse()?, running.parse()?);
             ensure!(rounds > 0, "ROUNDS is 0, but at least one has to be measured");
-            round::measure(&round::Case { workers, pending, turnover, rounds, seed })?
+            round::measure(&round::Case { workers, pending, turnover, running, rounds, seed })?
         }
         _ => bail!(
-            "usage: scheduler-bench pending JOBS | round WORKERS PENDING TURNOVER ROUNDS SEED | \
+            "usage: scheduler-bench pending JOBS | round WORKERS PENDING TURNOVER RUNNING ROUNDS SEED | \
              stream WORKERS DECISIONS kinds|varied SEED"
         ),
     };

@@ -35,6 +35,8 @@ pub(crate) struct Case {
     pub(crate) pending: usize,
     /// Jobs that end from one round to the next, at least, where as many run.
     pub(crate) turnover: usize,
+    /// Jobs that run all the time, at least; workers have room for them.
+    pub(crate) running: usize,
     pub(crate) rounds: usize,
     pub(crate) seed: u64,
 }
@@ -60,11 +62,13 @@ pub(crate) fn measure(case: &Case) -> Result<Value> {
     let mut keeper = Keeper::new(case);
     // A backlog is one: first everything is filled.
     let is_backlog = case.pending > 2 * case.turnover;
-    let mut is_filling = is_backlog;
+    let mut is_filling = is_backlog || case.running > 0;
     while is_filling {
         keeper.refill(case.pending);
-        is_filling = !keeper.round(&mut Stages::new()).items.is_empty();
+        is_filling =
+            !keeper.round(&mut Stages::new()).items.is_empty() && (is_backlog || keeper.running.len() < case.running);
     }
+    ensure!(keeper.running.len() >= case.running, "no more than {} jobs can run", keeper.running.len());
     let mut stages = Stages::new();
     let mut placed = 0;
     for round in 0..WARM_UP + case.rounds {
@@ -96,7 +100,13 @@ pub(crate) fn measure(case: &Case) -> Result<Value> {
 impl Keeper {
     fn new(case: &Case) -> Self {
         let mut lots = Lots(case.seed);
-        let views = workload::workers(case.workers, Fleet::Kinds, &mut lots);
+        let mut views = workload::workers(case.workers, Fleet::Kinds, &mut lots);
+        // Twice of what runs on each on average, since no job fits all of them.
+        let room = 2 * case.running / usize::try_from(case.workers).unwrap_or(usize::MAX).max(1);
+        for view in views.iter_mut().filter(|_| room > 0) {
+            view.slots = view.slots.saturating_add(u8::try_from(room).unwrap_or(u8::MAX));
+            view.capabilities.gpu_count = u8::MAX;
+        }
         let agents =
             views.iter().map(|view| (view.worker_id, AgentView { latency_ms: Some(20), ..view.agent.clone() }));
         let mut keeper = Self {
@@ -124,7 +134,7 @@ impl Keeper {
     /// The next block: jobs end, others come, some round trips are measured anew.
     fn go_on(&mut self, case: &Case) {
         self.block += 1;
-        let most = 3 * usize::try_from(case.workers).unwrap_or(usize::MAX) / 2;
+        let most = case.running.max(3 * usize::try_from(case.workers).unwrap_or(usize::MAX) / 2);
         let is_backlog = case.pending > 2 * case.turnover;
         let ending = if is_backlog { case.turnover } else { self.running.len().saturating_sub(most) };
         for _ in 0..ending {
