@@ -201,7 +201,7 @@ impl Allocating {
         memory.take_note_of(believed.fork);
         let queued: Vec<&Job> = believed.market.queued_jobs().filter(|job| memory.duty.has_job(job.job_id)).collect();
         // Of jobs that wait: many more may run, and what is said of one that comes back is news.
-        let waits = |job_id| believed.market.jobs.get(job_id).is_some_and(|job| job.state == JobState::Queued);
+        let waits = |job_id: &JobId| believed.market.jobs.get(job_id).is_some_and(|job| job.state == JobState::Queued);
         memory.explained.retain(|job_id, _| waits(job_id));
         let open: BTreeSet<ContentHash> = queued.iter().filter_map(|job| job.spec.manifest()).collect();
         memory.manifests.retain(|hash, _| open.contains(hash));
