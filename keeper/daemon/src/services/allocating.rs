@@ -18,6 +18,7 @@
 //! Told to stop, it drops what it decides and finishes what it sends: for some seconds it waits for the round to land, and
 //! then leaves the intent open for the next start.
 
+mod hashing;
 mod portion;
 mod rounds;
 mod share;
@@ -36,8 +37,7 @@ use keeper_chain::{
 use keeper_dispatch::{ArtifactStore, Sessions};
 use keeper_follow::Latch;
 use keeper_scheduler::{
-    Explanation, ManifestStatus, Outcome, Plan, Policy, RoundInputs, Snapshot, SnapshotHasher, plan, plan_root,
-    policy_id, seed_of,
+    Explanation, ManifestStatus, Outcome, Plan, Policy, RoundInputs, Snapshot, plan, plan_root, policy_id, seed_of,
 };
 use keeper_store::{ExplanationRecord, Leases, Store};
 use keeper_types::{
@@ -47,7 +47,7 @@ use keeper_types::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use self::share::Share;
+use self::{hashing::Hashing, share::Share};
 use super::{Believed, BelievedReceiver, Duty, Failure, Health, Leadership, now_ms};
 
 /// Waiting jobs age and manifests arrive without an event, so a round is tried this often at least.
@@ -90,8 +90,8 @@ struct Memory {
     failures: u32,
     /// Whether it is not known what became of a round that was sent.
     is_unsettled: bool,
-    /// What was hashed for the round before.
-    hasher: SnapshotHasher,
+    /// The snapshot's root, and what was hashed for the rounds before.
+    hashing: Hashing,
     /// How long the round that is decided takes.
     share: Share,
     /// What the rounds are decided under, where there are several keepers.
@@ -219,15 +219,15 @@ impl Allocating {
         // Whose turn it is counts among the portion's own workers.
         let snapshot = snapshot.with_turn(&believed.market, &self.policy).without_idle_measures(&self.policy);
         memory.share.mark("snapshot");
+        let snapshot = Arc::new(snapshot);
+        memory.hashing.begin(Arc::clone(&snapshot)).await;
         let plan = plan(&snapshot, &self.policy);
         memory.share.mark("planned");
         if plan.items.is_empty() {
             self.explain(believed, &plan, None, &mut memory.explained).await?;
             return Ok(None);
         }
-        let snapshot = Arc::new(snapshot);
-        let Some(Numbered { round, root: snapshot_root }) = self.number(believed, &plan, &snapshot, memory).await?
-        else {
+        let Some(Numbered { round, root: snapshot_root }) = self.number(believed, &plan, memory).await? else {
             return Ok(None);
         };
         let items = plan.batch();
@@ -253,17 +253,10 @@ impl Allocating {
         Ok(Some(Decided { header, items, prepared }))
     }
 
-    /// Hashes the snapshot, by a thread of its own, while the node says which round was the last and that is explained.
-    /// `None` where the node does not say.
-    async fn number(
-        &self,
-        believed: &Believed,
-        plan: &Plan,
-        snapshot: &Arc<Snapshot>,
-        memory: &mut Memory,
-    ) -> Result<Option<Numbered>, Failure> {
-        let (mut hasher, hashed) = (std::mem::take(&mut memory.hasher), Arc::clone(snapshot));
-        let hashing = tokio::task::spawn_blocking(move || (hasher.root(&hashed), hasher, Instant::now()));
+    /// Waits for the snapshot's root while the node says which round was the last and the plan is explained. `None` where
+    /// the node does not say.
+    async fn number(&self, believed: &Believed, plan: &Plan, memory: &mut Memory) -> Result<Option<Numbered>, Failure> {
+        let asked = Instant::now();
         let last = self.contracts.last_round(self.lane.address()).await;
         let answered = Instant::now();
         let round = match &last {
@@ -277,14 +270,13 @@ impl Allocating {
             Some(_) => self.explain(believed, plan, round, &mut memory.explained).await,
             None => Ok(()),
         };
-        // Nobody ends it from elsewhere, so what it does not return is a panic.
-        let hashed = hashing.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
-        let (root, hasher, rooted) = hashed;
-        memory.hasher = hasher;
-        memory.share.wait(answered.saturating_duration_since(rooted));
+        let rooted = memory.hashing.end().await;
+        // Until then there was something to do beside waiting for the node.
+        let busy_until = rooted.map_or(asked, |rooted| rooted.at.max(asked));
+        memory.share.wait(answered.saturating_duration_since(busy_until));
         memory.share.mark("rooted");
         explained?;
-        Ok(round.map(|round| Numbered { round, root }))
+        Ok(round.zip(rooted).map(|(round, rooted)| Numbered { round, root: rooted.root }))
     }
 
     fn snapshot(&self, believed: &Believed, memory: &Memory) -> Snapshot {
