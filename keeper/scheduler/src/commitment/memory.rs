@@ -6,8 +6,21 @@ use keeper_types::{Felt, PoseidonSponge, RunningJob};
 use super::{job_leaf, root_of, running_leaf, said, tree::Tree, worker_fixed, worker_load};
 use crate::{PendingJob, Snapshot, WorkerView};
 
-/// Leaves from which on hashing takes so much longer than beginning a thread that two are quicker.
-const WORTH_A_THREAD: usize = 200;
+/// How two things are done that know nothing of each other. There are no threads here; whoever has some may use them.
+pub trait Both {
+    /// Does the one and the other.
+    fn both<A, B: Send>(&self, here: impl FnOnce() -> A, beside: impl FnOnce() -> B + Send) -> (A, B);
+}
+
+/// One after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct InTurn;
+
+impl Both for InTurn {
+    fn both<A, B: Send>(&self, here: impl FnOnce() -> A, beside: impl FnOnce() -> B + Send) -> (A, B) {
+        (here(), beside())
+    }
+}
 
 /// Hashes one snapshot after the other. Remembers the leaves of the last one, and the trees over them.
 #[derive(Clone, Debug, Default)]
@@ -20,8 +33,12 @@ pub struct SnapshotHasher {
 impl SnapshotHasher {
     /// The same as [`snapshot_root`](crate::snapshot_root), whatever was hashed before.
     pub fn root(&mut self, snapshot: &Snapshot) -> Felt {
+        self.root_by(snapshot, &InTurn)
+    }
+
+    /// The same, with the jobs that wait hashed here, and workers and running jobs beside.
+    pub fn root_by(&mut self, snapshot: &Snapshot, order: &impl Both) -> Felt {
         let (jobs, workers, running) = super::contents(snapshot);
-        let count = jobs.len() + workers.len() + running.len();
         let jobs = jobs.into_iter().map(|job| (job.job_id.0, job));
         let workers = workers.into_iter().map(|worker| (u64::from(worker.worker_id.0), worker));
         let running = running.into_iter().map(|job| (job.job_id.0, job));
@@ -31,21 +48,9 @@ impl SnapshotHasher {
             let workers = of_workers.update(workers, WorkerHash::of, |hash| hash.leaf);
             (workers, of_running.update(running, |job, _| running_leaf(job), |leaf| *leaf))
         };
-        let (jobs, (workers, running)) = both(count >= WORTH_A_THREAD, hash_jobs, hash_others);
+        let (jobs, (workers, running)) = order.both(hash_jobs, hash_others);
         root_of(snapshot, [jobs, workers, running])
     }
-}
-
-/// Does the one and the other, at the same time where it is worth it.
-fn both<A, B: Send>(is_worth_it: bool, here: impl FnOnce() -> A, beside: impl FnOnce() -> B + Send) -> (A, B) {
-    if !is_worth_it {
-        return (here(), beside());
-    }
-    std::thread::scope(|scope| {
-        let beside = scope.spawn(beside);
-        let here = here();
-        (here, beside.join().unwrap_or_else(|panicked| std::panic::resume_unwind(panicked)))
-    })
 }
 
 /// Leaves of one kind by ascending number, with what they were made from, and the tree over them.

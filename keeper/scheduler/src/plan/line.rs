@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
 };
 
 use keeper_types::{Address, JobId, RunningJob, USAGE_HALF_LIFE_S, WorkerStatus};
@@ -131,7 +131,7 @@ impl<'a> Line<'a> {
             Queued(&'a PendingJob),
             Running(&'a RunningJob),
         }
-        let queued = self.jobs.values().map(|job| (numbers[&job.client], Open::Queued(job)));
+        let queued = self.jobs.values().map(|job| (numbers.of(job.client), Open::Queued(job)));
         let running = counted(snapshot).zip(holders).map(|(job, client)| (*client, Open::Running(job)));
         let mut open: Vec<_> = queued.chain(running).collect();
         open.sort_by_key(|(_, job)| match job {
@@ -139,7 +139,7 @@ impl<'a> Line<'a> {
             Open::Running(job) => (job.submitted_at, job.job_id),
         });
         // What a client was served lately counts against its share, as if submitted before all that is open.
-        let mut is_charged = HashSet::new();
+        let mut is_charged = BTreeSet::new();
         for (number, job) in &open {
             if is_charged.insert(*number) {
                 let (client, submitted_at) = match job {
@@ -185,8 +185,16 @@ fn limits(jobs: &BTreeMap<JobId, &PendingJob>, snapshot: &Snapshot) -> MarketLim
     }
 }
 
-/// Clients' numbers. They are looked up for every running job, and hashing an address is quicker than to order two.
-type Numbers = HashMap<Address, TenantIndex>;
+/// Clients' numbers, in the order of their addresses. Each running job's is looked up, and to order two addresses takes a
+/// multiplication for each: so they are found by how they lie in memory, which has another order.
+#[derive(Default)]
+struct Numbers(BTreeMap<[u64; 4], TenantIndex>);
+
+impl Numbers {
+    fn of(&self, client: Address) -> TenantIndex {
+        self.0[&client.0.to_raw()]
+    }
+}
 
 /// The accounts of all clients with open jobs, numbered by address, and those of the running jobs that count, in their
 /// order.
@@ -198,17 +206,18 @@ fn tenants(
 ) -> (Tenants, Numbers, Vec<TenantIndex>) {
     let now_s = seconds(snapshot.now);
     let clients = jobs.values().map(|job| job.client).chain(counted(snapshot).map(|job| job.client));
-    let mut clients: Vec<Address> = clients.collect::<HashSet<_>>().into_iter().collect();
+    let distinct: BTreeMap<_, Address> = clients.map(|client| (client.0.to_raw(), client)).collect();
+    let mut clients: Vec<Address> = distinct.into_values().collect();
     clients.sort_unstable();
     let half_life_s = u32::try_from(USAGE_HALF_LIFE_S).expect("a day is short");
     let mut tenants = Tenants::new(half_life_s, limits.promised_gpus());
-    let mut numbers = Numbers::new();
+    let mut numbers = Numbers::default();
     for client in clients {
         let number = tenants.add(policy.client_weights.get(&client).copied().unwrap_or(1), now_s);
         tenants.charge(number, snapshot.used_milli.get(&client).copied().unwrap_or(0));
-        numbers.insert(client, number);
+        numbers.0.insert(client.0.to_raw(), number);
     }
-    let holders: Vec<_> = counted(snapshot).map(|job| numbers[&job.client]).collect();
+    let holders: Vec<_> = counted(snapshot).map(|job| numbers.of(job.client)).collect();
     for (job, client) in counted(snapshot).zip(&holders) {
         let gpus = u32::from(job.gpus.max(1));
         tenants.hold(*client, gpus, now_s);

@@ -1,8 +1,8 @@
-//! The snapshot's root, hashed by a thread of its own while the plan is made from the same snapshot.
+//! The snapshot's root, hashed by threads of its own while the plan is made from the same snapshot.
 
 use std::{sync::Arc, time::Instant};
 
-use keeper_scheduler::{Snapshot, SnapshotHasher};
+use keeper_scheduler::{Both, Snapshot, SnapshotHasher};
 use keeper_types::Felt;
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -13,6 +13,19 @@ pub(super) struct Hashing {
     /// What was hashed before; with the thread as long as there is one.
     hasher: SnapshotHasher,
     thread: Option<JoinHandle<(SnapshotHasher, Rooted)>>,
+}
+
+/// At the same time, each by a thread.
+struct AtOnce;
+
+impl Both for AtOnce {
+    fn both<A, B: Send>(&self, here: impl FnOnce() -> A, beside: impl FnOnce() -> B + Send) -> (A, B) {
+        std::thread::scope(|scope| {
+            let beside = scope.spawn(beside);
+            let here = here();
+            (here, beside.join().unwrap_or_else(|panicked| std::panic::resume_unwind(panicked)))
+        })
+    }
 }
 
 /// A snapshot's root, and when it was there.
@@ -28,7 +41,7 @@ impl Hashing {
         self.end().await;
         let mut hasher = std::mem::take(&mut self.hasher);
         self.thread = Some(spawn_blocking(move || {
-            let root = hasher.root(&snapshot);
+            let root = hasher.root_by(&snapshot, &AtOnce);
             (hasher, Rooted { root, at: Instant::now() })
         }));
     }
