@@ -41,7 +41,7 @@ pub use self::{
     log::LaneLease,
     slot::{Signed, Slot, Stage},
     state::{Action, Answer, LaneState, LaneTimes, Look, Observation},
-    sweep::{Checked, Found, Sweep},
+    sweep::{Checked, Sweep},
 };
 use crate::{Calls, ChainSource, SendError, Sender, sender::Bounds};
 

@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval},
 };
 
-use self::sight::{Seen, observe, restored_slot};
+use self::sight::{Questions, Seen, observe, restored_slot};
 pub use self::sight::{above, is_repeatable};
 use super::{
     Command, Lane, LaneError, LaneStatus, Outcome, Paused, Submission,
@@ -237,12 +237,14 @@ impl Driver {
         self.is_withheld = false;
         if !self.is_observing {
             self.is_observing = true;
-            let (lane, sweep) = (self.lane.clone(), self.state.sweep());
+            let lane = self.lane.clone();
             let asks_finality = now_ms().saturating_sub(self.finality_asked_ms) >= FINALITY_EVERY_MS;
             if asks_finality {
                 self.finality_asked_ms = now_ms();
             }
-            self.work.spawn(async move { Done::Chain(observe(&lane, sweep, asks_finality).await) });
+            let (sweep, maybe_final) = (self.state.sweep(), self.state.maybe_final());
+            let questions = Questions { sweep, maybe_final, asks_finality };
+            self.work.spawn(async move { Done::Chain(observe(&lane, questions).await) });
         }
         self.step(&Observation::Tick).await?;
         self.sign_waiting().await

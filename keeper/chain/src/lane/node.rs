@@ -11,16 +11,13 @@ use starknet::{
     providers::{Provider as _, ProviderError},
 };
 
-use super::{
-    state::{Answer, Look},
-    sweep::Found,
-};
+use super::state::{Answer, Look};
 use crate::{RpcError, Sender};
 
 /// Blocks that are searched at a time for the transaction that used a nonce.
 const MOST_SEARCHED: u64 = 64;
 
-/// The newest block, and what gas costs in it.
+/// A block, and what gas costs in it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     pub(super) block: BlockRef,
@@ -51,9 +48,8 @@ impl Node<'_> {
     }
 
     /// The block of this height; `None` where the chain does not reach so far.
-    pub(super) async fn block_at(&self, number: BlockNumber) -> Result<Option<Found>, RpcError> {
-        let found = self.block(BlockId::Number(number.0)).await?;
-        Ok(found.map(|head| Found { block: head.block, is_on_l1: head.is_on_l1 }))
+    pub(super) async fn block_at(&self, number: BlockNumber) -> Result<Option<Head>, RpcError> {
+        self.block(BlockId::Number(number.0)).await
     }
 
     async fn block(&self, id: BlockId) -> Result<Option<Head>, RpcError> {

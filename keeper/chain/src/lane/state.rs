@@ -31,8 +31,7 @@ impl Default for LaneTimes {
 
 /// How often a used nonce's transaction is looked for, at least, before the intent counts as lost.
 pub(super) const LEAST_LOOKS: u32 = 10;
-/// Blocks that are asked for at a time because their heights are accepted on L1: thousands may be so at once, and none is
-/// in a hurry.
+/// Blocks of which it is asked at a time whether they are final: thousands may be so at once, and none is in a hurry.
 const MOST_FINAL: usize = 8;
 /// Refusals after which what is refused is given up for a no-op.
 pub(super) const MOST_REFUSALS: u32 = 3;
@@ -127,11 +126,18 @@ pub enum Observation {
     },
     /// Which of the blocks that something landed in, and of that of the last sight, are part of the chain.
     Checked(Checked),
-    /// Some chain is accepted on L1 up to here. What landed at these heights is asked for again: whether it was in that
-    /// chain only the block itself tells.
+    /// Some chain is accepted on L1 up to here. Whether the block that something landed in is part of that chain only the
+    /// block itself tells: it is one of [`LaneState::maybe_final`] from now on.
     AcceptedOnL1 {
         /// The height of the newest block.
         up_to: BlockNumber,
+    },
+    /// What was found at the heights of blocks that may be final.
+    Finality {
+        /// They are there, and accepted on L1.
+        accepted: Vec<BlockRef>,
+        /// Others are there.
+        replaced: Vec<BlockRef>,
     },
     /// An intent's action is wanted no more.
     Abandoned {
@@ -277,8 +283,7 @@ impl LaneState {
         self.slots.get(&nonce).is_some_and(|slot| matches!(slot.stage, Stage::Signed | Stage::MaybeSent))
     }
 
-    /// What to ask for to know which of the blocks that something landed in are still part of the chain, and which of
-    /// them are accepted on L1.
+    /// What to ask for to know which of the blocks that something landed in are still part of the chain.
     pub fn sweep(&self) -> Sweep {
         let blocks = |is_confirmed: bool| {
             let landed = self.slots.values().filter(|slot| slot.is_confirmed == is_confirmed);
@@ -287,11 +292,18 @@ impl LaneState {
             blocks.dedup();
             blocks
         };
-        let (mut asked, mut confirmed) = (blocks(false), blocks(true));
-        let is_accepted = |block: &BlockRef| self.on_l1.is_some_and(|up_to| block.number <= up_to);
-        let accepted = confirmed.iter().rev().take(MOST_FINAL).take_while(|block| is_accepted(block)).count();
-        asked.extend(confirmed.drain(confirmed.len() - accepted..));
-        Sweep::new(self.pinned_block(), asked, confirmed)
+        Sweep::new(self.pinned_block(), blocks(false), blocks(true))
+    }
+
+    /// Blocks that something landed in whose heights are accepted on L1, the lowest first and not all at once.
+    pub fn maybe_final(&self) -> Vec<BlockRef> {
+        let Some(up_to) = self.on_l1 else { return Vec::new() };
+        let landed = self.slots.values().filter(|slot| slot.is_confirmed).filter_map(Slot::landed_block);
+        let mut blocks: Vec<_> = landed.filter(|block| block.number <= up_to).collect();
+        blocks.sort_unstable_by_key(|block| block.number);
+        blocks.dedup();
+        blocks.truncate(MOST_FINAL);
+        blocks
     }
 
     /// How long the lowest nonce that is not used has been missing, in milliseconds; `None` where none is.

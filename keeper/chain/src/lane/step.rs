@@ -72,6 +72,7 @@ impl LaneState {
             }
             Observation::Checked(checked) => self.checked(checked, now_ms, &mut actions),
             Observation::AcceptedOnL1 { up_to } => self.on_l1 = self.on_l1.max(Some(*up_to)),
+            Observation::Finality { accepted, replaced } => self.finalise(accepted, replaced, &mut actions),
             Observation::Abandoned { intent } => {
                 if let Some(slot) = self.slots.values_mut().find(|slot| slot.intent == *intent) {
                     slot.is_wanted = false;
@@ -136,7 +137,6 @@ impl LaneState {
                 slot.is_confirmed = checked.standing.contains(&block);
             }
         }
-        self.finalise(&checked.on_l1, actions);
     }
 
     fn looked(&mut self, (nonce, opening): (u64, u32), look: Look, now_ms: u64, actions: &mut Vec<Action>) {
@@ -183,11 +183,16 @@ impl LaneState {
         actions.push(Action::OutsideUse { nonce, hash });
     }
 
-    fn finalise(&mut self, on_l1: &[BlockRef], actions: &mut Vec<Action>) {
+    fn finalise(&mut self, accepted: &[BlockRef], replaced: &[BlockRef], actions: &mut Vec<Action>) {
         let mut blocks = Vec::new();
-        let final_below = &mut self.final_below;
+        let (final_below, on_l1) = (&mut self.final_below, self.on_l1);
         self.slots.retain(|nonce, slot| {
-            let Some(block) = slot.landed_block().filter(|block| on_l1.contains(block)) else { return true };
+            let Some(block) = slot.landed_block() else { return true };
+            // The next sweep asks for it again, and sees what became of it.
+            slot.is_confirmed &= !replaced.contains(&block);
+            if !accepted.contains(&block) || on_l1.is_none_or(|up_to| block.number > up_to) {
+                return true;
+            }
             *final_below = (*final_below).max(nonce + 1);
             if !blocks.contains(&block) {
                 blocks.push(block);

@@ -3,30 +3,16 @@
 //! A block is confirmed once it was seen to be part of the chain after something was found to have landed in it. As long
 //! as the block stands that the account's nonce is known as of, so do all confirmed ones below it, and only the others are
 //! asked for. Where it does not, confirmed blocks are gone through from the highest down to the first that stands.
-//!
-//! That a block is accepted on L1 is taken from the answer that shows the block, and from nothing else. A height that is
-//! accepted says nothing of what was seen at it before: the block may be of a fork that was left since.
 
 use std::collections::VecDeque;
 
 use keeper_types::BlockRef;
-
-/// A block as a node has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// The block.
-    pub block: BlockRef,
-    /// Whether it is accepted on L1: then it is final.
-    pub is_on_l1: bool,
-}
 
 /// What is known of the blocks that were asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
     /// Part of the chain.
     pub standing: Vec<BlockRef>,
-    /// Those of them that are accepted on L1.
-    pub on_l1: Vec<BlockRef>,
     /// Others stand at their heights.
     pub gone: Vec<BlockRef>,
     /// The chain does not reach so far, as the node has it.
@@ -44,10 +30,9 @@ pub struct Sweep {
 }
 
 impl Sweep {
-    /// A sweep where the nonce was known as of `pin`: of the blocks `asked`, whatever stands, and of the confirmed ones,
-    /// highest first.
-    pub(super) fn new(pin: Option<BlockRef>, asked: Vec<BlockRef>, confirmed: Vec<BlockRef>) -> Self {
-        let first = pin.into_iter().chain(asked).collect();
+    /// A sweep where the nonce was known as of `pin`, with the confirmed blocks highest first.
+    pub(super) fn new(pin: Option<BlockRef>, unconfirmed: Vec<BlockRef>, confirmed: Vec<BlockRef>) -> Self {
+        let first = pin.into_iter().chain(unconfirmed).collect();
         // Without a pin nothing vouches for those that were confirmed.
         let is_descending = pin.is_none();
         Self { pin, first, confirmed: confirmed.into(), is_descending, checked: Checked::default() }
@@ -65,16 +50,13 @@ impl Sweep {
     }
 
     /// What stands at the height of the next one.
-    pub fn found(&mut self, found: Option<Found>) {
+    pub fn found(&mut self, found: Option<BlockRef>) {
         let (asked, is_first) = match self.first.pop_front() {
             Some(asked) => (Some(asked), true),
             None => (self.confirmed.pop_front(), false),
         };
         let Some(asked) = asked else { return };
-        let stands = found.is_some_and(|found| found.block == asked);
-        if stands && found.is_some_and(|found| found.is_on_l1) {
-            self.checked.on_l1.push(asked);
-        }
+        let stands = found == Some(asked);
         let list = match found {
             Some(_) if stands => &mut self.checked.standing,
             Some(_) => &mut self.checked.gone,
@@ -110,8 +92,7 @@ mod tests {
         let mut asked = Vec::new();
         while let Some(next) = sweep.next() {
             asked.push(next.number.0);
-            let found = Found { block: block(next.number.0, fork), is_on_l1: next.number.0 <= 5 };
-            sweep.found((next.number.0 <= head).then_some(found));
+            sweep.found((next.number.0 <= head).then(|| block(next.number.0, fork)));
         }
         (asked, sweep.into_checked())
     }
@@ -131,12 +112,5 @@ mod tests {
         assert_eq!(asked, [10, 9, 8, 5]);
         assert_eq!(checked.unknown, [block(10, 1), block(9, 1)]);
         assert_eq!((checked.gone, checked.standing), (vec![block(8, 1)], vec![block(5, 2)]));
-        assert_eq!(checked.on_l1, [block(5, 2)]);
-    }
-
-    #[test]
-    fn the_block_of_an_accepted_height_is_not_accepted_where_it_is_another() {
-        let (_, checked) = sweep(Sweep::new(None, vec![block(5, 1), block(4, 2), block(6, 2)], Vec::new()), 2, 8);
-        assert_eq!((checked.gone, checked.on_l1), (vec![block(5, 1)], vec![block(4, 2)]));
     }
 }

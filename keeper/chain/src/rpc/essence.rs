@@ -39,7 +39,7 @@ pub(super) fn meaning(code: i64, is_pinned: bool) -> Meaning {
 }
 
 /// What of a result must be the same whoever gives it: what the keeper reads. The rest may differ between nodes'
-/// programs, as how a number is written and whether a block is accepted on L1 yet.
+/// programs, as how a number is written, and in time, as whether a block is accepted on L1 yet ([`is_on_l1`]).
 pub(super) fn essence(method: &str, result: &Value) -> Value {
     match method {
         "starknet_getBlockWithTxHashes" | "starknet_getBlockWithTxs" => block(result),
@@ -58,6 +58,11 @@ pub(super) fn essence(method: &str, result: &Value) -> Value {
         "starknet_specVersion" => Value::Bool(true),
         _ => canonical(result),
     }
+}
+
+/// Whether a result is a block that is accepted on L1.
+pub(super) fn is_on_l1(result: &Value) -> bool {
+    result.get("status").and_then(Value::as_str) == Some("ACCEPTED_ON_L1")
 }
 
 fn block(block: &Value) -> Value {

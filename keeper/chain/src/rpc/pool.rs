@@ -17,7 +17,7 @@ use url::Url;
 
 use super::{
     endpoint::{Endpoint, Fault, Read, Readable, Refusal, Reply, tree},
-    essence::essence,
+    essence::{essence, is_on_l1},
     head::HeadMemory,
     health::{EndpointHealth, Standing, order},
     request::{Kind, Request},
@@ -80,10 +80,14 @@ pub(super) struct Gathered {
 pub(super) type Asking<'a> = BoxFuture<'a, (usize, Result<Reply, Fault>)>;
 
 impl Gathered {
-    /// The believed answer.
+    /// The believed answer. Of those who say the same, nodes learn at different times that a block is accepted on L1, and
+    /// some never: whoever knows it is believed, or a block would never be final where the fastest does not follow L1.
     pub(super) fn believed(&self) -> Option<&Reply> {
         let Verdict::Believe(who) = self.verdict else { return None };
-        self.replies.iter().find(|(place, _)| *place == who).map(|(_, reply)| reply)
+        let mut same = self.replies.iter().filter(|(place, _)| self.same.contains(place));
+        let knows = |(_, reply): &&(usize, Reply)| matches!(reply, Reply::Result(result) if is_on_l1(result));
+        let of_who = || self.replies.iter().find(|(place, _)| *place == who);
+        same.find(knows).or_else(of_who).map(|(_, reply)| reply)
     }
 
     /// Whether nobody has the block that was asked for.

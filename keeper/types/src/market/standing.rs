@@ -56,7 +56,8 @@ pub(super) struct Standing {
 }
 
 impl Standing {
-    /// What is kept of a running job does not change as long as it runs.
+    /// What is kept of a running job does not change as long as it runs. The one event that takes its deadline and leaves it
+    /// allocated, an attempt that failed for good, is followed by the job's end in the same transaction.
     fn moved(&mut self, job_id: JobId, to: Option<&Job>) {
         let set = |jobs: &mut OrdSet<JobId>, belongs: bool| {
             if belongs {

@@ -89,6 +89,12 @@ fn assert_known_where(market: &Market) {
     assert_eq!(told(market.queued_jobs().collect()), ids(|state| state == JobState::Queued));
     assert_eq!(told(market.allocated_jobs().collect()), ids(|state| state == JobState::Allocated));
     assert_eq!(told(market.open_jobs().collect()), ids(|state| !state.is_final()));
+    // A job that failed for good has no deadline any more, and is allocated until the event that ends it.
+    let held = market.allocated_jobs().zip(market.running_jobs());
+    for (job, running) in held.filter(|(job, _)| job.attempt_deadline.is_some()) {
+        assert_eq!(Some(*running), RunningJob::new(job));
+    }
+    assert_eq!(market.running_jobs().count(), market.allocated_jobs().count());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use keeper_chain::{
     ChainSource, Index, Indexed, JobStanding, RpcError,
-    lane::{Answer, Found, Look},
+    lane::{Answer, Look},
 };
 use keeper_store::{IntentAction, Landed};
 use keeper_types::{Address, BlockEvents, BlockHeader, BlockNumber, BlockRef, Fri, JobId, TxHash};
@@ -80,12 +80,12 @@ impl Node {
         .await
     }
 
-    /// The block of this height.
-    pub(super) async fn block_at(&self, number: BlockNumber) -> Result<Option<Found>, RpcError> {
+    /// The block of this height, and whether it is accepted on L1.
+    pub(super) async fn block_at(&self, number: BlockNumber) -> Result<Option<(BlockRef, bool)>, RpcError> {
         self.ask(|chain, node| {
             let block = at(chain.shown(node), number)?.header.reference();
             let accepted = chain.shown_accepted(node).map(|block| block.header.number);
-            Some(Found { block, is_on_l1: accepted.is_some_and(|accepted| number <= accepted) })
+            Some((block, accepted.is_some_and(|accepted| number <= accepted)))
         })
         .await
     }

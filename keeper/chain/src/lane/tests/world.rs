@@ -6,7 +6,7 @@ use keeper_store::{IntentId, IntentState, Landed, Purpose};
 use keeper_types::{BlockNumber, BlockRef, Felt, Fri, TxHash};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
-use crate::lane::{Action, Answer, Found, LaneState, LaneTimes, Look, Observation, Signed, Slot};
+use crate::lane::{Action, Answer, LaneState, LaneTimes, Look, Observation, Signed, Slot};
 
 /// How long a node may not know the receipt of what is in a block.
 const RECEIPT_DELAY_MS: u64 = 20_000;
@@ -112,7 +112,12 @@ impl World {
         }
         self.faults.percent = 0;
         let quiet_from = self.now;
-        while self.lane.in_flight() > 0 || self.open_wishes() > 0 || self.lane.pinned_block() != Some(self.head()) {
+        while self.lane.in_flight() > 0
+            || self.open_wishes() > 0
+            || self.lane.pinned_block() != Some(self.head())
+            || self.log.values().any(|one| one.state.is_landed() && !one.is_final)
+        {
+            self.accepted = self.blocks.len() - 1;
             if self.now - quiet_from > HEALED_WITHIN_MS {
                 return Err(format!("stuck: {:?}", self.lane));
             }
@@ -248,10 +253,7 @@ impl World {
         let mut sweep = self.lane.sweep();
         if !sweep.is_idle(head) {
             while let Some(next) = sweep.next() {
-                let (blocks, accepted) = self.shown(height);
-                let found = blocks.iter().enumerate().find(|(_, one)| one.id.number == next.number);
-                let found = found.map(|(at, one)| Found { block: one.id, is_on_l1: at <= accepted });
-                sweep.found(found);
+                sweep.found(self.block_at(height, next).map(|(block, _)| block));
             }
             self.observe(&Observation::Checked(sweep.into_checked()));
         }
@@ -262,6 +264,22 @@ impl World {
         let (blocks, accepted) = self.shown(height);
         let up_to = blocks[accepted.min(blocks.len() - 1)].id.number;
         self.observe(&Observation::AcceptedOnL1 { up_to });
+        let (mut accepted, mut replaced) = (Vec::new(), Vec::new());
+        for block in self.lane.maybe_final() {
+            match self.block_at(height, block) {
+                Some((found, _)) if found != block => replaced.push(block),
+                Some((_, true)) => accepted.push(block),
+                _ => {}
+            }
+        }
+        self.observe(&Observation::Finality { accepted, replaced });
+    }
+
+    /// What one answer shows at the height of a block, and whether it is accepted on L1.
+    fn block_at(&mut self, height: usize, block: BlockRef) -> Option<(BlockRef, bool)> {
+        let (blocks, accepted) = self.shown(height);
+        let found = blocks.iter().enumerate().find(|(_, one)| one.id.number == block.number);
+        found.map(|(at, one)| (one.id, at <= accepted))
     }
 
     /// The chain as one answer shows it, and what of it is accepted on L1: each answer may come from another node.

@@ -17,7 +17,7 @@ use keeper_chain::{
     lane::{Action, Answer, LaneState, LaneTimes, Observation, Outcome, Slot, Sweep, above, is_repeatable},
 };
 use keeper_store::{IntentAction, IntentId, IntentState, IntentUpdate, Store as _, StoreError};
-use keeper_types::TxHash;
+use keeper_types::{BlockRef, TxHash};
 
 use self::signing::{Draft, signed};
 use super::Process;
@@ -226,13 +226,14 @@ impl Driver {
         if std::mem::replace(&mut self.is_observing, true) {
             return;
         }
-        let (lane, sweep, now_ms) = (self.lane.clone(), self.state.sweep(), self.lane.process.sim.now_ms());
+        let (lane, now_ms) = (self.lane.clone(), self.lane.process.sim.now_ms());
+        let (sweep, maybe_final) = (self.state.sweep(), self.state.maybe_final());
         let asks_finality = self.finality_asked_ms.is_none_or(|asked| now_ms - asked >= FINALITY_EVERY_MS);
         if asks_finality {
             self.finality_asked_ms = Some(now_ms);
         }
         self.spawn(async move {
-            let seen = observe(&lane.process, sweep, asks_finality).await;
+            let seen = observe(&lane.process, sweep, maybe_final, asks_finality).await;
             lane.tell(Message::Chain(seen));
         });
     }
@@ -345,6 +346,7 @@ async fn slots(process: &Process) -> Result<BTreeMap<u64, Slot>, StoreError> {
 async fn observe(
     process: &Process,
     mut sweep: Sweep,
+    maybe_final: Vec<BlockRef>,
     asks_finality: bool,
 ) -> Result<(Head, Vec<Observation>), RpcError> {
     let node = &process.node;
@@ -352,7 +354,7 @@ async fn observe(
     let mut observations = Vec::new();
     if !sweep.is_idle(head.block) {
         while let Some(next) = sweep.next() {
-            sweep.found(node.block_at(next.number).await?);
+            sweep.found(node.block_at(next.number).await?.map(|(block, _)| block));
         }
         observations.push(Observation::Checked(sweep.into_checked()));
     }
@@ -360,8 +362,24 @@ async fn observe(
         let (block, l2_gas_price) = (head.block, u128::from(head.price));
         observations.push(Observation::Pinned { block, nonce, l2_gas_price });
     }
-    if asks_finality && let Some(up_to) = node.newest_on_l1().await? {
+    if asks_finality && let Ok(Some(up_to)) = node.newest_on_l1().await {
         observations.push(Observation::AcceptedOnL1 { up_to });
     }
+    if !maybe_final.is_empty() {
+        observations.push(finality(node, maybe_final).await);
+    }
     Ok((head, observations))
+}
+
+async fn finality(node: &Node, blocks: Vec<BlockRef>) -> Observation {
+    let (mut accepted, mut replaced) = (Vec::new(), Vec::new());
+    for block in blocks {
+        match node.block_at(block.number).await {
+            Ok(Some((found, _))) if found != block => replaced.push(block),
+            Ok(Some((_, true))) => accepted.push(block),
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => break,
+        }
+    }
+    Observation::Finality { accepted, replaced }
 }
