@@ -21,7 +21,11 @@ use keeper_types::{BlockRef, TxHash};
 
 use self::signing::{Draft, signed};
 use super::Process;
-use crate::sim::{history::Violation, node::Head, setting::Sabotage};
+use crate::sim::{
+    history::Violation,
+    node::{Head, Node},
+    setting::Sabotage,
+};
 
 const WINDOW: usize = 8;
 const TICK_MS: u64 = 1_000;
