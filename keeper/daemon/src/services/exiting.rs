@@ -89,6 +89,10 @@ impl Exiting {
             let Some(ended) = finish(cancel, join_all(ending)).await else { return Ok(()) };
             refused.extend(ended.into_iter().flatten().map(|exit| (key(exit), head)));
             self.wait_for_effect(&due, &work).await;
+            // What was finished may have used up the time that there is for it.
+            if cancel.is_cancelled() {
+                return Ok(());
+            }
             let Some(paid) = finish(cancel, self.pay_out(paid_until, &work)).await else { return Ok(()) };
             paid_until = paid.unwrap_or(paid_until);
         }

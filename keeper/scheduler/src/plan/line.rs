@@ -139,9 +139,9 @@ impl<'a> Line<'a> {
             Open::Running(job) => (job.submitted_at, job.job_id),
         });
         // What a client was served lately counts against its share, as if submitted before all that is open.
-        let mut is_charged = BTreeSet::new();
+        let mut is_charged = vec![false; numbers.0.len()];
         for (number, job) in &open {
-            if is_charged.insert(*number) {
+            if !std::mem::replace(&mut is_charged[number.0 as usize], true) {
                 let (client, submitted_at) = match job {
                     Open::Queued(job) => (job.client, job.submitted_at),
                     Open::Running(job) => (job.client, job.submitted_at),

@@ -79,15 +79,15 @@ fn candidates(snapshot: &Snapshot) -> Vec<Candidate<'_>> {
     candidates
 }
 
-struct Desk<'a, 'b> {
+struct Desk<'a, 'b, 's> {
     candidates: &'a mut [Candidate<'b>],
-    reservations: &'a mut Reservations,
+    reservations: &'a mut Reservations<'s>,
     chooser: &'a mut Chooser,
     now: u64,
     policy: &'a Policy,
 }
 
-impl Desk<'_, '_> {
+impl Desk<'_, '_, '_> {
     /// Gives the job to the best worker that is left, if there is one and the batch has room, and says why.
     fn place(self, job: &PendingJob, backfill: Backfill, items: &mut Vec<AllocationItem>) -> Explanation {
         let is_emergency = is_emergency(job, self.policy);
@@ -150,7 +150,7 @@ impl Desk<'_, '_> {
     }
 }
 
-impl Desk<'_, '_> {
+impl Desk<'_, '_, '_> {
     /// Whether somebody who is connected and busy misses less of what the job prefers, and the job has not waited enough.
     fn waits_for_less_than(&self, job: &PendingJob, missed: PreferenceSet, kept: &[WorkerId]) -> bool {
         let is_better = |candidate: &&Candidate<'_>| {

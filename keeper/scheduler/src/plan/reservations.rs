@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use keeper_types::WorkerId;
+use keeper_types::{RunningJob, WorkerId};
 
 use crate::{PendingJob, Reservation, Snapshot, WorkerView, queueing::Backfill};
 
@@ -20,13 +20,16 @@ const BEYOND_TIMEOUT_S: u64 = 120;
 const SEARCHES_FOR_EACH: u16 = 4;
 
 /// What is kept for whom, and what every worker has left.
-pub(super) struct Reservations {
+pub(super) struct Reservations<'a> {
     kept: Vec<Kept>,
     /// How many more may be kept.
     left: u8,
     /// How many more jobs a worker is looked for, so that jobs that cannot have one do not cost without end.
     searches: u16,
     room: BTreeMap<WorkerId, Room>,
+    /// What runs already and is not in the room yet. Most rounds have no job that does not fit, and to go through all that
+    /// runs takes longer than much else of a round.
+    running: &'a [RunningJob],
     now: u64,
 }
 
@@ -46,18 +49,14 @@ struct Room {
     busy: Vec<(u64, u8)>,
 }
 
-impl Reservations {
-    pub(super) fn new(workers: &BTreeMap<WorkerId, &WorkerView>, snapshot: &Snapshot, most: u8) -> Self {
+impl<'a> Reservations<'a> {
+    pub(super) fn new(workers: &BTreeMap<WorkerId, &WorkerView>, snapshot: &'a Snapshot, most: u8) -> Self {
         let room =
             |worker: &WorkerView| Room { free_slots: worker.free_slots, free_gpus: worker.free_gpus, busy: Vec::new() };
-        let mut room: BTreeMap<_, _> = workers.iter().map(|(worker_id, worker)| (*worker_id, room(worker))).collect();
-        for job in &snapshot.running {
-            if let Some(room) = room.get_mut(&job.worker_id) {
-                room.busy.push((job.ends_by, job.gpus));
-            }
-        }
+        let room: BTreeMap<_, _> = workers.iter().map(|(worker_id, worker)| (*worker_id, room(worker))).collect();
         let searches = u16::from(most) * SEARCHES_FOR_EACH;
-        Self { kept: Vec::new(), left: most, searches, room, now: snapshot.now }
+        let running = snapshot.running.as_slice();
+        Self { kept: Vec::new(), left: most, searches, room, running, now: snapshot.now }
     }
 
     /// Workers that the job may not have, since it would be in the way of the job that they are kept for.
@@ -101,6 +100,11 @@ impl Reservations {
         }
         self.searches = self.searches.checked_sub(1)?;
         let is_kept = |worker_id: WorkerId| self.kept.iter().any(|kept| kept.worker_id == worker_id);
+        for job in std::mem::take(&mut self.running) {
+            if let Some(room) = self.room.get_mut(&job.worker_id) {
+                room.busy.push((job.ends_by, job.gpus));
+            }
+        }
         let open = fitting().into_iter().filter(|worker_id| !is_kept(*worker_id));
         let starts = open.filter_map(|worker_id| Some((self.room.get(&worker_id)?.start(job, self.now)?, worker_id)));
         let in_time = starts.filter(|((start_by, ..), _)| *start_by <= job.deadline.0);

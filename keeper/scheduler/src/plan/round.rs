@@ -30,7 +30,7 @@ pub(super) struct Round<'a> {
     /// None where no job says where its client is.
     distances: Option<Distances>,
     agents: Agents<'a>,
-    reservations: Reservations,
+    reservations: Reservations<'a>,
     /// Workers that get a replica of a group in this plan.
     replicas: BTreeMap<JobId, Vec<WorkerId>>,
     items: Vec<AllocationItem>,

@@ -66,7 +66,7 @@ impl Allocating {
         // Once it is recorded the lane has it, whether somebody waits or not.
         let submitting = async { self.lane.submit_prepared(&memory.duty.fences, action, prepared?).await };
         let submitted = cancel.run_until_cancelled(submitting).await;
-        let outcome = match submitted {
+        let ended = match submitted {
             None => return Ok(None),
             Some(Ok(submitted)) => {
                 reach(Failpoint::RoundAfterRecord);
@@ -75,7 +75,14 @@ impl Allocating {
                 tracing::info!(round, items = count, own_us, node_us, stages = %share, "sending the round");
                 self.health.assigned(share.own(), count);
                 memory.round = round;
-                finish(cancel, self.wait_for(submitted, memory.fork)).await
+                // Together, so that a node that does not answer holds up a stop for no longer than the one of them.
+                let ending = async {
+                    match self.wait_for(submitted, memory.fork).await {
+                        Some(outcome) => Some(self.ended(outcome, round, memory).await),
+                        None => None,
+                    }
+                };
+                finish(cancel, ending).await
             }
             Some(Err(LaneError::Store(error))) => return Err(error.into()),
             Some(Err(error)) => {
@@ -85,8 +92,8 @@ impl Allocating {
                 return Ok(None);
             }
         };
-        match outcome {
-            Some(Some(outcome)) => self.ended(outcome, round, memory).await,
+        match ended {
+            Some(Some(ended)) => ended,
             Some(None) => {
                 memory.is_unsettled = true;
                 Ok(None)
