@@ -227,9 +227,7 @@ impl Allocating {
             self.explain(believed, &plan, None, &mut memory.explained).await?;
             return Ok(None);
         }
-        let Some(Numbered { round, root: snapshot_root }) = self.number(believed, &plan, memory).await? else {
-            return Ok(None);
-        };
+        let Some(Numbered { round, root: snapshot_root }) = self.number(memory).await else { return Ok(None) };
         let items = plan.batch();
         let header = RoundHeader {
             round,
@@ -240,10 +238,12 @@ impl Allocating {
         };
         // Written down while the node says what it costs.
         let calls = self.contracts.round_calls(self.lane.sender(), &header, &items);
-        let writing = async { (self.publish(snapshot_root, &snapshot).await, Instant::now()) };
-        let (prepared, (published, written)) = tokio::join!(biased; self.lane.prepare(calls), writing);
+        let explaining = self.explain(believed, &plan, Some(round), &mut memory.explained);
+        let writing = async { (tokio::join!(self.publish(snapshot_root, &snapshot), explaining), Instant::now()) };
+        let (prepared, ((published, explained), written)) = tokio::join!(biased; self.lane.prepare(calls), writing);
         memory.share.wait(written.elapsed());
         memory.share.mark("written");
+        explained?;
         // A round that nobody can recompute is not sent.
         if let Err(error) = published {
             memory.failures += 1;
@@ -253,30 +253,23 @@ impl Allocating {
         Ok(Some(Decided { header, items, prepared }))
     }
 
-    /// Waits for the snapshot's root while the node says which round was the last and the plan is explained. `None` where
-    /// the node does not say.
-    async fn number(&self, believed: &Believed, plan: &Plan, memory: &mut Memory) -> Result<Option<Numbered>, Failure> {
+    /// Waits for the snapshot's root while the node says which round was the last. `None` where the node does not say.
+    async fn number(&self, memory: &mut Memory) -> Option<Numbered> {
         let asked = Instant::now();
         let last = self.contracts.last_round(self.lane.address()).await;
         let answered = Instant::now();
-        let round = match &last {
-            Ok(last) => Some((*last).max(memory.round) + 1),
-            Err(error) => {
-                tracing::warn!(%error, "the last round cannot be read");
-                None
-            }
-        };
-        let explained = match round {
-            Some(_) => self.explain(believed, plan, round, &mut memory.explained).await,
-            None => Ok(()),
-        };
         let rooted = memory.hashing.end().await;
         // Until then there was something to do beside waiting for the node.
         let busy_until = rooted.map_or(asked, |rooted| rooted.at.max(asked));
         memory.share.wait(answered.saturating_duration_since(busy_until));
         memory.share.mark("rooted");
-        explained?;
-        Ok(round.zip(rooted).map(|(round, rooted)| Numbered { round, root: rooted.root }))
+        match last {
+            Ok(last) => Some(Numbered { round: last.max(memory.round) + 1, root: rooted?.root }),
+            Err(error) => {
+                tracing::warn!(%error, "the last round cannot be read");
+                None
+            }
+        }
     }
 
     fn snapshot(&self, believed: &Believed, memory: &Memory) -> Snapshot {
