@@ -168,6 +168,13 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// Whether it was said on chain, which can be asked whether it still is.
+    pub fn is_on_chain(&self) -> bool {
+        matches!(self, Self::Published { .. } | Self::Committed { .. })
+    }
+}
+
 /// Why a keeper ends a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -227,6 +227,7 @@ impl Agent {
             runs: Runs::default(),
             jobs: JoinSet::new(),
             keys: HashMap::new(),
+            doubts: JoinSet::new(),
             reveals: JoinSet::new(),
             reveal_poll: config.reveal_poll,
         };
@@ -271,6 +272,8 @@ struct Owner {
     runs: Runs,
     jobs: JoinSet<Ending>,
     keys: HashMap<Id, Key>,
+    /// Offers of what has ended on chain, which is asked about; those that are to be run again come back.
+    doubts: JoinSet<Option<(Key, Bytes)>>,
     /// Results that wait to be shown. They are left where they are at a shutdown, for the agent that comes next.
     reveals: JoinSet<()>,
     reveal_poll: Duration,
@@ -303,6 +306,9 @@ impl Owner {
                     drain = Some(Instant::now() + GIVE_UP_TIMEOUT);
                 }
                 Some(ended) = self.jobs.join_next_with_id() => self.ended(ended),
+                Some(Ok(Some((key, manifest)))) = self.doubts.join_next() => {
+                    self.begin_anew(key, manifest, drain.is_some());
+                }
                 Some(message) = incoming.recv() => match message {
                     Incoming::Offer { job_id, attempt, manifest } => {
                         self.offered((job_id, attempt), manifest, drain.is_some());
@@ -323,6 +329,9 @@ impl Owner {
                     self.context.reports.send(AgentMessage::Started { job_id, attempt });
                 }
                 return;
+            }
+            Some(Known::Finished(outcome)) if outcome.is_on_chain() => {
+                return self.doubt(key, manifest, outcome.clone());
             }
             Some(Known::Finished(outcome)) => return self.report_finished(key, outcome.clone()),
             None => {}
@@ -345,6 +354,30 @@ impl Owner {
         });
         self.keys.insert(task.id(), key);
         self.runs.start(key, stop, begun);
+    }
+
+    /// What was said on chain is not there any more where a block was taken back, or a local chain began anew: then the
+    /// attempt is run as if it had never been.
+    fn doubt(&mut self, key: Key, manifest: Bytes, outcome: Outcome) {
+        let context = Arc::clone(&self.context);
+        self.doubts.spawn(async move {
+            let (job_id, attempt) = key;
+            if matches!(context.is_ours(job_id, attempt).await, Ok(true)) {
+                return Some((key, manifest));
+            }
+            context.reports.send(AgentMessage::Finished { job_id, attempt, outcome });
+            None
+        });
+    }
+
+    fn begin_anew(&mut self, key: Key, manifest: Bytes, draining: bool) {
+        // Offered twice at once, it was begun by the other.
+        if matches!(self.runs.get(key), Some(Known::Finished(_))) {
+            let (job_id, attempt) = key;
+            warn!(%job_id, %attempt, "what this attempt ended with is not on the chain any more; it is run again");
+            self.runs.forget(key);
+        }
+        self.offered(key, manifest, draining);
     }
 
     /// A keeper cannot stop a job: only the chain can say that it is no longer this worker's.

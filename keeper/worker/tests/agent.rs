@@ -161,6 +161,24 @@ async fn an_attempt_that_is_offered_twice_runs_once() {
     assert_eq!(site.chain.submitted().len(), 1);
 }
 
+/// A block was taken back with the result, or the local chain is another: to say that it is published would leave the job to
+/// its deadline.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_whose_result_is_not_on_the_chain_any_more_is_run_again() {
+    let mut site = Site::new();
+    site.chain.allocate(JOB, MATMUL);
+    site.gate.open();
+    site.offer(JOB, MATMUL).await;
+    assert_eq!(site.outcome(JOB).await, published());
+    site.chain.allocate(JOB, MATMUL);
+    site.offer(JOB, MATMUL).await;
+    assert_eq!(site.report(JOB).await, ReportKind::Accepted);
+    site.gate.open();
+    assert_eq!(site.outcome(JOB).await, published());
+    assert_eq!(site.gate.started.borrow().len(), 2);
+    assert_eq!(site.chain.submitted().len(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_manifest_that_is_none_fails_the_attempt() {
     let mut site = Site::new();

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Key;
 
-/// Outcomes that are remembered, in case a keeper asks again. The chain remembers all of them.
+/// Outcomes that are remembered, in case a keeper asks again. The chain remembers all that are on it.
 const REMEMBERED: usize = 1_024;
 
 #[derive(Debug, Default)]
