@@ -49,7 +49,7 @@ use keeper_types::{
 };
 use serde::Serialize;
 
-pub use self::memory::{Both, InTurn, SnapshotHasher};
+pub use self::memory::{Both, SnapshotHasher};
 
 use crate::{
     Assignment, Balancing, PendingJob, Policy, Portion, QueueRule, QueueRules, Snapshot, WorkerView,

@@ -56,7 +56,7 @@ pub mod sharing;
 mod snapshot;
 pub mod strategy;
 
-pub use commitment::{Both, InTurn, SnapshotHasher, plan_root, policy_id, snapshot_root};
+pub use commitment::{Both, SnapshotHasher, plan_root, policy_id, snapshot_root};
 pub use explanation::{ChosenBy, Explanation, Nearness, Outcome, Reservation};
 pub use feasibility::Rejection;
 pub use inputs::{InputsError, RoundInputs, seed_of};

@@ -14,7 +14,7 @@ pub trait Both {
 
 /// One after the other.
 #[derive(Clone, Copy, Debug)]
-pub struct InTurn;
+struct InTurn;
 
 impl Both for InTurn {
     fn both<A, B: Send>(&self, here: impl FnOnce() -> A, beside: impl FnOnce() -> B + Send) -> (A, B) {
