@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use keeper_types::{
-    Address, AgentView, Attempt, BlockNumber, Capabilities, Felt, Job, JobId, ManifestView, Market, Queue, Rate,
-    Requirements, RunningJob, Worker, WorkerId, WorkerStatus,
+    Address, AgentView, AllocationItem, Attempt, BlockNumber, Capabilities, Felt, Job, JobId, ManifestView, Market,
+    Queue, Rate, Requirements, RunningJob, Worker, WorkerId, WorkerStatus,
 };
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +90,29 @@ impl Snapshot {
             turn: None,
             portion: None,
         }
+    }
+
+    /// The jobs and workers as they will be once a round's items are applied and nothing else has happened; who runs what
+    /// stays as it is, since the block that applies them says until when.
+    #[must_use]
+    pub fn once_applied(&self, items: &[AllocationItem]) -> Self {
+        let mut next = self.clone();
+        let placed: BTreeMap<JobId, WorkerId> = items.iter().map(|item| (item.job_id, item.worker_id)).collect();
+        let held = |job: &PendingJob| Some((*placed.get(&job.job_id)?, job.requirements.gpu_count));
+        let mut taken: BTreeMap<WorkerId, (u8, u8)> = BTreeMap::new();
+        for (worker_id, gpus) in self.jobs.iter().filter_map(held) {
+            let (slots, held) = taken.entry(worker_id).or_default();
+            *slots = slots.saturating_add(1);
+            *held = held.saturating_add(gpus);
+        }
+        for worker in &mut next.workers {
+            if let Some((slots, gpus)) = taken.get(&worker.worker_id) {
+                worker.free_slots = worker.free_slots.saturating_sub(*slots);
+                worker.free_gpus = worker.free_gpus.saturating_sub(*gpus);
+            }
+        }
+        next.jobs.retain(|job| !placed.contains_key(&job.job_id));
+        next
     }
 
     /// Whether a running job counts for what its client holds: in a portion of the market only where it is of its shards.

@@ -47,7 +47,10 @@ use keeper_types::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use self::{hashing::Hashing, share::Share};
+use self::{
+    hashing::{Hashing, Rooted},
+    share::Share,
+};
 use super::{Believed, BelievedReceiver, Duty, Failure, Health, Leadership, now_ms};
 
 /// Waiting jobs age and manifests arrive without an event, so a round is tried this often at least.
@@ -80,8 +83,8 @@ pub(crate) struct Allocating {
 struct Memory {
     /// Manifests that were read: they cannot change, since their hash is their name.
     manifests: BTreeMap<ContentHash, (ManifestStatus, ManifestView)>,
-    /// Explanations that are recorded, so that only news is written.
-    explained: BTreeMap<JobId, Explanation>,
+    /// Explanations that are recorded, with the round where there is one, so that only news is written.
+    explained: BTreeMap<JobId, (Explanation, Option<u64>)>,
     /// The newest round that was sent, or recorded.
     round: u64,
     /// The fork that the explanations are of.
@@ -102,6 +105,7 @@ struct Memory {
 struct Decided {
     header: RoundHeader,
     items: Vec<AllocationItem>,
+    snapshot: Arc<Snapshot>,
     /// The calls that apply it, or why they would not.
     prepared: Result<Prepared, LaneError>,
 }
@@ -111,6 +115,10 @@ struct Numbered {
     round: u64,
     /// Of the snapshot that it was decided from.
     root: Felt,
+    /// When the root was there.
+    rooted: Instant,
+    /// When the node had said which round was the last.
+    answered: Instant,
 }
 
 impl Memory {
@@ -227,7 +235,9 @@ impl Allocating {
             self.explain(believed, &plan, None, &mut memory.explained).await?;
             return Ok(None);
         }
-        let Some(Numbered { round, root: snapshot_root }) = self.number(memory).await else { return Ok(None) };
+        let Some((round, snapshot_root)) = self.number_and_explain(believed, &plan, memory).await? else {
+            return Ok(None);
+        };
         let items = plan.batch();
         let header = RoundHeader {
             round,
@@ -238,33 +248,50 @@ impl Allocating {
         };
         // Written down while the node says what it costs.
         let calls = self.contracts.round_calls(self.lane.sender(), &header, &items);
-        let explaining = self.explain(believed, &plan, Some(round), &mut memory.explained);
-        let writing = async { (tokio::join!(self.publish(snapshot_root, &snapshot), explaining), Instant::now()) };
-        let (prepared, ((published, explained), written)) = tokio::join!(biased; self.lane.prepare(calls), writing);
+        let writing = async { (self.publish(snapshot_root, &snapshot).await, Instant::now()) };
+        let (prepared, (published, written)) = tokio::join!(biased; self.lane.prepare(calls), writing);
         memory.share.wait(written.elapsed());
         memory.share.mark("written");
-        explained?;
         // A round that nobody can recompute is not sent.
         if let Err(error) = published {
             memory.failures += 1;
             tracing::warn!(round, %error, "what the round was decided from cannot be published");
             return Ok(None);
         }
-        Ok(Some(Decided { header, items, prepared }))
+        Ok(Some(Decided { header, items, snapshot, prepared }))
     }
 
-    /// Waits for the snapshot's root while the node says which round was the last. `None` where the node does not say.
-    async fn number(&self, memory: &mut Memory) -> Option<Numbered> {
-        let asked = Instant::now();
+    /// Waits for the round's number and the snapshot's root, and records the explanations meanwhile, with the number that is
+    /// expected. `None` where the node does not say which round was the last.
+    async fn number_and_explain(
+        &self,
+        believed: &Believed,
+        plan: &Plan,
+        Memory { hashing, explained, share, round: newest, .. }: &mut Memory,
+    ) -> Result<Option<(u64, Felt)>, Failure> {
+        let expected = *newest + 1;
+        let began = Instant::now();
+        let explaining = async { (self.explain(believed, plan, Some(expected), explained).await, Instant::now()) };
+        let (numbered, (written, written_at)) = tokio::join!(biased; self.number(*newest, hashing), explaining);
+        written?;
+        let Some(Numbered { round, root, rooted, answered }) = numbered else { return Ok(None) };
+        // Until then there was something to do beside waiting for the node.
+        let busy_until = rooted.max(written_at).max(began);
+        share.wait(answered.saturating_duration_since(busy_until));
+        share.mark("rooted");
+        if round != expected {
+            self.explain(believed, plan, Some(round), explained).await?;
+        }
+        Ok(Some((round, root)))
+    }
+
+    /// What a round is called that is decided now, `newest` being the last that is known of here.
+    async fn number(&self, newest: u64, hashing: &mut Hashing) -> Option<Numbered> {
         let last = self.contracts.last_round(self.lane.address()).await;
         let answered = Instant::now();
-        let rooted = memory.hashing.end().await;
-        // Until then there was something to do beside waiting for the node.
-        let busy_until = rooted.map_or(asked, |rooted| rooted.at.max(asked));
-        memory.share.wait(answered.saturating_duration_since(busy_until));
-        memory.share.mark("rooted");
+        let Rooted { root, at: rooted } = hashing.end().await?;
         match last {
-            Ok(last) => Some(Numbered { round: last.max(memory.round) + 1, root: rooted?.root }),
+            Ok(last) => Some(Numbered { round: last.max(newest) + 1, root, rooted, answered }),
             Err(error) => {
                 tracing::warn!(%error, "the last round cannot be read");
                 None
@@ -324,13 +351,21 @@ impl Allocating {
         believed: &Believed,
         plan: &Plan,
         round: Option<u64>,
-        known: &mut BTreeMap<JobId, Explanation>,
+        known: &mut BTreeMap<JobId, (Explanation, Option<u64>)>,
     ) -> Result<(), Failure> {
-        let news = plan.explanations.values().filter(|explanation| known.get(&explanation.job_id) != Some(explanation));
-        let records: Vec<ExplanationRecord> = news
+        let of_round =
+            |explanation: &Explanation| round.filter(|_| matches!(explanation.outcome, Outcome::Placed { .. }));
+        let is_news = |explanation: &&Explanation| {
+            let known = known.get(&explanation.job_id);
+            known.is_none_or(|(known, round)| known != *explanation || *round != of_round(explanation))
+        };
+        let records: Vec<ExplanationRecord> = plan
+            .explanations
+            .values()
+            .filter(is_news)
             .map(|explanation| ExplanationRecord {
                 explanation: explanation.clone(),
-                round: if matches!(explanation.outcome, Outcome::Placed { .. }) { round } else { None },
+                round: of_round(explanation),
                 snapshot_block: believed.head.number,
                 time_ms: now_ms(),
             })
@@ -342,14 +377,14 @@ impl Allocating {
         for record in records {
             let explanation = record.explanation;
             let (job_id, attempt, code) = (explanation.job_id, explanation.attempt, explanation.outcome.code());
-            let before = known.get(&job_id).map(|before| before.outcome.code());
+            let before = known.get(&job_id).map(|(before, _)| before.outcome.code());
             // Counts change with every worker that comes or goes; what is decided changes rarely.
             if before == Some(code) {
                 tracing::debug!(%job_id, %attempt, code, "{explanation}");
             } else {
                 tracing::info!(%job_id, %attempt, code, "{explanation}");
             }
-            known.insert(job_id, explanation);
+            known.insert(job_id, (explanation, record.round));
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use crate::{
     plan::{
         fixtures::{job, running, snapshot, worker},
         generators::any_snapshot,
+        plan,
     },
 };
 
@@ -357,6 +358,16 @@ proptest! {
             prop_assert_eq!(hasher.root(&snapshot), snapshot_root(&snapshot));
             prop_assert_eq!(hasher.root(&snapshot), snapshot_root(&snapshot));
         }
+    }
+
+    #[test]
+    fn hashing_ahead_does_not_matter(now in any_snapshot(12, 12), next in any_snapshot(12, 12)) {
+        let mut hasher = SnapshotHasher::default();
+        hasher.root(&now);
+        let items = plan(&now, &Policy::BALANCED).items;
+        let expected = now.once_applied(&items);
+        prop_assert_eq!(hasher.root(&expected), snapshot_root(&expected));
+        prop_assert_eq!(hasher.root(&next), snapshot_root(&next));
     }
 
     #[test]

@@ -259,9 +259,16 @@ fn a_snapshot_of_the_market_holds_queued_jobs_and_registered_workers() {
 
     // Admitted by the admin, running the job, and with another queued behind it.
     market.apply(&MarketEvent::WorkerAdmitted { worker_id: WorkerId(1) }, &position).unwrap();
-    market.apply(&MarketEvent::JobsAllocated { items: plan(&snapshot, &Policy::BALANCED).items }, &position).unwrap();
+    let of_market = |market: &Market| Snapshot::of_market(market, (BlockNumber(6), 60), 7, manifest, agent);
+    let admitted = of_market(&market);
+    let items = plan(&admitted, &Policy::BALANCED).items;
+    market.apply(&MarketEvent::JobsAllocated { items: items.clone() }, &position).unwrap();
+    let (applied, expected) = (of_market(&market), admitted.once_applied(&items));
+    assert_eq!((&applied.jobs, &applied.workers), (&expected.jobs, &expected.workers));
+    assert_ne!(applied.workers, admitted.workers);
+
     market.apply(&submitted(JobId(3)), &position).unwrap();
-    let snapshot = Snapshot::of_market(&market, (BlockNumber(6), 60), 7, manifest, agent);
+    let snapshot = of_market(&market);
     assert!(snapshot.workers[0].is_static);
     let [running] = snapshot.running[..] else { panic!("{snapshot:?}") };
     assert_eq!((running.job_id, running.worker_id, running.gpus), (JobId(1), WorkerId(1), 2));

@@ -1,4 +1,5 @@
-//! The snapshot's root, hashed by threads of its own while the plan is made from the same snapshot.
+//! The snapshot's root, hashed by threads of its own while the plan is made from the same snapshot, and what the next
+//! round will hash, hashed ahead while this one is on its way.
 
 use std::{sync::Arc, time::Instant};
 

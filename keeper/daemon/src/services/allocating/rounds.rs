@@ -1,6 +1,6 @@
 //! One round on its way: given to the account's lane, and waited for.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use keeper_chain::{
     Receipt, SendError,
@@ -55,12 +55,12 @@ impl Allocating {
     /// Sends a round and waits for what becomes of it; returns the block that must be seen before the next.
     pub(super) async fn send(
         &self,
-        Decided { header, items, prepared }: Decided,
+        Decided { header, items, snapshot, prepared }: Decided,
         memory: &mut Memory,
         cancel: &CancellationToken,
     ) -> Result<Option<BlockNumber>, Failure> {
         let (round, count) = (header.round, items.len());
-        let action = IntentAction::ApplyBatch { round, snapshot_block: header.snapshot_block, items };
+        let action = IntentAction::ApplyBatch { round, snapshot_block: header.snapshot_block, items: items.clone() };
         let mut share = std::mem::take(&mut memory.share);
         reach(Failpoint::RoundBeforeRecord);
         // Once it is recorded the lane has it, whether somebody waits or not.
@@ -75,6 +75,8 @@ impl Allocating {
                 tracing::info!(round, items = count, own_us, node_us, stages = %share, "sending the round");
                 self.health.assigned(share.own(), count);
                 memory.round = round;
+                // Most of what the next round hashes is known as soon as this one is on its way.
+                memory.hashing.begin(Arc::new(snapshot.once_applied(&items))).await;
                 // Together, so that a node that does not answer holds up a stop for no longer than the one of them.
                 let ending = async {
                     match self.wait_for(submitted, memory.fork).await {
