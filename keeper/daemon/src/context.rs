@@ -104,7 +104,11 @@ fn source_of(account: &str, keystore: Option<&PathBuf>) -> Result<AccountSource>
         );
     }
     let key = match keystore {
-        Some(path) => KeySource::Keystore { path: path.clone(), password: password(path)? },
+        Some(path) => {
+            // Before anybody is asked for the password of what is not there.
+            std::fs::File::open(path).with_context(|| format!("--keystore: {} cannot be read", path.display()))?;
+            KeySource::Keystore { path: path.clone(), password: password(path)? }
+        }
         None => match std::env::var(PRIVATE_KEY_VARIABLE) {
             Ok(key) => {
                 tracing::warn!("the key comes from {PRIVATE_KEY_VARIABLE}; a keystore is safer");

@@ -1,6 +1,6 @@
 //! `keeper account ...`.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use keeper_chain::Contracts;
 use keeper_types::{Address, Fri};
@@ -65,7 +65,7 @@ impl CreditArgs {
     async fn account(&self, context: &Context) -> Result<Address> {
         match self.of {
             Some(account) => Ok(account),
-            None => Ok(context.credentials().await.context("whose credit is not said with --of")?.address),
+            None => Ok(context.credentials().await?.address),
         }
     }
 }

@@ -61,7 +61,7 @@ async fn run_checks(global: &Global, checks: &mut Vec<Check>) {
     }
     let rpc = match Rpc::connect_all(settings.network, &settings.rpc_urls, settings.pool.clone()).await {
         Ok(rpc) => rpc,
-        Err(error) => return note("node", Err(anyhow!("{error}"))),
+        Err(error) => return note("node", Err(error.into())),
     };
     let is_only = settings.rpc_urls.len() == 1;
     if !is_only {

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 use keeper_scheduler::{Outcome, Plan, Policy, Snapshot, plan, plan_root, policy_id, snapshot_root};
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,8 @@ use serde_json::json;
 
 use super::{Global, complaints};
 use crate::output;
+
+const HINT: &str = "hint: `keeper verify allocation ID --save FILE` writes one of a round on chain";
 
 /// Which decision.
 #[derive(Debug, Args)]
@@ -40,7 +42,7 @@ impl Recording {
         let text =
             fs::read_to_string(path).map_err(|error| complaints::unreadable("FILE", path.as_os_str(), &error))?;
         let recording: Self = serde_json::from_str(&text)
-            .with_context(|| format!("{} is no snapshot with its policy", path.display()))?;
+            .map_err(|error| anyhow!("{} is no snapshot with its policy: {error}\n{HINT}", path.display()))?;
         recording.policy.validate().with_context(|| path.display().to_string())?;
         recording.snapshot.check_portion().with_context(|| {
             format!("{} has what a round about {} does not", path.display(), shards_of(&recording.snapshot))

@@ -9,7 +9,7 @@ pub(super) mod round;
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, Subcommand};
 use keeper_chain::{Deployment, Follower};
 use keeper_dispatch::ArtifactStore;
@@ -219,13 +219,13 @@ async fn compare_manifests(
 }
 
 async fn published(context: &Context, snapshot_root: Felt) -> Result<Vec<u8>> {
-    let artifacts = ArtifactStore::open_existing(&context.settings.artifacts)?;
-    let hint =
-        "hint: the keeper that sent the round keeps them in its artifact store; pass --artifacts, or --inputs FILE";
-    match artifacts.round(snapshot_root).await {
-        Ok(bytes) => Ok(bytes.to_vec()),
-        Err(error) => bail!("{error}\n{hint}"),
-    }
+    let read = async { ArtifactStore::open_existing(&context.settings.artifacts)?.round(snapshot_root).await };
+    read.await.map(|bytes| bytes.to_vec()).map_err(|error| {
+        anyhow!(
+            "{error}\nhint: the keeper that sent the round keeps them in its artifact store; pass --artifacts, or --inputs \
+             FILE"
+        )
+    })
 }
 
 /// The market as of the end of a block.

@@ -31,7 +31,7 @@ const ANY_PRICE: Fri = Fri(1 << 100);
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
     /// What would be run (JSON; docs/manifest.md describes it)
-    #[arg(value_name = "SPEC", required_unless_present = "manifest", conflicts_with = "manifest")]
+    #[arg(value_name = "FILE", required_unless_present = "manifest", conflicts_with = "manifest")]
     spec: Option<PathBuf>,
     /// The same, as `job submit` takes it
     #[arg(long, value_name = "FILE")]
@@ -49,7 +49,7 @@ impl CheckArgs {
     /// # Errors
     /// Names the file and the field that is wrong.
     pub(super) fn manifest(&self) -> Result<(bytes::Bytes, Manifest)> {
-        let spec = self.spec.as_ref().map(|path| ("SPEC", path));
+        let spec = self.spec.as_ref().map(|path| ("FILE", path));
         let named = spec.or(self.manifest.as_ref().map(|path| ("--manifest", path)));
         let (named_by, path) = named.context("no manifest is named")?;
         submit::read_manifest(named_by, path, self.terms.verification())

@@ -145,7 +145,7 @@ pub(super) async fn run(context: &Context, contracts: Contracts, args: &AgentArg
     if context.json {
         output::json_line(&json!({ "ready": true, "worker_id": worker.worker_id }))?;
     } else {
-        println!("worker {} takes jobs from {}", worker.worker_id, args.keeper.join(", "));
+        println!("worker {} is ready and connects to {}", worker.worker_id, args.keeper.join(", "));
     }
     run_until_told(async { agent.await.context("running jobs") }, &cancel, signals, limit).await
 }
