@@ -96,7 +96,7 @@ async fn refusals_placements_and_preferences_decide_and_can_be_recomputed() {
     assert!(text.starts_with("PARTLY    1 of 3 replicas would be placed"), "{text}");
     assert!(text.contains("a worker gets one replica of a job at most"), "{text}");
     let missing = place.run(&["job", "check", "nothing.json"]).await;
-    assert!(missing.error().contains("SPEC names nothing.json, which cannot be read"), "{}", missing.error());
+    assert!(missing.error().contains("FILE names nothing.json, which cannot be read"), "{}", missing.error());
 
     // What nobody has.
     let asked = json!({ "disk_gib": 4_000_000_000_u32, "gpu_models": ["H100"], "trust": "admitted" });

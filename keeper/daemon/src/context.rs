@@ -105,8 +105,14 @@ fn source_of(account: &str, keystore: Option<&PathBuf>) -> Result<AccountSource>
     }
     let key = match keystore {
         Some(path) => {
-            // Before anybody is asked for the password of what is not there.
-            std::fs::File::open(path).with_context(|| format!("--keystore: {} cannot be read", path.display()))?;
+            // Before anybody is asked for the password of what is not there. It is not opened: a pipe is read once.
+            let there = std::fs::metadata(path).with_context(|| format!("the keystore {}", path.display()))?;
+            if there.is_dir() {
+                bail!(
+                    "the keystore {} is a folder\nhint: --keystore names a file, as starkli writes it",
+                    path.display()
+                );
+            }
             KeySource::Keystore { path: path.clone(), password: password(path)? }
         }
         None => match std::env::var(PRIVATE_KEY_VARIABLE) {

@@ -147,7 +147,7 @@ pub(crate) fn endpoint(endpoint: &EndpointHealth) -> String {
 fn rpc_hint(error: &RpcError) -> Option<String> {
     match error {
         RpcError::Unreachable { .. } => {
-            Some("is the node running, and is --rpc-url right? README.md says how a local chain is started".to_owned())
+            Some("is the node running, and is --rpc-url right? README.md says how a local one is started".to_owned())
         }
         RpcError::Contradiction { .. } => Some(
             "one of the nodes lags or lies: `keeper doctor` says which; with three nodes the other two settle it"

@@ -92,8 +92,10 @@ impl Snapshot {
         }
     }
 
-    /// The jobs and workers as they will be once a round's items are applied and nothing else has happened; who runs what
-    /// stays as it is, since the block that applies them says until when.
+    /// The jobs and workers as they will most likely be once a round's items are applied: what can be hashed ahead. It leaves
+    /// out what follows from there being fewer jobs (which models and clients agents' views speak of, whether round trips
+    /// matter), workers that are ruled out for the other replicas of a group, and who runs what, since the block that applies
+    /// the items says until when.
     #[must_use]
     pub fn once_applied(&self, items: &[AllocationItem]) -> Self {
         let mut next = self.clone();

@@ -65,6 +65,9 @@ impl CreditArgs {
     async fn account(&self, context: &Context) -> Result<Address> {
         match self.of {
             Some(account) => Ok(account),
+            None if context.settings.account.is_none() => {
+                bail!("it is not said whose credit\nhint: pass --of ADDRESS, or --account")
+            }
             None => Ok(context.credentials().await?.address),
         }
     }

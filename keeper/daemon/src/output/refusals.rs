@@ -36,7 +36,10 @@ pub(super) const HINTS: &[(&str, &str)] = &[
         "`keeper job show` says what the job is; only a queued one is cancelled, claimed or expired so",
     ),
     ("JobMgr: not allocated", "`keeper job show` says what the job is; only an allocated one can"),
-    ("JobMgr: not revealed", "`keeper job show` says what the job is; only one whose result is not settled yet can"),
+    (
+        "JobMgr: not revealed",
+        "`keeper job show` says what the job is; only one with a result that is neither disputed nor settled can",
+    ),
     ("JobMgr: not disputed", "`keeper job show` says what the job is; only a disputed one can"),
     ("JobMgr: deadline not passed", "`keeper job show` says when it passes; time and block must both have passed"),
     ("JobMgr: deadline passed", "the job can only expire: `keeper job expire`"),

@@ -270,13 +270,12 @@ impl Allocating {
         Memory { hashing, explained, share, round: newest, .. }: &mut Memory,
     ) -> Result<Option<(u64, Felt)>, Failure> {
         let expected = *newest + 1;
-        let began = Instant::now();
         let explaining = async { (self.explain(believed, plan, Some(expected), explained).await, Instant::now()) };
         let (numbered, (written, written_at)) = tokio::join!(biased; self.number(*newest, hashing), explaining);
         written?;
         let Some(Numbered { round, root, rooted, answered }) = numbered else { return Ok(None) };
         // Until then there was something to do beside waiting for the node.
-        let busy_until = rooted.max(written_at).max(began);
+        let busy_until = rooted.max(written_at);
         share.wait(answered.saturating_duration_since(busy_until));
         share.mark("rooted");
         if round != expected {

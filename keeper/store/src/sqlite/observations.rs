@@ -24,7 +24,7 @@ const TOGETHER: usize = 500;
 pub(super) async fn record(connection: &mut SqliteConnection, observations: &[Observation]) -> Result<(), StoreError> {
     for observations in observations.chunks(TOGETHER) {
         let rows: Result<Vec<Value>, StoreError> = observations.iter().map(row).collect();
-        // The first of each stands. Without the condition SQLite would take ON for a join's.
+        // The first of each stands. SQLite asks for a condition before ON CONFLICT, which it may take for a join's otherwise.
         sqlx::query(
             "INSERT INTO observations (job_id, attempt, stage, block, observed_ms) \
              SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?) \
