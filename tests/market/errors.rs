@@ -80,10 +80,15 @@ async fn accounts_that_cannot_act_are_refused() {
     let legacy = place.finish(command).await;
     assert!(legacy.error().contains("legacy.json describes a legacy (Cairo 0) account"), "{}", legacy.error());
 
-    let mut command = place.command(&["contracts", "deploy", "--account", "legacy.json", "--keystore", "no.json"]);
+    // The account is looked at before its keystore is opened, and nobody is asked for the password of what is not there.
+    place.write("keystore.json", "{}");
+    let with_keystore = ["contracts", "deploy", "--account", "legacy.json", "--keystore"];
+    let mut command = place.command(&[&with_keystore[..], &["keystore.json"]].concat());
     command.env("STARKNET_KEYSTORE_PASSWORD", "secret");
     let keystore = place.finish(command).await;
-    assert!(keystore.error().contains("legacy"), "{}", keystore.error());
+    assert!(keystore.error().contains("legacy.json describes a legacy (Cairo 0) account"), "{}", keystore.error());
+    let missing = place.run(&[&with_keystore[..], &["no.json"]].concat()).await;
+    assert!(missing.error().contains("the keystore no.json: No such file"), "{}", missing.error());
 
     place.write("account.json", &descriptor(false));
     let mut command = place.command(&["contracts", "deploy", "--account", "account.json"]);

@@ -178,8 +178,10 @@ impl Rpc {
     /// # Errors
     /// Fails where none can be used, with what is wrong with the first.
     pub async fn connect_all(network: Network, urls: &[Url], settings: PoolSettings) -> Result<Self, RpcError> {
-        let http = reqwest::Client::builder().timeout(settings.timeout).connect_timeout(CONNECT_TIMEOUT).build();
-        let http = http.map_err(|error| RpcError::Unreachable {
+        let http = reqwest::Client::builder().timeout(settings.timeout).connect_timeout(CONNECT_TIMEOUT);
+        #[cfg(target_os = "linux")]
+        let http = http.tcp_user_timeout(settings.unacknowledged);
+        let http = http.build().map_err(|error| RpcError::Unreachable {
             url: shown_urls(urls),
             reason: error.without_url().to_string(),
         })?;

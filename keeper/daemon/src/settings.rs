@@ -174,7 +174,7 @@ impl Settings {
             Some(policy) => Policy { max_items: max_batch.unwrap_or(policy.max_items), ..policy },
             None => Policy { max_items: max_batch.unwrap_or(DEFAULT_MAX_BATCH), ..Policy::default() },
         };
-        let settings = Self {
+        let mut settings = Self {
             network,
             rpc_urls,
             ws_url: global.ws_url.clone().or(file.chain.ws_url),
@@ -203,6 +203,10 @@ impl Settings {
             worker: file.worker,
             policy,
         };
+        if settings.database.is_some() {
+            // What a keeper sent before it was cut off must not arrive once another does its work.
+            settings.pool.unacknowledged = settings.lease() * 2 / 3;
+        }
         settings.validate()?;
         Ok(settings)
     }

@@ -7,6 +7,10 @@ use std::time::Duration;
 pub struct PoolSettings {
     /// How long one request may take.
     pub timeout: Duration,
+    /// After so long a connection is given up on which something was sent that the other end did not acknowledge, as where the
+    /// network is cut. The system would go on sending it, also for a request that nobody waits for any more, and deliver it once
+    /// the network is back. Only where the system can be told so, which is Linux.
+    pub unacknowledged: Duration,
     /// How many endpoints must give the same answer, where there are as many that are healthy.
     pub agreement: usize,
     /// Blocks by which an endpoint may be behind the others and still be asked for what is new.
@@ -34,6 +38,7 @@ impl Default for PoolSettings {
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(30),
+            unacknowledged: Duration::from_secs(30),
             agreement: 2,
             max_lag: 5,
             rate: None,

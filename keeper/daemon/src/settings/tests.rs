@@ -184,6 +184,15 @@ fn agents_know_the_keeper_by_where_it_listens_or_by_its_public_url() {
 }
 
 #[test]
+fn what_is_not_acknowledged_is_given_up_before_another_keeper_takes_over() {
+    let unacknowledged = |keeper: &str| resolve(&format!("[keeper]\n{keeper}\n")).unwrap().pool.unacknowledged;
+    let shared = "database = \"postgres://keeper@db/keeper\"";
+    assert_eq!(unacknowledged(shared), std::time::Duration::from_secs(2));
+    assert_eq!(unacknowledged(&format!("{shared}\nlease_ms = 6000")), std::time::Duration::from_secs(4));
+    assert_eq!(unacknowledged(""), std::time::Duration::from_secs(30), "nobody else is at work");
+}
+
+#[test]
 fn the_market_is_dealt_out_where_keepers_share_a_database() {
     assert_eq!(resolve("").unwrap().shards, 1);
     let with_server =
