@@ -38,7 +38,7 @@ use self::chain::RecordedChain;
 pub use self::{
     driver::{above, is_repeatable},
     fees::FeeCeiling,
-    log::LaneLease,
+    log::{Duties, LaneLease},
     slot::{Signed, Slot, Stage},
     state::{Action, Answer, LaneState, LaneTimes, Look, Observation},
     sweep::{Checked, Sweep},

@@ -282,4 +282,4 @@ fn shown_urls(urls: &[Url]) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

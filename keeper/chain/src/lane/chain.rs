@@ -46,8 +46,11 @@ impl fmt::Debug for RecordedChain {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
+pub(super) mod tests {
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    };
 
     use async_trait::async_trait;
     use keeper_store::{Identity, SqliteStore, Store as _};
@@ -58,12 +61,31 @@ mod tests {
 
     /// A node that has one block, or does not answer.
     #[derive(Debug)]
-    struct OneBlock(Mutex<Result<Option<BlockHeader>, ()>>);
+    pub(in crate::lane) struct OneBlock {
+        block: Mutex<Result<Option<BlockHeader>, ()>>,
+        asked: AtomicU64,
+    }
+
+    impl OneBlock {
+        pub(in crate::lane) fn new(block: Result<Option<BlockHeader>, ()>) -> Arc<Self> {
+            Arc::new(Self { block: Mutex::new(block), asked: AtomicU64::new(0) })
+        }
+
+        pub(in crate::lane) fn has(&self, block: Result<Option<BlockHeader>, ()>) {
+            *self.block.lock().unwrap() = block;
+        }
+
+        /// How often it was asked for a block.
+        pub(in crate::lane) fn asked(&self) -> u64 {
+            self.asked.load(Ordering::SeqCst)
+        }
+    }
 
     #[async_trait]
     impl ChainSource for OneBlock {
         async fn header(&self, number: BlockNumber) -> Result<Option<BlockHeader>, RpcError> {
-            let has = self.0.lock().unwrap();
+            let has = *self.block.lock().unwrap();
+            self.asked.fetch_add(1, Ordering::SeqCst);
             let reason = "it does not answer".to_owned();
             let found = has.map_err(|()| RpcError::Unreachable { url: "http://node".to_owned(), reason })?;
             Ok(found.filter(|block| block.number == number))
@@ -102,9 +124,8 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn only_a_node_with_the_newest_recorded_block_is_sent_to() {
-        let folder = tempfile::tempdir().unwrap();
+    /// A store for a chain without contracts.
+    pub(in crate::lane) async fn store(folder: &std::path::Path) -> SqliteStore {
         let nobody = Address(Felt::ONE);
         let identity = Identity {
             chain_id: ChainId::SEPOLIA,
@@ -113,8 +134,14 @@ mod tests {
             task_allocator: nobody,
             deployment_block: BlockNumber(1),
         };
-        let store = Arc::new(SqliteStore::open(&folder.path().join("keeper.sqlite"), identity).await.unwrap());
-        let node = Arc::new(OneBlock(Mutex::new(Ok(None))));
+        SqliteStore::open(&folder.join("keeper.sqlite"), identity).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn only_a_node_with_the_newest_recorded_block_is_sent_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(store(folder.path()).await);
+        let node = OneBlock::new(Ok(None));
         let recorded = RecordedChain { node: node.clone(), store: store.clone() };
         assert!(recorded.is_there().await, "nothing is recorded that could be another chain's");
 
@@ -122,7 +149,7 @@ mod tests {
             BlockHeader { number: BlockNumber(7), hash: Felt::from(70), parent_hash: Felt::from(60), timestamp: 1_000 };
         store.append_blocks(&[BlockEvents { header, events: Vec::new() }]).await.unwrap();
         assert!(!recorded.is_there().await, "the chain does not reach so far");
-        let has = |block| *node.0.lock().unwrap() = block;
+        let has = |block| node.has(block);
         has(Ok(Some(header)));
         assert!(recorded.is_there().await);
         // A chain that began anew repeats hashes of empty blocks.

@@ -4,6 +4,9 @@ mod sending;
 mod sight;
 mod signing;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::atomic::Ordering,
@@ -48,6 +51,12 @@ enum Done {
         nonce: u64,
         hash: TxHash,
     },
+    /// What it was decided under is over, before it was sent or while it was.
+    Overtaken {
+        nonce: u64,
+        hash: TxHash,
+        is_begun: bool,
+    },
 }
 
 /// The lane's owner.
@@ -58,6 +67,8 @@ pub(super) struct Driver {
     ceiling: FeeCeiling,
     waiting: VecDeque<Submission>,
     outcomes: HashMap<IntentId, oneshot::Sender<Outcome>>,
+    /// What the open ones were decided under that others would decide otherwise.
+    duties: HashMap<IntentId, Vec<Fence>>,
     /// What is to be sent, one after the other, so that nonces arrive in their order.
     outbox: VecDeque<(u64, TxHash)>,
     is_sending: bool,
@@ -210,6 +221,7 @@ impl Driver {
             ceiling,
             waiting: VecDeque::new(),
             outcomes: HashMap::new(),
+            duties: HashMap::new(),
             outbox: VecDeque::new(),
             is_sending: false,
             is_withheld: false,
@@ -280,6 +292,9 @@ impl Driver {
             }
             Done::Drafted { nonce, draft } => self.drafted(nonce, draft).await?,
             Done::Withheld { nonce, hash } => self.withhold(nonce, hash),
+            Done::Overtaken { nonce, hash, is_begun } => {
+                self.overtaken(nonce, is_begun.then_some(hash)).await?;
+            }
         }
         self.sign_waiting().await
     }
@@ -309,6 +324,7 @@ impl Driver {
                     if let Some(kind) = self.restored.remove(&intent) {
                         tracing::info!(%intent, kind, %state, "settled an intent of an earlier run");
                     }
+                    self.duties.remove(&intent);
                     if let Some(tell) = self.outcomes.remove(&intent) {
                         tell.send(Outcome { state, landed }).ok();
                     }

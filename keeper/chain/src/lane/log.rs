@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use keeper_store::{Fence, IntentId, IntentTransaction, IntentUpdate, Leases, NewIntent, Store, StoreError, Tenure};
 
 /// The lease without which a lane does nothing.
@@ -11,6 +12,16 @@ pub struct LaneLease {
     pub leases: Arc<dyn Leases>,
     /// How long it lasts, as its holder sees it.
     pub tenure: Tenure,
+    /// How long other grants last, under which it is decided what is sent.
+    pub duties: Arc<dyn Duties>,
+}
+
+/// Grants that something is decided under, as their holder sees them. What means another thing once others decide must not
+/// be on its way any more when they are given back, and the account may still be this keeper's then.
+#[async_trait]
+pub trait Duties: std::fmt::Debug + Send + Sync {
+    /// Waits until one of these is over; returns at once where one is.
+    async fn over(&self, duty: &[Fence]);
 }
 
 /// A log that is written to under one grant, or by whoever has the database for itself.
@@ -24,6 +35,14 @@ impl Log {
     /// Whether what is recorded may be sent, by this machine's clock.
     pub(super) fn is_open(&self) -> bool {
         self.granted.as_ref().is_none_or(|(lease, fence)| lease.tenure.stands(fence))
+    }
+
+    /// Waits until what was decided under these grants may not be sent any more.
+    pub(super) async fn over(&self, duty: &[Fence]) {
+        match &self.granted {
+            Some((lease, _)) if !duty.is_empty() => lease.duties.over(duty).await,
+            _ => std::future::pending().await,
+        }
     }
 
     /// Records an intent; `duty` are the grants that it was decided under.

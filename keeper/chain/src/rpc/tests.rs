@@ -10,19 +10,27 @@ use tokio::{
 
 use super::*;
 
-/// A node of a local chain that refuses whatever is asked beyond who it is, by this code.
-async fn refusing(code: i64, message: &'static str) -> Rpc {
+/// What a node answers to a method and its parameters: the result, or an error's code and message.
+pub(crate) type Answers = Arc<dyn Fn(&str, &Value) -> Result<Value, (i64, &'static str)> + Send + Sync>;
+
+/// A node of a local chain that says who it is, and answers so to everything else.
+pub(crate) async fn answering(answers: Answers) -> Rpc {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/rpc", listener.local_addr().unwrap()).parse().unwrap();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve(stream, code, message));
+            tokio::spawn(serve(stream, answers.clone()));
         }
     });
     Rpc::connect(Network::Devnet, &url).await.unwrap()
 }
 
-async fn serve(stream: TcpStream, code: i64, message: &'static str) -> std::io::Result<()> {
+/// A node of a local chain that refuses whatever is asked beyond who it is, by this code.
+async fn refusing(code: i64, message: &'static str) -> Rpc {
+    answering(Arc::new(move |_, _| Err((code, message)))).await
+}
+
+async fn serve(stream: TcpStream, answers: Answers) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     loop {
         let mut length = 0;
@@ -44,7 +52,10 @@ async fn serve(stream: TcpStream, code: i64, message: &'static str) -> std::io::
         match request["method"].as_str().unwrap() {
             "starknet_specVersion" => answer["result"] = json!("0.10.0"),
             "starknet_chainId" => answer["result"] = json!("0x534e5f5345504f4c4941"),
-            _ => answer["error"] = json!({ "code": code, "message": message }),
+            method => match answers(method, &request["params"]) {
+                Ok(result) => answer["result"] = result,
+                Err((code, message)) => answer["error"] = json!({ "code": code, "message": message }),
+            },
         }
         let answer = answer.to_string();
         let head =

@@ -14,7 +14,7 @@ use keeper_chain::{
 use keeper_dispatch::{ArtifactStore, DispatchServer, Report, ServerConfig};
 use keeper_failpoints::{Sabotage, is_sabotaged};
 use keeper_follow::Latch;
-use keeper_store::{Leases, PostgresStore, SqliteStore, Store, lane_lease};
+use keeper_store::{Leases, PostgresStore, SqliteStore, Store, TenureHolder, lane_lease};
 use keeper_types::Address;
 use serde_json::json;
 use tokio::sync::{Mutex, mpsc, watch};
@@ -110,9 +110,12 @@ impl Keeper {
         if let Some(installation) = &installation {
             health.is_named(installation.name());
         }
+        let leads = Arc::new(TenureHolder::default());
+        let leadership = shared.as_ref().map_or(Leadership::Alone, |_| Leadership::Shared(leads.tenure()));
         let mut lanes = Lanes {
             shared,
             claims: Vec::new(),
+            leadership: leadership.clone(),
             latch: &latch,
             store: &store,
             // Public chains do not begin anew.
@@ -130,14 +133,13 @@ impl Keeper {
             silence: settings.leaders_silence(),
             lanes: claims,
             shards: settings.shards,
-            leads: Arc::default(),
+            leads,
             sending: lane.status(),
             held: latch.closed(),
             health: health.clone(),
         });
-        let shared = leasing.as_ref().map(|leasing| Leadership::Shared(leasing.leads.tenure()));
         Ok(Self {
-            leadership: shared.unwrap_or(Leadership::Alone),
+            leadership,
             leases: leasing.as_ref().map(|leasing| leasing.leases.clone()),
             leasing,
             installation,
@@ -300,6 +302,8 @@ struct Lanes<'a> {
     /// Where accounts have leases.
     shared: Option<Arc<dyn Leases>>,
     claims: Vec<Arc<Claim>>,
+    /// What is decided under.
+    leadership: Leadership,
     latch: &'a Latch,
     store: &'a Arc<dyn Store>,
     /// Where it is looked whether the node is on the recorded chain, where it may be exchanged.
@@ -311,7 +315,7 @@ impl Lanes<'_> {
     fn add(&mut self, sender: Arc<Sender>) -> Lane {
         let lease = self.shared.clone().map(|leases| {
             let claim = Claim::to(lane_lease(sender.address()));
-            let lease = LaneLease { leases, tenure: claim.tenure() };
+            let lease = LaneLease { leases, tenure: claim.tenure(), duties: Arc::new(self.leadership.clone()) };
             self.claims.push(claim);
             lease
         });

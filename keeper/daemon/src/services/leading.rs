@@ -24,8 +24,9 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use futures::future::{join_all, join3};
-use keeper_chain::lane::LaneStatus;
+use keeper_chain::lane::{Duties, LaneStatus};
 use keeper_scheduler::ShardSet;
 use keeper_store::{Fence, Leases, Tenure, TenureHolder};
 use keeper_types::{Address, JobId};
@@ -170,6 +171,20 @@ impl Leadership {
     pub(super) async fn until_leading(&mut self) {
         if let Self::Shared(tenure) = self {
             tenure.begun().await;
+        }
+    }
+}
+
+#[async_trait]
+impl Duties for Leadership {
+    async fn over(&self, duty: &[Fence]) {
+        let Self::Shared(tenure) = self else { return std::future::pending().await };
+        let mut tenure = tenure.clone();
+        // More or fewer shards are another duty, of which these grants may be a part.
+        while let Some(current) =
+            tenure.fence().filter(|current| duty.iter().all(|fence| current.fences.contains(fence)))
+        {
+            tenure.over(&current).await;
         }
     }
 }

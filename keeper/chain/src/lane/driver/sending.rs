@@ -1,5 +1,6 @@
 //! What the driver asks of the node: to take a transaction, and what became of one.
 
+use keeper_store::{Fence, Purpose};
 use keeper_types::TxHash;
 
 use super::{Done, Driver};
@@ -32,17 +33,49 @@ impl Driver {
             self.is_sending = true;
             let (sender, limit) = (inner.sender.clone(), inner.settings.send_timeout);
             let recorded = inner.recorded.clone();
+            let (log, duty) = (self.log.clone(), self.duty_of(nonce, hash));
             self.work.spawn(async move {
-                let is_there = async { tokio::time::timeout(limit, recorded?.is_there()).await.ok().or(Some(false)) };
-                if is_there.await == Some(false) {
-                    return Done::Withheld { nonce, hash };
+                let mut is_begun = false;
+                let sending = async {
+                    let is_there =
+                        async { tokio::time::timeout(limit, recorded?.is_there()).await.ok().or(Some(false)) };
+                    if is_there.await == Some(false) {
+                        return Done::Withheld { nonce, hash };
+                    }
+                    is_begun = true;
+                    let node = Node { sender: &sender };
+                    let answer = tokio::time::timeout(limit, node.send(&request)).await.unwrap_or(Answer::Unknown);
+                    Done::Observed(vec![Observation::Answered { nonce, hash, answer }])
+                };
+                tokio::select! {
+                    // A node that is cut off may be reached again when others have decided anew.
+                    biased;
+                    () = log.over(&duty) => Done::Overtaken { nonce, hash, is_begun },
+                    done = sending => done,
                 }
-                let node = Node { sender: &sender };
-                let answer = tokio::time::timeout(limit, node.send(&request)).await.unwrap_or(Answer::Unknown);
-                Done::Observed(vec![Observation::Answered { nonce, hash, answer }])
             });
         }
         Ok(())
+    }
+
+    /// The grants without which a transaction may not be sent, beside that of the account. A no-op needs none.
+    fn duty_of(&self, nonce: u64, hash: TxHash) -> Vec<Fence> {
+        let Some(slot) = self.state.slot(nonce) else { return Vec::new() };
+        let is_action = slot.signed.iter().any(|signed| signed.hash == hash && signed.purpose == Purpose::Action);
+        self.duties.get(&slot.intent).filter(|_| is_action).cloned().unwrap_or_default()
+    }
+
+    /// Wants a transaction no more: what it was decided under is over. `sent` is its hash where it may have been sent.
+    pub(super) async fn overtaken(&mut self, nonce: u64, sent: Option<TxHash>) -> Result<(), LaneError> {
+        (self.is_sending, self.is_elsewhere) = (false, false);
+        let Some(intent) = self.state.slot(nonce).map(|slot| slot.intent) else { return Ok(()) };
+        tracing::debug!(%intent, nonce, is_sent = sent.is_some(), "what a transaction was decided under is over");
+        self.step(&Observation::Abandoned { intent }).await?;
+        let ended = match sent {
+            Some(hash) => Observation::Answered { nonce, hash, answer: Answer::Unknown },
+            None => Observation::NotSigned { nonce },
+        };
+        self.step(&ended).await
     }
 
     /// Keeps what was to be sent until it is known that the node is on the chain that it is for; asked with the next tick.

@@ -80,6 +80,9 @@ impl Driver {
         let intent = NewIntent { action, account, signed: Some((nonce, transaction)), created_ms: now_ms };
         let intent_id = self.log.record(duty, &intent).await?;
         self.ceiling.note(intent_id, max_fee, now_ms);
+        if !is_repeatable {
+            self.duties.insert(intent_id, duty.to_vec());
+        }
         self.step(&Observation::Recorded { nonce, intent: intent_id, signed: known, is_repeatable }).await?;
         Ok((intent_id, nonce, tx_hash))
     }

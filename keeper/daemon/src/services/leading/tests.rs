@@ -3,6 +3,7 @@ mod sharing;
 
 use std::sync::atomic::AtomicU64;
 
+use futures::FutureExt as _;
 use keeper_store::{Identity, Lease, SqliteStore, StoreError};
 use keeper_types::{BlockNumber, ChainId, Felt};
 use serde_json::Value;
@@ -154,4 +155,29 @@ async fn one_leads_that_reads_the_chain_and_another_takes_over_when_it_stops() {
     second.service.health.followed(BlockNumber(9), BlockNumber(90));
     second.until(nobody).await;
     second.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_decided_under_a_grant_counts_until_that_grant_is_over() {
+    let claim = TenureHolder::<Duty>::default();
+    let leadership = Leadership::Shared(claim.tenure());
+    let shard = |shard, term| Fence { name: format!("leader/{shard}-of-2"), term };
+    let leads = |fences: &[Fence]| {
+        claim.hold(Duty { fences: fences.to_vec(), shards: None }, Instant::now() + HOUR);
+    };
+    let is_over = |duty: &[Fence]| leadership.over(duty).now_or_never().is_some();
+    assert!(is_over(&[shard(0, 1)]), "nothing is led");
+    leads(&[shard(0, 1), shard(1, 4)]);
+    assert!(!is_over(&[shard(0, 1)]) && !is_over(&[shard(0, 1), shard(1, 4)]));
+    assert!(is_over(&[shard(0, 2)]) && is_over(&[shard(0, 1), shard(1, 3)]), "another term is another grant");
+
+    let (of_one, of_both) = ([shard(0, 1)], [shard(0, 1), shard(1, 4)]);
+    let mut waiting = [Box::pin(leadership.over(&of_one)), Box::pin(leadership.over(&of_both))];
+    let mut over = || waiting.each_mut().map(|waiting| waiting.now_or_never().is_some());
+    assert_eq!(over(), [false, false]);
+    leads(&[shard(0, 1)]);
+    assert_eq!(over(), [false, true], "the other shard is led on");
+    claim.end();
+    assert!(is_over(&of_one) && is_over(&of_both));
+    assert!(Leadership::Alone.over(&of_one).now_or_never().is_none(), "nobody else decides");
 }
