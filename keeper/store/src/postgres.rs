@@ -52,6 +52,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LOCK_TIMEOUT: &str = "10s";
 /// How long a session may leave a transaction open that writes, without saying anything.
 const IDLE_IN_TRANSACTION: &str = "3s";
+/// Begins a transaction whose statements read what they are asked for by index, in the order of the index.
+const BEGIN_BY_INDEX: &str = "BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; \
+     SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
 
 /// A [`Store`] in a PostgreSQL database, which several keepers may share.
 #[derive(Debug)]
@@ -141,6 +144,15 @@ impl PostgresStore {
     /// Begins a transaction that writes, where the layout is still the one that was opened.
     async fn begin(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
         let mut transaction = self.writers()?.begin().await?;
+        layout::check(&mut transaction, &self.url, self.layout).await?;
+        Ok(transaction)
+    }
+
+    /// Begins a transaction on a work queue, whose statements find items by index. Queues fill and empty faster than the server
+    /// counts what is in them: by its figures of a moment ago it would sort all that wait to claim the first, or read all to
+    /// acknowledge a few.
+    async fn begin_by_index(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
+        let mut transaction = self.writers()?.begin_with(BEGIN_BY_INDEX).await?;
         layout::check(&mut transaction, &self.url, self.layout).await?;
         Ok(transaction)
     }

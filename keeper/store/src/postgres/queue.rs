@@ -16,12 +16,25 @@ use crate::{
     queue::{ClaimRow, DeadRow, NEVER_FINISHED, StatsRow, check_items, check_name},
 };
 
+/// The clock is read once, by a query of its own, or the index would not be used.
+pub(super) const CLAIM_NEXT: &str = "WITH next AS MATERIALIZED ( \
+         SELECT item_id FROM queue_items WHERE queue = $1 AND visible_ms <= (SELECT clock_ms()) \
+         ORDER BY visible_ms, item_id LIMIT $2 FOR UPDATE SKIP LOCKED) \
+     UPDATE queue_items AS item \
+     SET attempt = item.attempt + 1, visible_ms = (SELECT clock_ms()) + $3, claimed_by = $4 \
+     FROM next WHERE item.item_id = next.item_id \
+     RETURNING item.item_id, item.key, item.payload, item.attempt, item.enqueued_ms";
+pub(super) const END_CLAIMS: &str = "DELETE FROM queue_items AS item \
+     USING unnest($1::bigint[], $2::bigint[]) AS claim (item_id, attempt) \
+     WHERE item.item_id = claim.item_id AND item.attempt = claim.attempt AND claimed_by IS NOT NULL \
+     RETURNING item.item_id";
+
 #[async_trait]
 impl WorkQueue for PostgresStore {
     async fn enqueue(&self, queue: &str, items: Vec<NewItem>) -> Result<u64, StoreError> {
         check_items(queue, &items)?;
         answered(async {
-            let mut transaction = self.begin().await?;
+            let mut transaction = self.begin_by_index().await?;
             let added = enqueue(&mut transaction, queue, items).await?;
             commit(transaction, ENQUEUE).await?;
             Ok(added)
@@ -34,7 +47,7 @@ impl WorkQueue for PostgresStore {
         check_name("the claimer's name", &terms.claimer)?;
         let visibility = millis("the claim's time", terms.visibility)?;
         answered(async {
-            let mut transaction = self.begin().await?;
+            let mut transaction = self.begin_by_index().await?;
             let claims = claim(&mut transaction, queue, terms, visibility).await?;
             commit(transaction, CLAIM).await?;
             Ok(claims)
@@ -45,16 +58,9 @@ impl WorkQueue for PostgresStore {
     async fn acknowledge(&self, claims: Vec<ClaimToken>) -> Result<Vec<ItemId>, StoreError> {
         let (items, attempts) = columns_of(&claims)?;
         answered(async {
-            let mut transaction = self.begin().await?;
-            let done: Vec<i64> = sqlx::query_scalar(
-                "DELETE FROM queue_items AS item USING unnest($1::bigint[], $2::bigint[]) AS claim (item_id, attempt) \
-                 WHERE item.item_id = claim.item_id AND item.attempt = claim.attempt AND claimed_by IS NOT NULL \
-                 RETURNING item.item_id",
-            )
-            .bind(items)
-            .bind(attempts)
-            .fetch_all(&mut *transaction)
-            .await?;
+            let mut transaction = self.begin_by_index().await?;
+            let done: Vec<i64> =
+                sqlx::query_scalar(END_CLAIMS).bind(items).bind(attempts).fetch_all(&mut *transaction).await?;
             commit(transaction, ACKNOWLEDGE).await?;
             without(&claims, done)
         })
@@ -65,7 +71,7 @@ impl WorkQueue for PostgresStore {
         let (items, attempts) = columns_of(&claims)?;
         let visibility = millis("the claim's time", visibility)?;
         answered(async {
-            let mut transaction = self.begin().await?;
+            let mut transaction = self.begin_by_index().await?;
             let kept: Vec<i64> = sqlx::query_scalar(
                 "UPDATE queue_items AS item SET visible_ms = clock_ms() + $3 \
                  FROM unnest($1::bigint[], $2::bigint[]) AS claim (item_id, attempt) \
@@ -86,7 +92,7 @@ impl WorkQueue for PostgresStore {
     async fn fail(&self, claim: ClaimToken, error: &str, retry: &RetryPolicy) -> Result<Failed, StoreError> {
         let delay = retry.delay(claim.attempt).map(|delay| millis("the wait", delay)).transpose()?;
         answered(async {
-            let mut transaction = self.begin().await?;
+            let mut transaction = self.begin_by_index().await?;
             let failed = match delay {
                 Some(delay) => retry_later(&mut transaction, claim, delay).await?,
                 None => bury(&mut transaction, claim, error).await?,
@@ -115,7 +121,7 @@ impl WorkQueue for PostgresStore {
     async fn requeue(&self, queue: &str, dead: Vec<ItemId>) -> Result<u64, StoreError> {
         let dead = dead.into_iter().map(|item| integer("item id", item.0)).collect::<Result<Vec<_>, _>>()?;
         answered(async {
-            let mut transaction = self.begin().await?;
+            let mut transaction = self.begin_by_index().await?;
             let done = sqlx::query(
                 "WITH raised AS (DELETE FROM dead_letters WHERE queue = $1 AND item_id = ANY ($2) RETURNING *) \
                  INSERT INTO queue_items (queue, key, payload, attempt, visible_ms, enqueued_ms) \
@@ -174,22 +180,13 @@ async fn claim(
     visibility: i64,
 ) -> Result<Vec<Claim>, StoreError> {
     loop {
-        // The clock is read once, by a query of its own, or the index would not be used.
-        let rows: Vec<ClaimRow> = sqlx::query_as(
-            "WITH next AS MATERIALIZED ( \
-                 SELECT item_id FROM queue_items WHERE queue = $1 AND visible_ms <= (SELECT clock_ms()) \
-                 ORDER BY visible_ms, item_id LIMIT $2 FOR UPDATE SKIP LOCKED) \
-             UPDATE queue_items AS item \
-             SET attempt = item.attempt + 1, visible_ms = (SELECT clock_ms()) + $3, claimed_by = $4 \
-             FROM next WHERE item.item_id = next.item_id \
-             RETURNING item.item_id, item.key, item.payload, item.attempt, item.enqueued_ms",
-        )
-        .bind(queue)
-        .bind(i64::from(terms.limit))
-        .bind(visibility)
-        .bind(&terms.claimer)
-        .fetch_all(&mut *connection)
-        .await?;
+        let rows: Vec<ClaimRow> = sqlx::query_as(CLAIM_NEXT)
+            .bind(queue)
+            .bind(i64::from(terms.limit))
+            .bind(visibility)
+            .bind(&terms.claimer)
+            .fetch_all(&mut *connection)
+            .await?;
         let claims = rows.into_iter().map(Claim::try_from).collect::<Result<Vec<_>, _>>()?;
         let (mut claims, spent): (Vec<_>, Vec<_>) =
             claims.into_iter().partition(|claim| claim.attempt <= terms.max_attempts.max(1));
@@ -261,4 +258,41 @@ fn columns_of(claims: &[ClaimToken]) -> Result<(Vec<i64>, Vec<i64>), StoreError>
 fn without(claims: &[ClaimToken], reached: Vec<i64>) -> Result<Vec<ItemId>, StoreError> {
     let reached = reached.into_iter().map(|item| number("item id", item)).collect::<Result<BTreeSet<u64>, _>>()?;
     Ok(claims.iter().map(|claim| claim.item_id).filter(|item| !reached.contains(&item.0)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::{self, Server, identity};
+
+    /// How the server would do it within a transaction on a queue.
+    async fn plan_of(store: &PostgresStore, statement: &str) -> String {
+        let mut transaction = store.begin_by_index().await.unwrap();
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN {statement}"));
+        let query = sqlx::query_scalar::<_, String>(explain);
+        let query = match statement {
+            CLAIM_NEXT => query.bind("intake").bind(100_i64).bind(1_000_i64).bind("claimer"),
+            _ => query.bind(vec![1_i64; 100]).bind(vec![1_i64; 100]),
+        };
+        query.fetch_all(&mut *transaction).await.unwrap().join("\n")
+    }
+
+    #[tokio::test]
+    async fn a_claim_of_a_few_reads_a_few_however_many_wait_and_whatever_the_server_knows() {
+        let url = Server::shared().create_database().await;
+        let store = PostgresStore::open(&url, identity()).await.unwrap();
+        let forget = "DELETE FROM pg_statistic WHERE starelid = 'queue_items'::regclass";
+        for statements in [forget, "ANALYZE queue_items"] {
+            store.enqueue("intake", conformance::items(statements, 3_000)).await.unwrap();
+            Server::shared().execute(url.options().get_database().unwrap(), statements).await;
+            for statement in [CLAIM_NEXT, END_CLAIMS] {
+                let plan = plan_of(&store, statement).await;
+                for word in ["Sort", "Seq Scan", "Hash", "Bitmap"] {
+                    assert!(!plan.contains(word), "{plan}");
+                }
+            }
+            let plan = plan_of(&store, CLAIM_NEXT).await;
+            assert!(plan.contains("Index Scan using queue_items_by_time"), "{plan}");
+        }
+    }
 }
