@@ -237,8 +237,10 @@ impl LaneState {
                     let is_called = is_next && slot.is_too_early;
                     let is_late = idle_ms >= slot.patience_ms(times.gap_after_ms) && (is_next || is_stuck);
                     let is_cheap = slot.is_underpriced || slot.is_passed_over(*nonce, &pin);
-                    let is_cheap = is_cheap && idle_ms >= times.look_every_ms;
-                    if is_cheap || is_called || is_late {
+                    // Nobody wants it to land, and no node said that it has it: nothing is gained by patience.
+                    let is_void = is_next && slot.gives_way() && slot.held_since.is_none();
+                    let is_due = (is_cheap || is_void) && idle_ms >= times.look_every_ms;
+                    if is_due || is_called || is_late {
                         repair(*nonce, slot, pin, times.life_ms, now_ms, actions);
                     }
                 }
