@@ -51,7 +51,7 @@ enum Done {
         nonce: u64,
         hash: TxHash,
     },
-    /// What it was decided under is over, before it was sent or while it was.
+    /// Others decide what it was for, or have done it; known before it was sent, or while it was.
     Overtaken {
         nonce: u64,
         hash: TxHash,

@@ -11,8 +11,11 @@ use starknet::{
     providers::{Provider as _, ProviderError},
 };
 
-use super::state::{Answer, Look};
-use crate::{RpcError, Sender};
+use super::{
+    signing::{Draft, Prices},
+    state::{Answer, Look},
+};
+use crate::{RpcError, SendError, Sender};
 
 /// Blocks that are searched at a time for the transaction that used a nonce.
 const MOST_SEARCHED: u64 = 64;
@@ -129,6 +132,13 @@ impl Node<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Whether the contracts refuse now what a recorded transaction asks of them. Where that is not known it may be sent.
+    pub(super) async fn refuses(&self, request: &BroadcastedInvokeTransactionV3) -> bool {
+        let Some(draft) = Draft::again(request, Prices::default()) else { return false };
+        let Ok(nonce) = self.sender.nonce().await else { return false };
+        matches!(self.sender.estimate(draft.calls, nonce).await, Err(SendError::WouldRevert { .. }))
     }
 
     /// Sends a transaction.

@@ -10,8 +10,8 @@ use tokio::{
 
 use super::*;
 
-/// What a node answers to a method and its parameters: the result, or an error's code and message.
-pub(crate) type Answers = Arc<dyn Fn(&str, &Value) -> Result<Value, (i64, &'static str)> + Send + Sync>;
+/// What a node answers to a method and its parameters: the result, or the error.
+pub(crate) type Answers = Arc<dyn Fn(&str, &Value) -> Result<Value, Value> + Send + Sync>;
 
 /// A node of a local chain that says who it is, and answers so to everything else.
 pub(crate) async fn answering(answers: Answers) -> Rpc {
@@ -27,7 +27,7 @@ pub(crate) async fn answering(answers: Answers) -> Rpc {
 
 /// A node of a local chain that refuses whatever is asked beyond who it is, by this code.
 async fn refusing(code: i64, message: &'static str) -> Rpc {
-    answering(Arc::new(move |_, _| Err((code, message)))).await
+    answering(Arc::new(move |_, _| Err(json!({ "code": code, "message": message })))).await
 }
 
 async fn serve(stream: TcpStream, answers: Answers) -> std::io::Result<()> {
@@ -54,7 +54,7 @@ async fn serve(stream: TcpStream, answers: Answers) -> std::io::Result<()> {
             "starknet_chainId" => answer["result"] = json!("0x534e5f5345504f4c4941"),
             method => match answers(method, &request["params"]) {
                 Ok(result) => answer["result"] = result,
-                Err((code, message)) => answer["error"] = json!({ "code": code, "message": message }),
+                Err(error) => answer["error"] = error,
             },
         }
         let answer = answer.to_string();

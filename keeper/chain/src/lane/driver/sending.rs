@@ -1,6 +1,6 @@
 //! What the driver asks of the node: to take a transaction, and what became of one.
 
-use keeper_store::{Fence, Purpose};
+use keeper_store::{Fence, IntentId, Purpose};
 use keeper_types::TxHash;
 
 use super::{Done, Driver};
@@ -34,6 +34,7 @@ impl Driver {
             let (sender, limit) = (inner.sender.clone(), inner.settings.send_timeout);
             let recorded = inner.recorded.clone();
             let (log, duty) = (self.log.clone(), self.duty_of(nonce, hash));
+            let is_doubtful = self.is_doubtful(nonce, hash);
             self.work.spawn(async move {
                 let mut is_begun = false;
                 let sending = async {
@@ -42,8 +43,11 @@ impl Driver {
                     if is_there.await == Some(false) {
                         return Done::Withheld { nonce, hash };
                     }
-                    is_begun = true;
                     let node = Node { sender: &sender };
+                    if is_doubtful && tokio::time::timeout(limit, node.refuses(&request)).await == Ok(true) {
+                        return Done::Overtaken { nonce, hash, is_begun: false };
+                    }
+                    is_begun = true;
                     let answer = tokio::time::timeout(limit, node.send(&request)).await.unwrap_or(Answer::Unknown);
                     Done::Observed(vec![Observation::Answered { nonce, hash, answer }])
                 };
@@ -60,16 +64,30 @@ impl Driver {
 
     /// The grants without which a transaction may not be sent, beside that of the account. A no-op needs none.
     fn duty_of(&self, nonce: u64, hash: TxHash) -> Vec<Fence> {
-        let Some(slot) = self.state.slot(nonce) else { return Vec::new() };
-        let is_action = slot.signed.iter().any(|signed| signed.hash == hash && signed.purpose == Purpose::Action);
-        self.duties.get(&slot.intent).filter(|_| is_action).cloned().unwrap_or_default()
+        let intent = self.action_of(nonce, hash);
+        intent.and_then(|intent| self.duties.get(&intent)).cloned().unwrap_or_default()
     }
 
-    /// Wants a transaction no more: what it was decided under is over. `sent` is its hash where it may have been sent.
+    /// Whether others may have done meanwhile what a transaction is for: it was recorded before this keeper was last granted
+    /// the account.
+    fn is_doubtful(&self, nonce: u64, hash: TxHash) -> bool {
+        let intent = self.action_of(nonce, hash);
+        self.log.granted.is_some() && intent.is_some_and(|intent| self.restored.contains_key(&intent))
+    }
+
+    /// The intent that a transaction is the action of.
+    fn action_of(&self, nonce: u64, hash: TxHash) -> Option<IntentId> {
+        let slot = self.state.slot(nonce)?;
+        let is_action = slot.signed.iter().any(|signed| signed.hash == hash && signed.purpose == Purpose::Action);
+        is_action.then_some(slot.intent)
+    }
+
+    /// Wants a transaction no more: others decide what it was for, or have done it. `sent` is its hash where it may have been
+    /// sent.
     pub(super) async fn overtaken(&mut self, nonce: u64, sent: Option<TxHash>) -> Result<(), LaneError> {
         (self.is_sending, self.is_elsewhere) = (false, false);
         let Some(intent) = self.state.slot(nonce).map(|slot| slot.intent) else { return Ok(()) };
-        tracing::debug!(%intent, nonce, is_sent = sent.is_some(), "what a transaction was decided under is over");
+        tracing::debug!(%intent, nonce, is_sent = sent.is_some(), "a transaction is left: it is another keeper's to decide");
         self.step(&Observation::Abandoned { intent }).await?;
         let ended = match sent {
             Some(hash) => Observation::Answered { nonce, hash, answer: Answer::Unknown },

@@ -3,13 +3,13 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use async_trait::async_trait;
-use keeper_store::{Fence, IntentAction, Leases as _, Store as _, Tenure, TenureHolder, lane_lease};
+use keeper_store::{Fence, IntentAction, Leases as _, SqliteStore, Store as _, Tenure, TenureHolder, lane_lease};
 use keeper_types::{Address, BlockEvents, BlockHeader, BlockNumber, Felt};
 use serde_json::{Value, json};
 use starknet::signers::SigningKey;
@@ -49,10 +49,18 @@ struct Running {
     /// What the account is led by, and what is decided.
     leads: Arc<TenureHolder>,
     node: Arc<OneBlock>,
-    /// The calldata of what was sent.
+    /// What was sent.
     sent: Arc<Mutex<Vec<Value>>>,
+    /// Whether somebody has done what is to be sent, so that the contract refuses it.
+    is_done: Arc<AtomicBool>,
+    store: Arc<SqliteStore>,
+    account: TenureHolder,
     _folder: tempfile::TempDir,
-    _account: TenureHolder,
+}
+
+/// Whether a transaction does what was asked for.
+fn is_action(transaction: &Value) -> bool {
+    transaction["calldata"].to_string().contains("0xabc")
 }
 
 fn duty() -> Fence {
@@ -78,40 +86,53 @@ impl Running {
         store.append_blocks(&[BlockEvents { header: BLOCK, events: Vec::new() }]).await.unwrap();
         let (node, sent) = (OneBlock::new(Err(())), Arc::new(Mutex::new(Vec::new())));
         let (taken, nonce) = (sent.clone(), AtomicU64::new(0));
+        let is_done = Arc::new(AtomicBool::new(false));
+        let refuses = is_done.clone();
         let rpc = answering(Arc::new(move |method, params| match method {
             "starknet_getNonce" => Ok(json!(format!("{:#x}", nonce.load(Ordering::SeqCst)))),
             "starknet_getBlockWithTxHashes" => Ok(block()),
+            "starknet_estimateFee" if refuses.load(Ordering::SeqCst) && is_action(&params["request"][0]) => {
+                Err(json!({ "code": 41, "message": "Transaction execution error", "data": {
+                    "transaction_index": 0, "execution_error": "JobMgr: already settled",
+                } }))
+            }
             "starknet_estimateFee" => Ok(json!([{
                 "l1_gas_consumed": "0x1", "l1_gas_price": "0x10", "l2_gas_consumed": "0x1", "l2_gas_price": "0x10",
                 "l1_data_gas_consumed": "0x1", "l1_data_gas_price": "0x10", "overall_fee": "0x30", "unit": "FRI",
             }])),
             "starknet_addInvokeTransaction" => {
-                taken.lock().unwrap().push(params["invoke_transaction"]["calldata"].clone());
+                taken.lock().unwrap().push(params["invoke_transaction"].clone());
                 nonce.fetch_add(1, Ordering::SeqCst);
                 Ok(json!({ "transaction_hash": "0x9" }))
             }
-            _ => Err((29, "Transaction hash not found")),
+            _ => Err(json!({ "code": 29, "message": "Transaction hash not found" })),
         }))
         .await;
         let key = SigningKey::from_secret_scalar(Felt::from(77));
         let sender = Arc::new(Sender::new(&rpc, &Credentials { address: ACCOUNT, key }, TICK));
         let (account, leads) = (TenureHolder::default(), Arc::new(TenureHolder::default()));
         let until = tokio::time::Instant::now() + HOUR;
-        for name in [duty().name, lane_lease(ACCOUNT)] {
-            store.acquire(&name, "this keeper", HOUR).await.unwrap().unwrap();
-        }
-        account.hold(Fence { name: lane_lease(ACCOUNT), term: 1 }, until);
+        store.acquire(&duty().name, "this keeper", HOUR).await.unwrap().unwrap();
         leads.hold(duty(), until);
         let duties = Arc::new(OneDuty(leads.tenure()));
         let lease = LaneLease { leases: store.clone(), tenure: account.tenure(), duties };
         let settings = LaneSettings { poll: TICK, ..LaneSettings::default() };
-        let lane = Lane::under(Some(lease), Arc::default(), sender, store, settings);
+        let lane = Lane::under(Some(lease), Arc::default(), sender, store.clone(), settings);
         let lane = lane.only_on_recorded(node.clone());
         tokio::spawn({
             let lane = lane.clone();
             async move { lane.run(std::future::pending(), Duration::ZERO).await }
         });
-        Self { lane, leads, node, sent, _folder: folder, _account: account }
+        let running = Self { lane, leads, node, sent, is_done, store, account, _folder: folder };
+        running.grant().await;
+        running
+    }
+
+    /// Takes the account, anew where this keeper has it.
+    async fn grant(&self) {
+        self.account.end();
+        let lease = self.store.acquire(&lane_lease(ACCOUNT), "this keeper", HOUR).await.unwrap().unwrap();
+        self.account.hold(lease.fence(), tokio::time::Instant::now() + HOUR);
     }
 
     async fn submit(&self, action: IntentAction) -> crate::lane::Submitted {
@@ -123,8 +144,8 @@ impl Running {
     async fn is_first_the_action(&self) -> bool {
         loop {
             let first = self.sent.lock().unwrap().first().cloned();
-            if let Some(calldata) = first {
-                return calldata.to_string().contains("0xabc");
+            if let Some(transaction) = first {
+                return is_action(&transaction);
             }
             tokio::time::sleep(TICK).await;
         }
@@ -175,4 +196,28 @@ async fn an_exit_that_was_held_up_is_sent_whoever_leads() {
     running.leads.end();
     running.node_is_back();
     assert!(running.is_first_the_action().await);
+}
+
+/// An exit that is recorded and could not be sent before the account was another's for a while.
+async fn left_behind() -> Running {
+    let running = Running::start().await;
+    running.submit(IntentAction::Maintenance { calls: Vec::new() }).await;
+    running.is_withheld().await;
+    running.grant().await;
+    running
+}
+
+#[tokio::test]
+async fn an_exit_that_was_left_behind_is_sent() {
+    let running = left_behind().await;
+    running.node_is_back();
+    assert!(running.is_first_the_action().await);
+}
+
+#[tokio::test]
+async fn an_exit_that_was_left_behind_and_that_others_have_done_gives_way() {
+    let running = left_behind().await;
+    running.is_done.store(true, Ordering::SeqCst);
+    running.node_is_back();
+    assert!(!running.is_first_the_action().await, "it would revert");
 }
