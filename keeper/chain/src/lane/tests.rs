@@ -153,11 +153,11 @@ fn what_is_wanted_no_more_and_no_node_has_gives_way_at_once_and_again_until_it_i
     lane.step(&answered(Answer::Unknown), 10);
     lane.step(&Observation::Abandoned { intent: IntentId(1) }, 20);
     assert!(lane.step(&pinned(2, 5), 1_009).is_empty(), "it may land any moment");
-    let replace = Action::Replace { nonce: 5, purpose: Purpose::NoOp, least_tip: 1, least_l2_gas_price: 111 };
-    assert_eq!(lane.step(&Observation::Tick, 1_010), [replace.clone()]);
+    let replace = || Action::Replace { nonce: 5, purpose: Purpose::NoOp, least_tip: 1, least_l2_gas_price: 111 };
+    assert_eq!(lane.step(&Observation::Tick, 1_010), [replace()]);
     // The node that is to say what it costs is cut off.
     assert!(lane.step(&Observation::NotSigned { nonce: 5 }, 6_010).is_empty());
-    assert_eq!(lane.step(&Observation::Tick, 7_010), [replace]);
+    assert_eq!(lane.step(&Observation::Tick, 7_010), [replace()]);
     let signed = Signed { purpose: Purpose::NoOp, ..transaction(2, 7_020) };
     assert_eq!(
         lane.step(&Observation::Replaced { nonce: 5, signed }, 7_020),

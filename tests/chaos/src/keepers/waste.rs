@@ -51,6 +51,9 @@ impl Sent {
                 recorded += u64::from(intent.state.is_landed());
                 sent.reverted += u64::from(intent.state == IntentState::Reverted);
                 sent.no_ops += u64::from(intent.state == IntentState::Replaced);
+                if intent.state == IntentState::Lost {
+                    println!("given up as lost, though nobody else has the key: {intent:?}");
+                }
             }
         }
         sent.unaccounted = transactions.abs_diff(recorded);
