@@ -86,7 +86,7 @@ pub(crate) struct Args {
     /// Have no keeper ask whether another is at work: this must be noticed. Nothing else is done to them
     #[arg(long)]
     sabotage: bool,
-    /// Keep the processes' logs in this folder
+    /// Keep the processes' logs in this folder; where the test fails they are kept in any case
     #[arg(long, value_name = "DIR")]
     logs: Option<PathBuf>,
     /// Write the figures to a file
@@ -135,10 +135,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 async fn try_them(args: &Args, seed: u64) -> Result<Figures> {
     let stage = Arc::new(Stage::set_for(args.workers, args.keepers - 1, false).await?);
-    // However it ends, what the processes said is kept where it was asked for.
+    // However it ends, what the processes said is kept where it was asked for. What happens once in many runs may not happen
+    // again, so it is kept too where something is to be looked into.
     let ended = try_on(&stage, args, seed).await;
-    if let Some(folder) = &args.logs {
-        stage.keep_logs(folder)?;
+    let is_clean = ended.as_ref().is_ok_and(|figures| args.sabotage || figures.is_clean());
+    let found = (!is_clean).then(|| std::env::temp_dir().join(format!("chaos-keepers-{seed}")));
+    if let Some(folder) = args.logs.clone().or(found) {
+        stage.keep_logs(&folder)?;
+        println!("the processes' logs are in {}", folder.display());
     }
     ended
 }
