@@ -2,6 +2,8 @@
 
 use std::{
     ffi::OsStr,
+    io,
+    os::unix::fs::MetadataExt as _,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -47,6 +49,31 @@ impl SharedDisk {
             "not run: this test needs to mount a FUSE file system, and this system does not let it (it takes /dev/fuse, and \
              root or fusermount3)",
         )
+    }
+}
+
+/// Takes a disk away, and returns once nothing of it is mounted.
+///
+/// # Errors
+/// Fails where it cannot be unmounted.
+pub(crate) fn unmount(session: BackgroundSession, at: &Path) -> Result<()> {
+    is_unmounted(session.umount_and_join(), at).context("unmounting the disk")
+}
+
+/// Whether that was the end of a mount. A kernel that ends the connection just while the session takes a request (one
+/// to forget a file, say) answers `ECONNABORTED` in place of `ENODEV`, and the session calls that a failure (fuser's
+/// pull request 708, in no release yet); so what counts then is what is mounted.
+fn is_unmounted(session: io::Result<()>, at: &Path) -> Result<()> {
+    match session {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
+            let above = at.parent().context("a mounted folder lies in another")?;
+            anyhow::ensure!(
+                at.metadata()?.dev() == above.metadata()?.dev(),
+                "the session ended, not the mount: {error}"
+            );
+            Ok(())
+        }
+        ended => Ok(ended?),
     }
 }
 
@@ -225,5 +252,35 @@ impl Filesystem for SharedDisk {
             }
         }
         reply.ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn aborted() -> io::Result<()> {
+        Err(io::Error::from(io::ErrorKind::ConnectionAborted))
+    }
+
+    #[test]
+    fn a_session_that_was_cut_off_by_its_unmounting_has_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        is_unmounted(aborted(), folder.path()).unwrap();
+        is_unmounted(Ok(()), folder.path()).unwrap();
+        is_unmounted(Err(io::Error::from(io::ErrorKind::ResourceBusy)), folder.path()).unwrap_err();
+    }
+
+    #[test]
+    fn a_disk_that_is_still_mounted_is_not_taken_for_unmounted() {
+        if !Path::new("/dev/fuse").exists() {
+            eprintln!("NOT RUN: this test needs FUSE, and this system has no /dev/fuse");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let session = SharedDisk::new().mount(folder.path()).unwrap();
+        let error = is_unmounted(aborted(), folder.path()).unwrap_err();
+        assert!(error.to_string().contains("not the mount"), "{error:#}");
+        unmount(session, folder.path()).unwrap();
     }
 }

@@ -11,7 +11,11 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{model::Model, mount::SharedDisk, writer::Line};
+use super::{
+    model::Model,
+    mount::{self, SharedDisk},
+    writer::Line,
+};
 
 /// Where the database is on the disk: in a folder that the store has to make.
 const DATABASE: &str = "data/keeper.sqlite";
@@ -84,7 +88,7 @@ impl Round {
         for line in lines {
             ending.take(line, started, || disk.get().is_off());
         }
-        session.umount_and_join().context("unmounting the disk")?;
+        mount::unmount(session, folder)?;
         Ok(ending)
     }
 
