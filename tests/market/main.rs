@@ -9,6 +9,7 @@ mod endpoints;
 mod errors;
 mod heads;
 mod hidden;
+mod mempool;
 mod placement;
 mod recovery;
 mod replicas;

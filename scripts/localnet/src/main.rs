@@ -8,6 +8,8 @@
 //! on SIGINT or SIGTERM, or when its standard input closes and `--stop-with-stdin` was given: a test that dies
 //! takes its chain with it.
 
+mod mempool;
+
 use std::{
     future::IntoFuture as _,
     io::Read as _,
@@ -17,6 +19,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{Method, StatusCode, header::CONTENT_TYPE},
+    routing::{get, post},
+};
 use clap::Parser;
 use starknet_devnet_core::{
     account::Account,
@@ -28,13 +36,19 @@ use starknet_devnet_core::{
 use starknet_devnet_server::{
     ServerConfig,
     api::{Api, JsonRpcHandler},
-    server::serve_http_json_rpc,
+    rpc_handler::{RpcHandler, handle, handle_socket},
 };
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
+use tower_http::{
+    cors::{Any, CorsLayer},
+    timeout::TimeoutLayer,
+};
 use tracing_subscriber::EnvFilter;
+
+use self::mempool::Mempool;
 
 /// How long one request may take, in seconds. Declaring a large class is the slowest of them.
 const REQUEST_TIMEOUT_S: u16 = 300;
@@ -120,15 +134,36 @@ async fn serve() -> Result<()> {
     };
     let accounts = accounts(&starknet);
     let api = Api::new(starknet, server_config);
-    let server = serve_http_json_rpc(listener, &api.server_config, JsonRpcHandler::new(api.clone())).await;
+    let chain = JsonRpcHandler::new(api.clone());
+    // Where each transaction makes a block, one that comes too early is refused.
+    let routes =
+        if args.block_time.is_some() || args.blocks_on_demand { routes(Mempool::before(chain)) } else { routes(chain) };
 
     let rpc_url = format!("http://127.0.0.1:{port}/rpc");
     println!("{}", serde_json::json!({ "rpc_url": rpc_url, "seed": args.seed, "accounts": accounts }));
     tokio::select! {
-        served = server.into_future() => served.context("serving JSON-RPC"),
+        served = axum::serve(listener, routes).into_future() => served.context("serving JSON-RPC"),
         () = make_blocks(&api, args.block_time) => Ok(()),
         () = stop_requested(args.stop_with_stdin) => Ok(()),
     }
+}
+
+/// What the library's own server answers, by any handler.
+fn routes<H: RpcHandler>(handler: H) -> Router {
+    let cors =
+        CorsLayer::new().allow_origin(Any).allow_headers([CONTENT_TYPE]).allow_methods([Method::GET, Method::POST]);
+    Router::new()
+        .route("/is_alive", get(|| async { "Alive!!!" }))
+        .route("/", post(handle::<H>))
+        .route("/rpc", post(handle::<H>))
+        .route("/ws", get(handle_socket::<H>))
+        .with_state(handler)
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::REQUEST_TIMEOUT,
+            Duration::from_secs(REQUEST_TIMEOUT_S.into()),
+        ))
+        .layer(DefaultBodyLimit::disable())
+        .layer(cors)
 }
 
 /// The predeployed accounts, in the order of devnet_getPredeployedAccounts. Their keys follow from the seed and

@@ -73,11 +73,11 @@ impl Args {
 const SHORT_SEQUENCES: &str = "300";
 const SHORT_CALLS: &str = "50";
 
-/// The command that runs the harness's own tests.
+/// The command that runs the harness's own tests, and those of the local chain, which it shares its libraries with.
 pub(crate) fn tests(repo: &Repo) -> Result<Command> {
     LOCALNET.check_needs()?;
     let mut tests = cargo(&LOCALNET.workspace(repo));
-    tests.args(["test", "--release", "--locked", "--package", PACKAGE]);
+    tests.args(["test", "--release", "--locked", "--package", PACKAGE, "--package", "localnet"]);
     tests.env("CARGO_TARGET_DIR", LOCALNET.target(repo));
     Ok(tests)
 }

@@ -1,5 +1,5 @@
-//! A mempool between lanes and a chain that has none: it keeps transactions whose nonce does not come next, replaces one
-//! by another that offers a tenth more, and loses them in the ways in which the public ones do.
+//! A mempool between lanes and a chain: it keeps transactions whose nonce does not come next, replaces one by another that
+//! offers a tenth more, and loses them in the ways in which the public ones do.
 //!
 //! It answers to `starknet_addInvokeTransaction` itself and hands everything else to the chain.
 
@@ -189,8 +189,8 @@ impl Inner {
         let lowest = self.chain_nonce(&sender).await?;
         let refusal = self.state().insert(transaction.clone(), lowest);
         self.forward(&sender).await?;
-        // The same bytes come again by another way. Not before it is their turn: this chain, unlike the public ones, would
-        // take them.
+        // The same bytes come again by another way. Not before it is their turn: the chain would keep them until then, and
+        // this pool is the one that keeps and loses.
         if fault == Some(Fault::Doubled) && self.chain_nonce(&sender).await? > transaction.nonce {
             self.ask(&transaction.body).await?;
         }
