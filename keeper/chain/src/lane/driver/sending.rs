@@ -1,7 +1,10 @@
 //! What the driver asks of the node: to take a transaction, and what became of one.
 
+use std::time::Duration;
+
 use keeper_store::{Fence, IntentId, Purpose};
 use keeper_types::TxHash;
+use starknet::core::types::BroadcastedInvokeTransactionV3;
 
 use super::{Done, Driver};
 use crate::{
@@ -13,6 +16,25 @@ use crate::{
         state::{Answer, Observation},
     },
 };
+
+/// How long after a request that was not answered the same bytes go out again.
+const SEND_AGAIN: Duration = Duration::from_millis(500);
+
+/// Sends the same bytes until the node says what it makes of them; [`Answer::Unknown`] once that takes longer than `limit`.
+///
+/// Until then nothing above it is sent. What cannot land before it would wait at a node for as long as it takes to miss it, and
+/// a chain without a mempool may take it in its place.
+async fn answer_within(limit: Duration, node: Node<'_>, request: &BroadcastedInvokeTransactionV3) -> Answer {
+    let answered = async {
+        loop {
+            match node.send(request).await {
+                Answer::Unknown => tokio::time::sleep(SEND_AGAIN).await,
+                answer => return answer,
+            }
+        }
+    };
+    tokio::time::timeout(limit, answered).await.unwrap_or(Answer::Unknown)
+}
 
 impl Driver {
     /// Sends what is next in the outbox, as the log has it.
@@ -48,7 +70,7 @@ impl Driver {
                         return Done::Overtaken { nonce, hash, is_begun: false };
                     }
                     is_begun = true;
-                    let answer = tokio::time::timeout(limit, node.send(&request)).await.unwrap_or(Answer::Unknown);
+                    let answer = answer_within(limit, node, &request).await;
                     Done::Observed(vec![Observation::Answered { nonce, hash, answer }])
                 };
                 tokio::select! {

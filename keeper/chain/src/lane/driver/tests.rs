@@ -9,7 +9,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use keeper_store::{Fence, IntentAction, Leases as _, SqliteStore, Store as _, Tenure, TenureHolder, lane_lease};
+use keeper_store::{
+    Fence, IntentAction, Leases as _, MaintenanceCall, SqliteStore, Store as _, Tenure, TenureHolder, lane_lease,
+};
 use keeper_types::{Address, BlockEvents, BlockHeader, BlockNumber, Felt};
 use serde_json::{Value, json};
 use starknet::signers::SigningKey;
@@ -53,6 +55,8 @@ struct Running {
     sent: Arc<Mutex<Vec<Value>>>,
     /// Whether somebody has done what is to be sent, so that the contract refuses it.
     is_done: Arc<AtomicBool>,
+    /// How many transactions more the node does not take, and says nothing of use about.
+    failing: Arc<AtomicU64>,
     store: Arc<SqliteStore>,
     account: TenureHolder,
     _folder: tempfile::TempDir,
@@ -87,7 +91,8 @@ impl Running {
         let (node, sent) = (OneBlock::new(Err(())), Arc::new(Mutex::new(Vec::new())));
         let (taken, nonce) = (sent.clone(), AtomicU64::new(0));
         let is_done = Arc::new(AtomicBool::new(false));
-        let refuses = is_done.clone();
+        let failing = Arc::new(AtomicU64::new(0));
+        let (refuses, fails) = (is_done.clone(), failing.clone());
         let rpc = answering(Arc::new(move |method, params| match method {
             "starknet_getNonce" => Ok(json!(format!("{:#x}", nonce.load(Ordering::SeqCst)))),
             "starknet_getBlockWithTxHashes" => Ok(block()),
@@ -100,6 +105,10 @@ impl Running {
                 "l1_gas_consumed": "0x1", "l1_gas_price": "0x10", "l2_gas_consumed": "0x1", "l2_gas_price": "0x10",
                 "l1_data_gas_consumed": "0x1", "l1_data_gas_price": "0x10", "overall_fee": "0x30", "unit": "FRI",
             }])),
+            "starknet_addInvokeTransaction" if fails.load(Ordering::SeqCst) > 0 => {
+                fails.fetch_sub(1, Ordering::SeqCst);
+                Err(json!({ "code": -32603, "message": "Internal error" }))
+            }
             "starknet_addInvokeTransaction" => {
                 taken.lock().unwrap().push(params["invoke_transaction"].clone());
                 nonce.fetch_add(1, Ordering::SeqCst);
@@ -123,7 +132,7 @@ impl Running {
             let lane = lane.clone();
             async move { lane.run(std::future::pending(), Duration::ZERO).await }
         });
-        let running = Self { lane, leads, node, sent, is_done, store, account, _folder: folder };
+        let running = Self { lane, leads, node, sent, is_done, failing, store, account, _folder: folder };
         running.grant().await;
         running
     }
@@ -220,4 +229,18 @@ async fn an_exit_that_was_left_behind_and_that_others_have_done_gives_way() {
     running.is_done.store(true, Ordering::SeqCst);
     running.node_is_back();
     assert!(!running.is_first_the_action().await, "it would revert");
+}
+
+#[tokio::test]
+async fn nothing_goes_out_before_what_comes_below_it_was_answered() {
+    let running = Running::start().await;
+    running.failing.store(1, Ordering::SeqCst);
+    for account in [5, 6] {
+        let account = Address(Felt::from(account));
+        running.submit(IntentAction::Maintenance { calls: vec![MaintenanceCall::PayOut { account }] }).await;
+    }
+    running.node_is_back();
+    assert!(running.is_first_the_action().await);
+    let first = running.sent.lock().unwrap()[0].clone();
+    assert_eq!(first["nonce"], "0x0", "the one that came to nothing is sent again before the next");
 }
