@@ -71,7 +71,12 @@ impl RpcHandler for Mempool {
 
     async fn on_call(&self, call: RpcMethodCall) -> RpcResponse {
         match call.method.as_str() {
-            "starknet_addInvokeTransaction" => self.take(call).await,
+            "starknet_addInvokeTransaction" => {
+                // Whoever sends and goes away takes nothing back, and leaves what waits behind it to be executed.
+                let (pool, id) = (self.clone(), call.id());
+                let taken = tokio::spawn(async move { pool.take(call).await }).await;
+                taken.unwrap_or_else(|_| RpcResponse::new(id, RpcError::new(ErrorCode::InternalError)))
+            }
             "starknet_getTransactionStatus" => self.status(call).await,
             _ => self.chain.on_call(call).await,
         }
