@@ -115,7 +115,7 @@ impl Mempool {
     /// Executes what waited and comes next now, as long as there is something.
     async fn release(&self, kept: &mut Kept, sender: &str) {
         while let Some(next) = self.nonce(sender).await {
-            kept.retain(|(of, nonce), _| of != sender || *nonce >= next);
+            kept.retain(|(of, nonce), one| (of != sender || *nonce >= next) && one.is_kept());
             let Some(due) = kept.remove(&(sender.to_owned(), next)) else { return };
             // A refusal is told nobody: on the public networks too such a transaction is gone.
             let answer = self.chain.on_call(due.call).await;
@@ -125,10 +125,7 @@ impl Mempool {
 
     async fn status(&self, call: RpcMethodCall) -> RpcResponse {
         let asked = parameter(&call.params, "transaction_hash").and_then(|hash| number(&hash));
-        let is_kept = {
-            let kept = self.kept.lock().await;
-            asked.is_some() && kept.values().any(|one| number(&json!(one.hash)) == asked)
-        };
+        let is_kept = self.kept.lock().await.values().any(|one| one.is_kept() && Some(&one.hash) == asked.as_ref());
         if is_kept {
             return RpcResponse::new(call.id(), ResponseResult::Success(json!({ "finality_status": "RECEIVED" })));
         }
@@ -152,7 +149,7 @@ impl Mempool {
         let chain_id = self.chain.api.starknet.lock().await.chain_id();
         let hash = invoke.create_sn_api_invoke(&chain_id.to_felt()).ok()?.tx_hash.0;
         Some(Transaction {
-            sender: sent["sender_address"].as_str()?.to_owned(),
+            sender: number(&sent["sender_address"])?,
             nonce: u64::try_from(narrow(&sent["nonce"])?).ok()?,
             hash: format!("{hash:#x}"),
             tip: narrow(&sent["tip"])?,
@@ -163,9 +160,15 @@ impl Mempool {
     }
 }
 
+impl Transaction {
+    fn is_kept(&self) -> bool {
+        self.since.elapsed() < KEPT
+    }
+}
+
 /// Keeps a transaction that comes too early, unless that is refused.
 fn keep(kept: &mut Kept, arrived: Transaction, next: u64) -> Option<(i64, &'static str)> {
-    kept.retain(|_, one| one.since.elapsed() < KEPT);
+    kept.retain(|_, one| one.is_kept());
     if arrived.nonce - next > MOST_AHEAD {
         return Some(WRONG_NONCE);
     }
@@ -199,10 +202,10 @@ fn parameter(params: &RequestParams, name: &str) -> Option<Value> {
     }
 }
 
-/// A number, however it is padded.
+/// A number, however it was padded.
 fn number(value: &Value) -> Option<String> {
-    let digits = value.as_str()?.strip_prefix("0x")?;
-    Some(digits.trim_start_matches('0').to_lowercase())
+    let digits = value.as_str()?.strip_prefix("0x")?.trim_start_matches('0').to_lowercase();
+    Some(format!("0x{digits:0>1}"))
 }
 
 fn narrow(value: &Value) -> Option<u128> {
@@ -234,6 +237,15 @@ mod tests {
         assert_eq!(keep(&mut kept, transaction(6, "0xb", 10, 110), 5), Some(UNDERPRICED));
         assert_eq!(keep(&mut kept, transaction(6, "0xc", 11, 110), 5), None);
         assert_eq!(kept.values().map(|one| one.hash.as_str()).collect::<Vec<_>>(), ["0xc"]);
+    }
+
+    #[test]
+    fn a_number_is_the_same_however_it_is_padded() {
+        for padded in ["0x0ab", "0xAB", "0x000ab"] {
+            assert_eq!(number(&json!(padded)).as_deref(), Some("0xab"));
+        }
+        assert_eq!(number(&json!("0x00")).as_deref(), Some("0x0"));
+        assert_eq!(number(&json!(1)), None);
     }
 
     #[test]
