@@ -32,8 +32,8 @@ use tokio::sync::Mutex;
 const MOST_AHEAD: u64 = 200;
 /// How long a transaction is kept, as on the public networks.
 const KEPT: Duration = Duration::from_secs(300);
-/// By how many hundredths a tip and a price have to be raised to take another transaction's place, as on the public networks.
-const LEAST_RAISE: u128 = 10;
+/// The part of its tip and of its price by which a transaction has to be outbid, each, as on the public networks: a tenth.
+const RAISE: u128 = 10;
 
 /// What the specification calls an invalid transaction nonce, a duplicate, and an underpriced replacement.
 const WRONG_NONCE: (i64, &str) = (52, "Invalid transaction nonce");
@@ -177,8 +177,7 @@ fn keep(kept: &mut Kept, arrived: Transaction, next: u64) -> Option<(i64, &'stat
         if before.hash == arrived.hash {
             return Some(DUPLICATE);
         }
-        let is_raised =
-            |old: u128, new: u128| new >= old.saturating_add(old / 100 * LEAST_RAISE + old % 100 * LEAST_RAISE / 100);
+        let is_raised = |old: u128, new: u128| new >= old.saturating_add(old / RAISE);
         if !is_raised(before.tip, arrived.tip) || !is_raised(before.price, arrived.price) {
             return Some(UNDERPRICED);
         }

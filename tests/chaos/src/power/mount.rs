@@ -57,13 +57,13 @@ impl SharedDisk {
 /// # Errors
 /// Fails where it cannot be unmounted.
 pub(crate) fn unmount(session: BackgroundSession, at: &Path) -> Result<()> {
-    is_unmounted(session.umount_and_join(), at).context("unmounting the disk")
+    check_unmounted(session.umount_and_join(), at).context("unmounting the disk")
 }
 
-/// Whether that was the end of a mount. A kernel that ends the connection just while the session takes a request (one
+/// Checks that this was the end of a mount. A kernel that ends the connection just while the session takes a request (one
 /// to forget a file, say) answers `ECONNABORTED` in place of `ENODEV`, and the session calls that a failure (fuser's
 /// pull request 708, in no release yet); so what counts then is what is mounted.
-fn is_unmounted(session: io::Result<()>, at: &Path) -> Result<()> {
+fn check_unmounted(session: io::Result<()>, at: &Path) -> Result<()> {
     match session {
         Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
             let above = at.parent().context("a mounted folder lies in another")?;
@@ -266,9 +266,9 @@ mod tests {
     #[test]
     fn a_session_that_was_cut_off_by_its_unmounting_has_ended() {
         let folder = tempfile::tempdir().unwrap();
-        is_unmounted(aborted(), folder.path()).unwrap();
-        is_unmounted(Ok(()), folder.path()).unwrap();
-        is_unmounted(Err(io::Error::from(io::ErrorKind::ResourceBusy)), folder.path()).unwrap_err();
+        check_unmounted(aborted(), folder.path()).unwrap();
+        check_unmounted(Ok(()), folder.path()).unwrap();
+        check_unmounted(Err(io::Error::from(io::ErrorKind::ResourceBusy)), folder.path()).unwrap_err();
     }
 
     #[test]
@@ -279,7 +279,7 @@ mod tests {
         }
         let folder = tempfile::tempdir().unwrap();
         let session = SharedDisk::new().mount(folder.path()).unwrap();
-        let error = is_unmounted(aborted(), folder.path()).unwrap_err();
+        let error = check_unmounted(aborted(), folder.path()).unwrap_err();
         assert!(error.to_string().contains("not the mount"), "{error:#}");
         unmount(session, folder.path()).unwrap();
     }
